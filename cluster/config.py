@@ -1,0 +1,136 @@
+"""One frozen, validated configuration tree: environment > `.env` > YAML > defaults.
+
+Every setting has one name. In the environment `CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS` is `kafka.bootstrap_servers`; the YAML file
+is `chipquality.yaml` in the working directory, or what `CHIPQUALITY_CONFIG` names.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from actors.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaConfig(_Section):
+    """Where Kafka is. Nothing set: `make demo` fetches and starts one on this machine."""
+
+    bootstrap_servers: str | None = Field(None, description="host:port,… of your own Kafka; nothing is fetched then")
+    client: dict[str, SecretStr] = Field(
+        default_factory=dict, description="librdkafka's own settings for every client, e.g. security.protocol, sasl.*"
+    )
+    replication_factor: int = Field(1, ge=1, le=7, description="of topics that we create")
+    partitions: int = Field(4, ge=1, le=1024, description="of input topics that we create; never changed afterwards")
+
+
+class RegistryConfig(_Section):
+    """Where the Schema Registry is (Confluent API)."""
+
+    url: str | None = Field(None, description="base URL of your own registry; nothing is fetched then")
+    client: dict[str, SecretStr] = Field(
+        default_factory=dict, description="confluent-kafka's registry client settings, e.g. basic.auth.user.info"
+    )
+
+
+class RayConfig(_Section):
+    """Where Ray is."""
+
+    address: str | None = Field(None, description="address of your own Ray cluster; none is started then")
+    dashboard_port: int = Field(8265, ge=1, le=65535)
+    object_store_bytes: int = Field(512 * 1024 * 1024, ge=80 * 1024 * 1024, description="of a Ray that we start")
+
+
+class ServeConfig(_Section):
+    """The API and the page."""
+
+    host: str = Field("127.0.0.1", description="address that the API binds")
+    port: int = Field(8000, ge=1, le=65535)
+
+
+class LocalConfig(_Section):
+    """The broker and registry that we start ourselves."""
+
+    directory: Path = Field(Path(".chipquality"), description="logs and kept data of local processes")
+    cache: Path = Field(
+        default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "chipquality",
+        description="downloaded jars; outside the work tree, shared by all checkouts",
+    )
+    kafka_port: int = Field(19092, ge=1, le=65535)
+    registry_port: int = Field(18081, ge=1, le=65535)
+
+
+class PipelineConfig(_Section):
+    """The main pipeline; see actors/pipeline.py for what each number bounds."""
+
+    name: str = Field("quality", pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    hosting: str = Field(
+        "actor", pattern=r"^(actor|owner)$", description="detector families in actors, or in the owner"
+    )
+    phase_one_rows: int = Field(50, ge=10, le=10_000, description="rows of a series from which its limits are learned")
+    commit_interval_ms: int = Field(50, ge=5, le=1000)
+    snapshot_interval_ms: int = Field(5000, ge=100, le=600_000)
+
+
+class Config(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHIPQUALITY_", env_nested_delimiter="__", env_file=".env", frozen=True, extra="ignore"
+    )
+
+    kafka: KafkaConfig = KafkaConfig()
+    registry: RegistryConfig = RegistryConfig()
+    ray: RayConfig = RayConfig()
+    serve: ServeConfig = ServeConfig()
+    local: LocalConfig = LocalConfig()
+    pipeline: PipelineConfig = PipelineConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: what the caller says, environment, .env, YAML."""
+        file = Path(os.environ.get("CHIPQUALITY_CONFIG", "chipquality.yaml"))
+        return init_settings, env_settings, dotenv_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
+
+
+def load(**overrides: Any) -> Config:
+    """Read all sources. Raises ConfigError that names each bad setting and its value."""
+    file = os.environ.get("CHIPQUALITY_CONFIG")
+    if file and not Path(file).is_file():
+        raise ConfigError(f"CHIPQUALITY_CONFIG={file}: no such file")
+    try:
+        return Config(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise ConfigError("bad configuration: " + "; ".join(lines)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file or 'chipquality.yaml'}: not YAML: {error}") from error
+
+
+def render(config: Config) -> str:
+    """Return the whole tree as YAML, secrets masked."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=True)
+    return text
+
+
+def reveal(client: dict[str, SecretStr]) -> dict[str, str]:
+    """Return librdkafka's settings in the clear, for the client only."""
+    return {name: secret.get_secret_value() for name, secret in client.items()}

@@ -1,0 +1,46 @@
+"""Pure tests may not touch the network or start Ray; the others say by a fixture or a mark what they need."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+pytest_plugins = ["tests.fixtures_stack", "tests.fixtures_ray"]
+
+_MARK_OF_FIXTURE = {"stack": "kafka", "ray_cluster": "ray", "page": "browser"}
+_EFFECTS = frozenset({"kafka", "ray", "browser", "processes"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by the fixtures it uses."""
+    for item in items:
+        for fixture, mark in _MARK_OF_FIXTURE.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise RuntimeError("a pure test touched the network or Ray: it must say so by a fixture or a mark")
+
+
+@pytest.fixture(autouse=True)
+def _pure(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not any(request.node.get_closest_marker(mark) for mark in _EFFECTS):
+        monkeypatch.setattr(ray, "init", _refuse)
+        monkeypatch.setattr(socket.socket, "connect", _refuse)
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Settings of whoever runs the tests must not change them."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("CHIPQUALITY_") and not name.startswith("CHIPQUALITY_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CHIPQUALITY_LOCAL__DIRECTORY", str(tmp_path / "chipquality"))
+    return

@@ -1,0 +1,20 @@
+"""Coverage in every process of a test run, Ray's workers included.
+
+Python imports this module at start-up when its folder is on PYTHONPATH (tests/run.sh puts it there). A process that is killed has
+no exit handlers, so what it ran is saved twice a second.
+"""
+
+import os
+
+if os.environ.get("COVERAGE_PROCESS_START"):
+    import threading
+
+    import coverage
+
+    def _keep_saving(measured: coverage.Coverage, done: threading.Event) -> None:
+        while not done.wait(0.5):
+            measured.save()
+
+    _measured = coverage.process_startup()
+    if _measured is not None:
+        threading.Thread(target=_keep_saving, args=(_measured, threading.Event()), daemon=True).start()
