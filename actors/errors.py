@@ -1,0 +1,30 @@
+"""Errors, and the one action that whoever catches each of them takes.
+
+| error | action |
+|---|---|
+| ConfigError | do not start; name the setting, its value, its source |
+| ReopenError | re-open the slot: the outcome is unknown, or a part is gone |
+| FencedError | exit; another producer has this transactional id, or our transaction timed out |
+| StateError | quarantine the partition, report, go on with the others |
+
+A record that cannot be read is no exception: it is a `schemas.batch.DeadLetter`. A detector that raises is caught at the one
+place that calls it and becomes a `DetectorFailure` value (actors/engine/family.py).
+"""
+
+from __future__ import annotations
+
+
+class ConfigError(ValueError):
+    """A setting is wrong: the program does not start."""
+
+
+class ReopenError(RuntimeError):
+    """The step's outcome is unknown or a part of the slot is gone: drop everything, re-open from what the broker says."""
+
+
+class FencedError(RuntimeError):
+    """The transactional id is another's now, or the transaction timed out at the broker: this incarnation is over."""
+
+
+class StateError(RuntimeError):
+    """What the state topic holds does not fit together: the partition is quarantined, never guessed."""

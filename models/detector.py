@@ -1,0 +1,202 @@
+"""The contract for detectors: the built-in ones and yours.
+
+Theory of operation
+-------------------
+A detector is a small immutable object: parameters, and the declaration of its state columns. It owns no memory. The engine
+keeps, for every partition and every detector, one array per state column with one row per series, and hands them to `update`
+together with a batch of rows. `update` advances the columns **in place, in row order**, and returns one verdict per row.
+
+Rules of the contract (`models/checks.py` enforces them):
+
+1. Deterministic: no clock, no randomness, no I/O. The same rows give the same state and verdicts, bit for bit.
+2. Batch cuts do not matter: one batch of n rows or n batches of one row give the same bits.
+3. Series do not leak: a row of one series never changes the state or the verdict of another.
+4. Only `state` is written. The batch is read-only.
+5. A missing value (NaN) is a row that is not judged: `valid` is False, `signal` is 0, and the state stays as it was.
+6. Never fit a model in `update`. A fitted model is an artefact made by a job and given as a parameter.
+7. Zero sigma has documented behaviour. For the built-in charts: the limits fall on the centre line, a value equal to it is in
+   control, any other value is beyond the limits.
+
+Use `numba.njit` loops through `models.kernel.kernel` for anything sequential; no Python statement per row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+PARAMS = np.dtype(
+    [("mu", "f8"), ("sigma", "f8"), ("lsl", "f8"), ("usl", "f8"), ("target", "f8"), ("limits_version", "i8")]
+)
+"""One row per series. NaN = not given: mu and sigma then come from the detector's own Phase I."""
+
+
+class Column(NamedTuple):
+    """A state column: dtype, shape per series, and the value a new series starts with."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    fill: float = 0
+
+
+class Rule(NamedTuple):
+    """What one bit of `Verdicts.signal` means. Bit i is `detector.rules[i]`; at most 32."""
+
+    name: str  # "nelson_2"
+    doc: str  # "9 points in a row on one side of the centre line"
+    severity: str = "warning"  # "warning" | "critical"
+    statistic: int = 0  # which of `detector.statistics` it judges
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBatch:
+    """What a detector sees: rows in log order. Arrays are read-only."""
+
+    row: np.ndarray  # (n,) int32 into the state columns and into params
+    offset: np.ndarray  # (n,) int64
+    event_time_ms: np.ndarray  # (n,) int64
+    value: np.ndarray  # (n,) float64, NaN = missing
+    subgroup: np.ndarray  # (n,) int64, -1 = none given
+    params: np.ndarray  # (S,) PARAMS, one per series
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # lsl, usl, target: (n,) float64, NaN = not given
+
+    def __len__(self) -> int:
+        """Return the number of rows, n."""
+        return len(self.row)
+
+
+class Verdicts(NamedTuple):
+    """One verdict per row of the batch. q = len(detector.statistics)."""
+
+    statistic: np.ndarray  # (n, q) float64: what the chart plots; NaN where there is none
+    centre: np.ndarray  # (n, q) float64; NaN where there is none (so for lcl and ucl)
+    lcl: np.ndarray  # (n, q) float64
+    ucl: np.ndarray  # (n, q) float64
+    signal: np.ndarray  # (n,) uint32, a bit per rule fired; 0 = in control
+    valid: np.ndarray  # (n,) bool: False where nothing was judged (missing, Phase I, subgroup still open)
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """What a data scientist writes. Make it a frozen dataclass: its fields are its parameters and part of its identity."""
+
+    @property
+    def name(self) -> str:
+        """Say what it is, with its family: "spc.individuals"."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Return the version: a higher number for every change of behaviour or of the state's layout."""
+        ...
+
+    @property
+    def state(self) -> Mapping[str, Column]:
+        """Declare the state columns by name."""
+        ...
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Name the q columns of `Verdicts.statistic`, e.g. ("x", "MR")."""
+        ...
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Name the bits of `Verdicts.signal`."""
+        ...
+
+    def update(self, state: Mapping[str, np.ndarray], batch: SeriesBatch) -> Verdicts:
+        """Advance the state columns in place, in row order; judge every row."""
+        ...
+
+
+def parameters(detector: Detector) -> dict[str, Any]:
+    """Return the parameters that are part of the identity: a dataclass's fields, else the public attributes."""
+    if dataclasses.is_dataclass(detector) and not isinstance(detector, type):
+        return dataclasses.asdict(detector)
+    return {name: value for name, value in vars(detector).items() if not name.startswith("_")}
+
+
+def identity(detector: Detector) -> str:
+    """Return "name@version-hash": the key of the detector's state. Other parameters are another detector."""
+    canonical = json.dumps(parameters(detector), sort_keys=True, default=repr)
+    digest = hashlib.blake2b(canonical.encode(), digest_size=5).hexdigest()
+    return f"{detector.name}@{detector.version}-{digest}"
+
+
+def new_state(detector: Detector, series: int) -> dict[str, np.ndarray]:
+    """Return state columns for `series` new series: each (series, *column.shape), filled."""
+    return {
+        name: np.full((series, *column.shape), column.fill, dtype=column.dtype)
+        for name, column in detector.state.items()
+    }
+
+
+def new_params(series: int, **given: float) -> np.ndarray:
+    """Return PARAMS for `series` series, all not given except those named: new_params(3, mu=10.0, sigma=1.0)."""
+    params = np.zeros(series, PARAMS)
+    for name in ("mu", "sigma", "lsl", "usl", "target"):
+        params[name] = given.pop(name, np.nan)
+    if given:
+        raise TypeError(f"unknown parameter {sorted(given)}: PARAMS has {PARAMS.names}")
+    return params
+
+
+def read_only(*arrays: np.ndarray) -> None:
+    """Mark arrays read-only, as Ray hands them out."""
+    for array in arrays:
+        array.flags.writeable = False
+
+
+def series_batch(
+    value: np.ndarray,
+    *,
+    series: np.ndarray | None = None,
+    subgroup: np.ndarray | None = None,
+    params: np.ndarray | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    first_offset: int = 0,
+) -> SeriesBatch:
+    """Make a batch from plain arrays: one series unless `series` says otherwise, one row a second."""
+    value = np.array(value, dtype=np.float64)
+    n = len(value)
+    row = np.zeros(n, np.int32) if series is None else np.array(series, dtype=np.int32)
+    offset = np.arange(first_offset, first_offset + n, dtype=np.int64)
+    if params is None:
+        params = new_params(int(row.max(initial=0)) + 1)
+    batch = SeriesBatch(
+        row=row,
+        offset=offset,
+        event_time_ms=offset * 1000,
+        value=value,
+        subgroup=np.full(n, -1, np.int64) if subgroup is None else np.array(subgroup, dtype=np.int64),
+        params=params,
+        columns=dict(columns or {}),
+    )
+    read_only(batch.row, batch.offset, batch.event_time_ms, batch.value, batch.subgroup)
+    return batch
+
+
+def judge(
+    detector: Detector,
+    value: np.ndarray,
+    *,
+    subgroup: np.ndarray | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    **given: float,
+) -> Verdicts:
+    """Run a detector over the values of one series, from a new state, and return its verdicts.
+
+    `given` are mu, sigma, lsl, usl, target; what is not given the detector learns in its Phase I. This is the way to try a
+    detector in a notebook; the engine calls the same `update`.
+    """
+    state = new_state(detector, 1)
+    return detector.update(
+        state, series_batch(value, subgroup=subgroup, params=new_params(1, **given), columns=columns)
+    )

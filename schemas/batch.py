@@ -1,0 +1,157 @@
+"""What travels inside the process: records as they came, columns decoded from them, and rows that could not be read.
+
+Theory of operation
+-------------------
+A `RawBatch` is what a consumer fetched from one partition. A decoder turns it into a `MicroBatch`: columns, row i of every
+column from the same record, in offset order. A record that cannot be read becomes a `DeadLetter` in `rejects`; nothing raises
+because of what a record contains. Arrays are read-only: Ray hands them out read-only, so nobody may rely on writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+SERIES_MAX = 1_000_000  # series per partition; the record that would open one more is a dead letter
+
+
+class Reason(StrEnum):
+    """Why a record is a dead letter. The value is what stands in the dead-letter record."""
+
+    NO_VALUE = "no_value"  # the record has a null value (a tombstone)
+    NOT_AVRO = "not_avro"  # no Confluent header: magic byte or length
+    UNKNOWN_SCHEMA = "unknown_schema"  # the registry does not know the schema id
+    INCOMPATIBLE_SCHEMA = "incompatible_schema"  # the writer's schema cannot be read as ours
+    MALFORMED = "malformed"  # truncated, or bytes that are not the schema's
+    TRAILING_BYTES = "trailing_bytes"  # read whole, and bytes are left over
+    NOT_FINITE = "not_finite"  # a value of +inf or -inf
+    TOO_MANY_SERIES = "too_many_series"  # SERIES_MAX is reached
+    PUBLISH_FAILED = "publish_failed"  # a publisher could not deliver it (see actors/producers)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record that could not be processed, with its coordinates and the reason."""
+
+    topic: str
+    partition: int
+    offset: int  # -1: it never reached the topic (a publisher's dead letter)
+    timestamp_ms: int  # Kafka timestamp of the record
+    reason: Reason
+    detail: str
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Records of one partition as fetched, in offset order. All sequences have length n."""
+
+    topic: str
+    partition: int
+    offset: np.ndarray  # (n,) int64, strictly increasing
+    timestamp_ms: np.ndarray  # (n,) int64, Kafka timestamp: the producer's clock
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    next_offset: int  # consumer position after this batch; not offset[-1] + 1: a transactional log has gaps
+
+    def __len__(self) -> int:
+        """Return the number of records, n."""
+        return len(self.values)
+
+
+def cut(raw: RawBatch, offsets: Iterable[int]) -> list[RawBatch]:
+    """Split a batch before each of the given offsets; pieces cover the same positions and may be empty.
+
+    >>> raw = RawBatch("t", 0, np.array([3, 4, 7]), np.zeros(3, np.int64), [None] * 3, [b"a", b"b", b"c"], 9)
+    >>> [(list(piece.values), piece.next_offset) for piece in cut(raw, [4, 6])]
+    [([b'a'], 4), ([b'b'], 6), ([b'c'], 9)]
+    """
+    pieces, start = [], 0
+    for before in (*sorted(o for o in offsets if o < raw.next_offset), raw.next_offset):
+        end = int(np.searchsorted(raw.offset, before))
+        rows = slice(start, end)
+        columns = raw.offset[rows], raw.timestamp_ms[rows], raw.keys[rows], raw.values[rows]
+        pieces.append(RawBatch(raw.topic, raw.partition, *columns, before))
+        start = end
+    return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Columns of one partition between two offsets; row i of every column is the same record."""
+
+    topic: str
+    partition: int
+    offset: np.ndarray  # (n,) int64, strictly increasing
+    next_offset: int
+    event_time_ms: np.ndarray  # (n,) int64, UTC, from the payload
+    published_ms: np.ndarray  # (n,) int64, Kafka timestamp: the producer's clock
+    series: np.ndarray  # (n,) int32, code in the partition's SeriesDictionary
+    value: np.ndarray  # (n,) float64; NaN = the record says "missing"
+    subgroup: np.ndarray  # (n,) int64, stable 63-bit hash of the subgroup's name; -1 = none given
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # lsl, usl, target float64; lot, wafer str objects
+    rejects: tuple[DeadLetter, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of decoded rows, n."""
+        return len(self.offset)
+
+
+class SeriesDictionary:
+    """Series key ↔ code of one partition. Codes are dense, given in order of first appearance, and never change.
+
+    >>> series = SeriesDictionary()
+    >>> series.code("E1|A|R|10|CD"), series.code("E2|A|R|10|CD"), series.code("E1|A|R|10|CD")
+    (0, 1, 0)
+    >>> series.keys
+    ['E1|A|R|10|CD', 'E2|A|R|10|CD']
+    """
+
+    def __init__(self, keys: Iterable[str] = (), series_max: int = SERIES_MAX) -> None:
+        self.keys: list[str] = list(keys)
+        self.series_max = series_max
+        self._codes = {key: code for code, key in enumerate(self.keys)}
+
+    def __len__(self) -> int:
+        """Return the number of series seen."""
+        return len(self.keys)
+
+    def code(self, key: str) -> int:
+        """Return the code of `key`, giving it the next one if it is new; -1 if the dictionary is full."""
+        code = self._codes.get(key)
+        if code is None:
+            code = len(self.keys)
+            if code >= self.series_max:
+                return -1
+            self._codes[key] = code
+            self.keys.append(key)
+        return code
+
+
+SERIES_KEY_PARTS = ("equipment", "chamber", "recipe", "operation", "characteristic")
+
+
+def series_key(equipment: str, chamber: str, recipe: str, operation: str, characteristic: str) -> str:
+    """Join the parts that name a series; the key of its Kafka records, so that one series is in one partition.
+
+    `%` and `|` inside a part are percent-encoded, so that different parts never give the same key.
+
+    >>> series_key("ETCH-07", "B", "POLY_V3", "4200", "CD_WIDTH")
+    'ETCH-07|B|POLY_V3|4200|CD_WIDTH'
+    >>> split_series_key(series_key("a|b", "100%", "", "", "x"))
+    ('a|b', '100%', '', '', 'x')
+    """
+    parts = (equipment, chamber, recipe, operation, characteristic)
+    joined = "|".join(parts)
+    if "%" not in joined and joined.count("|") == len(parts) - 1:
+        return joined
+    return "|".join(part.replace("%", "%25").replace("|", "%7C") for part in parts)
+
+
+def split_series_key(key: str) -> tuple[str, ...]:
+    """Return the parts of a series key, in the order of `SERIES_KEY_PARTS`."""
+    return tuple(part.replace("%7C", "|").replace("%25", "%") for part in key.split("|"))
