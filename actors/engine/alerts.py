@@ -1,0 +1,179 @@
+"""From verdicts, one per row, to alerts, one per incident.
+
+Theory of operation
+-------------------
+An alert is opened by the first signal of (series, detector, rule), held while the rule goes on firing, and closed after
+`clean_rows` judged rows without it. Rows that were not judged neither hold nor close. The book of open alerts is state columns
+like a detector's, so that it is snapshot, restored and replayed by the same code; one njit loop advances it, and only its
+transitions (opened, closed) become Python objects.
+
+`alert_id` is a hash of detector identity, topic, partition, series, rule and opening offset: a replay gives the same ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts
+from models.kernel import kernel
+
+CLEAN_ROWS = 20  # judged rows without the rule after which its alert closes
+RULES_MAX = 32  # bits of Verdicts.signal
+_OPENED, _CLOSED = 1, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """An alert that was opened or closed at a row of the batch."""
+
+    opened: bool
+    at: int  # row of the batch where it happened
+    series: int
+    rule: int
+    opened_offset: int
+    opened_time: int
+    last_offset: int  # last signalling row
+    last_time: int
+    rows: int  # signalling rows so far
+    value: float  # of the opening row, as are the next four
+    statistic: float
+    centre: float
+    lcl: float
+    ucl: float
+
+
+def alert_columns(rules: int) -> dict[str, Column]:
+    """Declare the alert book's state columns for a detector with `rules` rules."""
+    return {
+        "open": Column("u4"),  # a bit per rule
+        "clean": Column("i4", (rules,)),  # judged rows since the rule last fired
+        "rows": Column("i4", (rules,)),  # rows on which it fired
+        "when": Column("i8", (rules, 4)),  # opened_offset, opened_time, last_offset, last_time
+        "numbers": Column("f8", (rules, 5)),  # of the opening row: value, statistic, centre, lcl, ucl
+    }
+
+
+def alert_id(detector: str, topic: str, partition: int, series: str, rule: str, opened_offset: int) -> str:
+    """Return the deterministic id of an alert: 32 hexadecimal digits."""
+    words = "\x1f".join((detector, topic, str(partition), series, rule, str(opened_offset)))
+    return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
+
+
+@kernel
+def _advance(
+    first: int,
+    row: np.ndarray,
+    offset: np.ndarray,
+    time: np.ndarray,
+    value: np.ndarray,
+    statistic: np.ndarray,
+    centre: np.ndarray,
+    lcl: np.ndarray,
+    ucl: np.ndarray,
+    signal: np.ndarray,
+    valid: np.ndarray,
+    judged_statistic: np.ndarray,
+    clean_rows: int,
+    book_open: np.ndarray,
+    book_clean: np.ndarray,
+    book_rows: np.ndarray,
+    book_when: np.ndarray,
+    book_numbers: np.ndarray,
+    out: np.ndarray,
+    out_when: np.ndarray,
+    out_numbers: np.ndarray,
+) -> tuple[int, int]:
+    """Advance the book from batch row `first`; stop early when `out` may not hold another row. Return (next row, transitions)."""
+    rules = judged_statistic.shape[0]
+    found = 0
+    i = first
+    while i < row.shape[0] and found + rules <= out.shape[0]:
+        s = row[i]
+        fired = np.int64(signal[i])
+        opened = np.int64(book_open[s])
+        if valid[i] and (fired | opened) != 0:
+            for r in range(rules):
+                bit = np.int64(1) << r
+                if fired & bit:
+                    if not opened & bit:
+                        opened |= bit
+                        q = judged_statistic[r]
+                        book_rows[s, r] = 0
+                        book_when[s, r, 0] = offset[i]
+                        book_when[s, r, 1] = time[i]
+                        book_numbers[s, r, 0] = value[i]
+                        book_numbers[s, r, 1] = statistic[i, q]
+                        book_numbers[s, r, 2] = centre[i, q]
+                        book_numbers[s, r, 3] = lcl[i, q]
+                        book_numbers[s, r, 4] = ucl[i, q]
+                        kind = 1
+                    else:
+                        kind = -1
+                    book_clean[s, r] = 0
+                    book_rows[s, r] += 1
+                    book_when[s, r, 2] = offset[i]
+                    book_when[s, r, 3] = time[i]
+                elif opened & bit:
+                    book_clean[s, r] += 1
+                    kind = -1
+                    if book_clean[s, r] >= clean_rows:
+                        opened &= ~bit
+                        kind = 0
+                else:
+                    kind = -1
+                if kind >= 0:
+                    out[found, 0] = kind
+                    out[found, 1] = i
+                    out[found, 2] = s
+                    out[found, 3] = r
+                    out[found, 4] = book_rows[s, r]
+                    out_when[found] = book_when[s, r]
+                    out_numbers[found] = book_numbers[s, r]
+                    found += 1
+            book_open[s] = opened
+        i += 1
+    return i, found
+
+
+def advance(
+    book: Mapping[str, np.ndarray], rules: tuple[Rule, ...], batch: SeriesBatch, verdicts: Verdicts, clean_rows: int
+) -> list[Transition]:
+    """Advance the book by one detector's verdicts of one batch; return what opened and closed, in row order."""
+    transitions: list[Transition] = []
+    n, q = verdicts.statistic.shape
+    if not rules or not n:
+        return transitions
+    centre, lcl, ucl = (np.ascontiguousarray(np.broadcast_to(wide, (n, q))) for wide in verdicts[1:4])
+    judged_statistic = np.array([rule.statistic for rule in rules], np.int64)
+    room = max(256, len(rules))
+    out, when, numbers = np.empty((room, 5), np.int64), np.empty((room, 4), np.int64), np.empty((room, 5))
+    first = 0
+    while first < n:
+        first, found = _advance(
+            first, batch.row, batch.offset, batch.event_time_ms, batch.value, verdicts.statistic, centre, lcl, ucl,
+            verdicts.signal, verdicts.valid, judged_statistic, clean_rows,
+            book["open"], book["clean"], book["rows"], book["when"], book["numbers"], out, when, numbers,
+        )  # fmt: skip
+        transitions += [
+            Transition(
+                kind == _OPENED, at, series, rule, times[0], times[1], times[2], times[3], rows,
+                opening[0], opening[1], opening[2], opening[3], opening[4],
+            )
+            for (kind, at, series, rule, rows), times, opening in zip(
+                out[:found].tolist(), when[:found].tolist(), numbers[:found].tolist(), strict=True
+            )
+        ]  # fmt: skip
+    return transitions
+
+
+def check_rules(detector: Detector) -> None:
+    """Raise ValueError if the rules do not fit the bits of a signal or name a statistic that there is not."""
+    if len(detector.rules) > RULES_MAX:
+        raise ValueError(f"{detector.name}: {len(detector.rules)} rules; a signal has {RULES_MAX} bits")
+    for rule in detector.rules:
+        if not 0 <= rule.statistic < len(detector.statistics):
+            raise ValueError(f"{detector.name}: rule {rule.name} judges statistic {rule.statistic}: there is none")

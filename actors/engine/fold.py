@@ -1,0 +1,207 @@
+"""The fold of one partition: what came in, what the families said of it, what goes out in one transaction.
+
+Theory of operation
+-------------------
+    raw records ──begin──▶ Step (a MicroBatch and a number) ──families──▶ FamilyOutputs ──conclude──▶ records to commit
+
+`begin` decodes; `conclude` turns outputs into records, advances the position and puts it first. Between the two the families
+advance their state (actors/engine/family.py), here or in other processes: the fold does not know. It is driven by plain calls,
+live and in a replay; a replay differs only in that its outputs are suppressed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+from actors.engine import alerts
+from actors.engine.dead_letters import dead_letter_record
+from actors.engine.family import AlertEvent, DetectorFailure, FamilyOutput, Work
+from actors.engine.position import (
+    APPLIED_MAX,
+    DISABLED,
+    Applied,
+    Encodes,
+    Position,
+    Record,
+    page_record,
+    position_record,
+    series_records,
+)
+from actors.engine.state import Page
+from actors.errors import StateError
+from schemas.batch import DeadLetter, MicroBatch, RawBatch, SeriesDictionary
+
+
+class Decodes(Protocol):
+    """What `schemas.decode.MeasurementDecoder` does."""
+
+    def decode(self, raw: RawBatch, series: SeriesDictionary) -> MicroBatch:
+        """Return columns; what cannot be read is in `rejects`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where a fold writes."""
+
+    charts: str
+    alerts: str
+    dead_letters: str
+    state: str
+
+
+class Step(NamedTuple):
+    """One step of one partition, decoded."""
+
+    work: Work
+    rejects: tuple[DeadLetter, ...]
+
+
+class PartitionFold:
+    """The fold of one partition. `position` is where it stands; everything else can be rebuilt from the log."""
+
+    def __init__(
+        self,
+        pipeline: str,
+        position: Position,
+        series: Iterable[str],
+        decoder: Decodes,
+        encoders: Mapping[str, Encodes],
+        topics: Topics,
+    ) -> None:
+        self.pipeline = pipeline
+        self.position = position
+        self.series = SeriesDictionary(series)
+        self.decoder = decoder
+        self.encoders = encoders
+        self.topics = topics
+        self._snapshot_series = len(self.series)
+
+    def begin(self, raw: RawBatch, *, emit: bool = True) -> Step:
+        """Decode the next records of the partition. Nothing is advanced but the series dictionary."""
+        known = len(self.series)
+        batch = self.decoder.decode(raw, self.series)
+        work = Work(
+            partition=raw.partition,
+            seq=self.position.seq + 1,
+            first_offset=self.position.next_offset,
+            batch=replace(batch, rejects=()),
+            new_series=tuple(self.series.keys[known:]),
+            emit=emit,
+        )
+        return Step(work, batch.rejects)
+
+    def replayed(self, step: Step) -> None:
+        """Advance past a step of a replay: only the offset moves, nothing is written."""
+        self.position = self.position._replace(next_offset=step.work.batch.next_offset)
+
+    def conclude(
+        self, step: Step, outputs: Iterable[FamilyOutput], pages: Iterable[Page] | None = None
+    ) -> list[Record]:
+        """Advance the position past the step; return all that the transaction must hold, the position first.
+
+        `pages`, when given (even empty), are a snapshot as of this step.
+        """
+        work = step.work
+        outputs = tuple(outputs)
+        failures = tuple(failure for output in outputs for failure in output.failures)
+        position = self.position._replace(
+            next_offset=work.batch.next_offset, seq=work.seq, applied=self._applied(failures)
+        )
+        state: list[Record] = []
+        if pages is not None:
+            position = position._replace(snapshot_offset=position.next_offset, snapshot_seq=position.seq)
+            state = self._snapshot(pages, position)
+        self.position = position
+        records = [position_record(self.topics.state, position, self.encoders), *state]
+        for output in outputs:
+            if output.chart is not None:
+                key = f"{position.topic}:{position.partition}/{output.family}".encode()
+                records.append(Record(self.topics.charts, position.partition, key, output.chart))
+            records.extend(self._alert(event, work) for event in output.alerts)
+        records.extend(self._failure(failure) for failure in failures)
+        records.extend(
+            dead_letter_record(letter, self.topics.dead_letters, self.pipeline, self.encoders["dead_letter"])
+            for letter in step.rejects
+        )
+        return records
+
+    def _applied(self, failures: tuple[DetectorFailure, ...]) -> tuple[Applied, ...]:
+        new = tuple(Applied(f.at_offset, DISABLED, f.detector, f.detail.strip().rpartition("\n")[2]) for f in failures)
+        applied = self.position.applied + new
+        if len(applied) > APPLIED_MAX:
+            raise StateError(f"the applied log has {len(applied)} entries; the limit is {APPLIED_MAX}")
+        return applied
+
+    def _snapshot(self, pages: Iterable[Page], position: Position) -> list[Record]:
+        state, partition = self.topics.state, position.partition
+        records = [page_record(state, partition, page, self.encoders) for page in pages]
+        records += series_records(
+            state, partition, self.series.keys, self._snapshot_series, position.seq, self.encoders
+        )
+        self._snapshot_series = len(self.series)
+        return records
+
+    def _alert(self, event: AlertEvent, work: Work) -> Record:
+        change, batch, position = event.change, work.batch, self.position
+        ident = alerts.alert_id(
+            event.detector, position.topic, position.partition, event.series, event.rule, change.opened_offset
+        )
+        fields = {
+            "alert_id": ident,
+            "state": "OPEN" if change.opened else "CLOSED",
+            "series": event.series,
+            "detector": event.detector,
+            "rule": event.rule,
+            "rule_doc": event.rule_doc,
+            "severity": event.severity.upper(),
+            "opened_offset": change.opened_offset,
+            "opened_time": change.opened_time,
+            "last_offset": change.last_offset,
+            "last_time": change.last_time,
+            "closed_offset": None if change.opened else int(batch.offset[change.at]),
+            "rows": change.rows,
+            **{name: _number(getattr(change, name)) for name in ("value", "statistic", "centre", "lcl", "ucl")},
+            "lot": str(batch.columns["lot"][change.at]),
+            "wafer": str(batch.columns["wafer"][change.at]),
+            "detail": "",
+            "published_ms": int(batch.published_ms[change.at]),
+        }
+        return self._alert_record(fields)
+
+    def _failure(self, failure: DetectorFailure) -> Record:
+        position, at = self.position, failure.at_offset
+        rule = "detector_error"
+        fields = {
+            "alert_id": alerts.alert_id(failure.detector, position.topic, position.partition, "", rule, at),
+            "state": "OPEN",
+            "series": "",
+            "detector": failure.detector,
+            "rule": rule,
+            "rule_doc": "the detector raised and is off on this partition from this offset on",
+            "severity": "CRITICAL",
+            "opened_offset": at,
+            "opened_time": 0,
+            "last_offset": at,
+            "last_time": 0,
+            "closed_offset": None,
+            "rows": 0,
+            **dict.fromkeys(("value", "statistic", "centre", "lcl", "ucl")),
+            "lot": "",
+            "wafer": "",
+            "detail": failure.detail,
+            "published_ms": 0,
+        }
+        return self._alert_record(fields)
+
+    def _alert_record(self, fields: dict[str, Any]) -> Record:
+        position = self.position
+        whole = {"pipeline": self.pipeline, "topic": position.topic, "partition": position.partition, **fields}
+        return Record(self.topics.alerts, -1, fields["alert_id"].encode(), self.encoders["alert"].encode(whole))
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

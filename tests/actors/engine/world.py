@@ -1,0 +1,185 @@
+"""The engine driven by plain calls: no Ray, no Kafka. Records are JSON so that a test can read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from actors.engine.family import FamilyFold
+from actors.engine.fold import PartitionFold, Topics
+from actors.engine.position import Position, Record, StateImage, read_image
+from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts
+from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut
+
+TOPICS = Topics("charts", "alerts", "dead", "state")
+
+
+class Json:
+    """An encoder whose bytes a test can read."""
+
+    def encode(self, record: dict[str, Any]) -> bytes:
+        return json.dumps(record, default=lambda data: {"hex": data.hex()}).encode()
+
+
+def decode_json(value: bytes) -> dict[str, Any]:
+    def revive(found: dict[str, Any]) -> Any:
+        return bytes.fromhex(found["hex"]) if set(found) == {"hex"} else found
+
+    read: dict[str, Any] = json.loads(value, object_hook=revive)
+    return read
+
+
+class Words:
+    """Decodes b"series value": "nan" is missing, anything that is no number is a dead letter."""
+
+    def decode(self, raw: RawBatch, series: SeriesDictionary) -> MicroBatch:
+        rows, codes, values, rejects = [], [], [], []
+        for i, data in enumerate(raw.values):
+            try:
+                name, number = (data or b"").decode().split()
+                values.append(float(number))
+            except ValueError as error:
+                at = int(raw.offset[i])
+                rejects.append(DeadLetter(raw.topic, raw.partition, at, 0, Reason.MALFORMED, str(error), None, data))
+                continue
+            rows.append(i)
+            codes.append(series.code(name))
+        n = len(rows)
+        blank = np.full(n, np.nan)
+        return MicroBatch(
+            topic=raw.topic,
+            partition=raw.partition,
+            offset=raw.offset[rows].astype(np.int64),
+            next_offset=raw.next_offset,
+            event_time_ms=raw.offset[rows] * 10,
+            published_ms=raw.timestamp_ms[rows],
+            series=np.array(codes, np.int32),
+            value=np.array(values, np.float64),
+            subgroup=np.full(n, -1, np.int64),
+            columns={name: blank.copy() for name in ("lsl", "usl", "target")}
+            | {name: np.array(["" for _ in rows], object) for name in ("lot", "wafer")},
+            rejects=tuple(rejects),
+        )
+
+
+@dataclass(frozen=True)
+class Above:
+    """Signals a value above a limit, and (rule 1) the second one in a row. Counts rows per series in its state."""
+
+    limit: float = 10.0
+    name: str = "test.above"
+    version: int = 1
+    statistics: tuple[str, ...] = ("x",)
+    rules: tuple[Rule, ...] = (Rule("above", "above the limit"), Rule("twice", "above twice in a row", "critical"))
+
+    @property
+    def state(self) -> Mapping[str, Column]:
+        return {"run": Column("i8"), "n": Column("i8")}
+
+    def update(self, state: Mapping[str, np.ndarray], batch: SeriesBatch) -> Verdicts:
+        n = len(batch)
+        signal = np.zeros(n, np.uint32)
+        for i, (row, value) in enumerate(zip(batch.row.tolist(), batch.value.tolist(), strict=True)):
+            if np.isnan(value):
+                continue
+            state["n"][row] += 1
+            state["run"][row] = state["run"][row] + 1 if value > self.limit else 0
+            signal[i] = (state["run"][row] > 0) | (int(state["run"][row] > 1) << 1)
+        wide = batch.value.reshape(-1, 1).copy()
+        blank = np.full((n, 1), np.nan)
+        return Verdicts(wide, blank, blank, np.full((n, 1), self.limit), signal, ~np.isnan(batch.value))
+
+
+@dataclass(frozen=True)
+class Fragile(Above):
+    """As Above, and raises at a value of 666."""
+
+    name: str = "test.fragile"
+
+    def update(self, state: Mapping[str, np.ndarray], batch: SeriesBatch) -> Verdicts:
+        if (batch.value == 666).any():
+            raise ArithmeticError("666 is not for me")
+        return super().update(state, batch)
+
+
+def raw_of(words: Sequence[str], first: int = 0) -> RawBatch:
+    """Records of partition 0 from offset `first` on."""
+    n = len(words)
+    offset = np.arange(first, first + n, dtype=np.int64)
+    return RawBatch("fab", 0, offset, offset + 1_000, [None] * n, [w.encode() for w in words], first + n)
+
+
+@dataclass
+class World:
+    """One partition with one family, and the log of what it committed."""
+
+    detectors: tuple[Detector, ...] = (Above(),)
+    clean_rows: int = 2
+    log: list[Record] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    def image(self) -> StateImage:
+        return read_image([(r.key, r.value) for r in self.log if r.topic == "state"], decode_json)
+
+    def open(self) -> tuple[str, ...]:
+        """Forget everything and open from the log, as a new owner does; return the detectors without state."""
+        image = self.image()
+        position = image.position or Position("fab", 0, 0, 0, 0, 0, "1")
+        self.family = FamilyFold("quality", "test", self.detectors, self.clean_rows)
+        disabled = position.disabled_before(position.snapshot_offset)
+        without = self.family.open("fab", 0, image.series, image.pages, disabled)
+        start = position._replace(next_offset=position.snapshot_offset)
+        encoders = dict.fromkeys(("position", "page", "series_page", "alert", "dead_letter"), Json())
+        self.fold = PartitionFold("quality", start, image.series, Words(), encoders, TOPICS)
+        return without
+
+    def replay(self, words: Sequence[str], target: Position, at_most: int = 1000) -> None:
+        """Fold the log's records between snapshot and position again, in batches of `at_most`."""
+        disabled = [entry.at_offset for entry in target.applied]
+        edges = {*range(0, target.next_offset, at_most), target.next_offset, *disabled}
+        for piece in cut(raw_of(words), edges):
+            at = self.fold.position.next_offset
+            if piece.next_offset <= at or at >= target.next_offset:
+                continue
+            for entry in target.applied:
+                if entry.at_offset == at:
+                    self.family.disable(0, entry.subject)
+            start = int(np.searchsorted(piece.offset, at))
+            kept = RawBatch(
+                "fab",
+                0,
+                piece.offset[start:],
+                piece.timestamp_ms[start:],
+                piece.keys[start:],
+                piece.values[start:],
+                piece.next_offset,
+            )
+            step = self.fold.begin(kept, emit=False)
+            self.family.step(step.work)
+            self.fold.replayed(step)
+
+    def step(self, words: Sequence[str], *, snapshot: bool = False) -> list[Record]:
+        """Fold a batch and commit what comes out."""
+        step = self.fold.begin(raw_of(words, self.fold.position.next_offset))
+        outputs, pages = self.family.run([step.work], snapshot)
+        records = self.fold.conclude(step, outputs, pages.get(0) if snapshot else None)
+        self.log += records
+        return records
+
+    def state(self) -> dict[str, list[tuple[str, bytes]]]:
+        """Everything that the detectors and alert books hold, for comparison bit by bit."""
+        opened = self.family._partitions[0]
+        return {
+            table.detector: [(name, array[: table.rows].tobytes()) for name, array in sorted(table.arrays.items())]
+            for judge in opened.judges
+            for table in (judge.table, judge.book)
+        }
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return [decode_json(record.value) for record in self.log if record.topic == "alerts"]
