@@ -1,0 +1,49 @@
+"""A detector family as a Ray actor: it holds the family's state of the slot's partitions, which the log can give back."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+
+import ray
+
+from actors.engine.family import FamilyFold, FamilyOutput
+from actors.engine.state import Page
+from models.detector import Detector
+
+
+@ray.remote
+class DetectorActor:
+    """One family of one slot. Its owner creates it and it dies with its owner."""
+
+    def __init__(self, pipeline: str, family: str, detectors: tuple[Detector, ...], clean_rows: int) -> None:
+        self._fold = FamilyFold(pipeline, family, detectors, clean_rows)
+        self._fold.warm()
+        self._name = f"detector:{pipeline}:0:{family}"
+
+    def __repr__(self) -> str:
+        """Name pipeline, slot and family in the Ray dashboard and in logs."""
+        return getattr(self, "_name", "detector")
+
+    def ready(self) -> bool:
+        """Answer once the kernels are compiled."""
+        return True
+
+    def pid(self) -> int:
+        """Return the process id."""
+        return os.getpid()
+
+    def open(
+        self, topic: str, partition: int, series: Sequence[str], pages: tuple[Page, ...], disabled: frozenset[str]
+    ) -> tuple[str, ...]:
+        """Take a partition over; see FamilyFold.open."""
+        return self._fold.open(topic, partition, series, pages, disabled)
+
+    def judge(self, packed: bytes, snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
+        """Step through a round of works (pickled once for all families); with `snapshot`, copy dirty pages out."""
+        return self._fold.run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
+
+    def disable(self, partition: int, detector: str) -> None:
+        """Switch a detector off, in a replay."""
+        self._fold.disable(partition, detector)

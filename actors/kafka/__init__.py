@@ -1,0 +1,1 @@
+"""Kafka's effects: the only modules that import confluent_kafka's clients."""

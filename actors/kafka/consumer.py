@@ -1,0 +1,173 @@
+"""Reading partitions: an assign-only consumer for owners, and reading a state partition to its end.
+
+Owners use `assign()`, not `subscribe()`: no session to wait out, no revoke inside poll, the same path live and in a replay.
+The position after a batch comes from the records *and* from end-of-partition events, because a transactional log has gaps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from actors.errors import ReopenError
+from actors.kafka.client import Cluster
+from actors.kafka.errors import kafka_error, translate
+from schemas.batch import RawBatch
+
+CALL_TIMEOUT_S = 10.0  # of one request to the broker
+QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound of what a slow step can pile up
+POLL_MESSAGES_MAX = 1000  # of a state read
+
+_EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+_OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+
+
+class Polled(NamedTuple):
+    """What one poll brought."""
+
+    batches: list[RawBatch]
+    lost: dict[int, str]  # partition → why its offset is not in the log any more
+
+
+class Offsets:
+    """First and end offsets of partitions."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._admin = AdminClient(cluster.settings())
+
+    def first(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the first retained offset of each partition."""
+        return self._list(topic, partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+
+    def end(self, topic: str, partitions: Iterable[int], *, committed: bool = False) -> dict[int, int]:
+        """Return the high watermark of each partition, or with `committed` its last stable offset."""
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        return self._list(topic, partitions, _LATEST, level)
+
+    def _list(self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel) -> dict[int, int]:
+        asked = {TopicPartition(topic, partition): spec for partition in partitions}
+        try:
+            futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=CALL_TIMEOUT_S)
+            return {tp.partition: future.result(CALL_TIMEOUT_S).offset for tp, future in futures.items()}
+        except KafkaException as error:
+            raise translate(error, f"list offsets of {topic}") from error
+
+
+class PartitionReader:
+    """An assign-only, read_committed consumer over partitions of one topic. Close it."""
+
+    def __init__(self, cluster: Cluster, group: str, topic: str) -> None:
+        self.topic = topic
+        self._consumer = Consumer(
+            cluster.settings(
+                group_id=group,
+                group_protocol="classic",
+                enable_auto_commit=False,
+                enable_auto_offset_store=False,
+                auto_offset_reset="error",
+                isolation_level="read_committed",
+                enable_partition_eof=True,
+                queued_max_messages_kbytes=QUEUE_KBYTES,
+                fetch_wait_max_ms=100,
+                fetch_error_backoff_ms=50,
+            )
+        )
+
+    def assign(self, offsets: Mapping[int, int]) -> None:
+        """Read these partitions from these offsets, and nothing else."""
+        self._consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()])
+
+    def poll(self, rows_max: int, wait_s: float) -> Polled:
+        """Return up to `rows_max` records, by partition, waiting at most `wait_s` for them."""
+        messages: dict[int, list[Message]] = {}
+        positions: dict[int, int] = {}
+        lost: dict[int, str] = {}
+        for message in self._consumer.consume(rows_max, wait_s):
+            error = message.error()
+            partition = message.partition() or 0
+            if error is None:
+                messages.setdefault(partition, []).append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                positions[partition] = message.offset() or 0
+            elif error.code() in _OFFSET_LOST:
+                lost[partition] = error.str()
+            elif error.code() not in _PASSING:  # librdkafka reconnects by itself; lag shows what it means
+                raise translate(error, f"consume {self.topic}")
+        for partition, fetched in messages.items():
+            positions[partition] = max(positions.get(partition, 0), (fetched[-1].offset() or 0) + 1)
+        batches = [
+            _raw(self.topic, partition, messages.get(partition, []), position)
+            for partition, position in positions.items()
+        ]
+        return Polled(batches, lost)
+
+    def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
+        """Return the group's committed offsets; None where there is none. Waits out a transaction that is being ended."""
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        asked = [TopicPartition(self.topic, partition) for partition in partitions]
+        while True:
+            try:
+                found = self._consumer.committed(asked, timeout=2.0)
+                return {tp.partition: tp.offset if tp.offset >= 0 else None for tp in found}
+            except KafkaException as error:
+                if kafka_error(error).code() != KafkaError._TIMED_OUT or time.monotonic() > deadline:
+                    raise translate(error, f"committed offsets of {self.topic}") from error
+
+    def group_metadata(self) -> object:
+        """Return what `send_offsets_to_transaction` wants."""
+        return self._consumer.consumer_group_metadata()
+
+    def close(self) -> None:
+        """Leave; nothing is committed."""
+        self._consumer.close()
+
+
+def _raw(topic: str, partition: int, messages: list[Message], next_offset: int) -> RawBatch:
+    n = len(messages)
+    return RawBatch(
+        topic=topic,
+        partition=partition,
+        offset=np.fromiter((m.offset() for m in messages), np.int64, n),
+        timestamp_ms=np.fromiter((m.timestamp()[1] for m in messages), np.int64, n),
+        keys=[m.key() for m in messages],
+        values=[m.value() for m in messages],
+        next_offset=next_offset,
+    )
+
+
+def read_to_end(
+    cluster: Cluster,
+    group: str,
+    topic: str,
+    ends: Mapping[int, int],
+    timeout_s: float,
+    since: Mapping[int, int] | None = None,
+) -> dict[int, list[tuple[bytes, bytes | None]]]:
+    """Read partitions from their first record (or from `since`) to the given high watermarks, committed records only.
+
+    Raises ReopenError if a position does not get there in time: the last stable offset hangs below an open transaction.
+    """
+    records: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in ends}
+    first = Offsets(cluster).first(topic, ends) if since is None else since
+    open_ends = {partition: end for partition, end in ends.items() if end > first[partition]}
+    reader = PartitionReader(cluster, group, topic)
+    deadline = time.monotonic() + timeout_s
+    try:
+        reader.assign({partition: first[partition] for partition in open_ends})
+        while open_ends:
+            polled = reader.poll(POLL_MESSAGES_MAX, 0.05)
+            for batch in polled.batches:
+                records[batch.partition].extend(zip((key or b"" for key in batch.keys), batch.values, strict=True))
+                if batch.next_offset >= open_ends.get(batch.partition, batch.next_offset + 1):
+                    del open_ends[batch.partition]
+            if open_ends and time.monotonic() > deadline:
+                raise ReopenError(f"{topic}: offsets {open_ends} not reached in {timeout_s} s: a transaction is open")
+    finally:
+        reader.close()
+    return records

@@ -1,0 +1,103 @@
+"""The transactional producer of a slot: one Kafka transaction per step, ended on a thread of its own.
+
+A producer is used until its first error and never after it: whatever went wrong, the slot re-opens with a new one, whose
+`init_transactions` fences this one and aborts what it left open. Every call has a timeout.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from actors.engine.position import Record
+from actors.errors import ReopenError
+from actors.kafka.client import Cluster
+from actors.kafka.errors import translate
+
+INIT_TIMEOUT_S = 30.0
+COMMIT_TIMEOUT_S = 3.0  # a slower commit has an unknown outcome: the slot re-opens
+TRANSACTION_TIMEOUT_MS = 10_000  # after which the broker aborts what a dead owner left open
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024  # a step's packed charts; quality.charts allows as much
+
+
+class TransactionalWriter:
+    """The producer of one incarnation of a slot. `open` once, then `commit` steps, then `close` or `abandon`."""
+
+    def __init__(self, cluster: Cluster, transactional_id: str) -> None:
+        self.transactional_id = transactional_id
+        self._producer = Producer(
+            cluster.settings(
+                transactional_id=transactional_id,
+                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                retry_backoff_ms=10,
+                linger_ms=0,
+                compression_type="lz4",
+                partitioner="murmur2_random",
+                message_max_bytes=MESSAGE_BYTES_MAX,
+            )
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{transactional_id}")
+        self.last_commit_s = 0.0
+
+    def open(self) -> None:
+        """Fence every older producer of this id and abort its open transaction."""
+        try:
+            self._producer.init_transactions(INIT_TIMEOUT_S)
+        except KafkaException as error:
+            raise translate(error, f"init_transactions of {self.transactional_id}") from error
+
+    def commit(
+        self, records: Sequence[Record], topic: str, offsets: Mapping[int, int], group_metadata: object
+    ) -> Future[None]:
+        """Write all records and the input offsets in one transaction, on the helper thread.
+
+        The future raises ReopenError or FencedError; then this writer is done for.
+        """
+        return self._thread.submit(self._commit, records, topic, offsets, group_metadata)
+
+    def _commit(
+        self, records: Sequence[Record], topic: str, offsets: Mapping[int, int], group_metadata: object
+    ) -> None:
+        started = time.monotonic()
+        producer = self._producer
+        positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            producer.begin_transaction()
+            for record in records:
+                self._produce(record, started + COMMIT_TIMEOUT_S)
+            producer.flush(COMMIT_TIMEOUT_S)
+            producer.send_offsets_to_transaction(positions, group_metadata, COMMIT_TIMEOUT_S)
+            producer.commit_transaction(COMMIT_TIMEOUT_S)
+        except KafkaException as error:
+            raise translate(error, f"transaction of {self.transactional_id}") from error
+        self.last_commit_s = time.monotonic() - started
+
+    def _produce(self, record: Record, deadline: float) -> None:
+        while True:
+            try:
+                self._producer.produce(record.topic, record.value, record.key, record.partition)
+            except BufferError:  # the queue is full: serve deliveries until there is room
+                if time.monotonic() > deadline:
+                    raise ReopenError(f"{self.transactional_id}: no room in the producer's queue") from None
+                self._producer.poll(0.05)
+            else:
+                return
+
+    def close(self) -> None:
+        """End after the last commit was seen to succeed."""
+        self._thread.shutdown(wait=True)
+        self._producer.close()
+
+    def abandon(self) -> None:
+        """Leave this producer behind after an error: drop what it holds, end it off the caller's thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        threading.Thread(target=self._drop, name=f"drop-{self.transactional_id}", daemon=True).start()
+
+    def _drop(self) -> None:
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._thread.shutdown(wait=True)
+        self._producer.close()

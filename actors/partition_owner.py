@@ -1,0 +1,160 @@
+"""The owner of a slot as a Ray actor: a synchronous loop on one thread, control calls on another.
+
+The loop knows one cure: on ReopenError or FencedError it abandons the slot and opens it again from what the broker says. Ray
+restarts the process when it dies; the loop then starts by itself, because it is started by the constructor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import asdict
+from typing import Any
+
+import ray
+
+from actors.errors import FencedError, ReopenError
+from actors.hosts import Hosts, InActors, InOwner
+from actors.pipeline import Pipeline
+from actors.slot import Slot
+from schemas.registry import RegistryUnavailable
+
+_LOG = logging.getLogger("chipquality.owner")
+
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 15.0  # between attempts to open; also bounds two owners that fence each other
+STOP_TIMEOUT_S = 30.0
+DETECTOR_CPUS = 0.1
+
+
+class OwnerLoop:
+    """Opens the slot, steps it, re-opens it after an error, until it is told to stop. Run it on a thread."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.state = "opening"
+        self.last_error = ""
+        self.reopened = 0
+        self.opened_s = 0.0
+        self._slot: Slot | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"slot-{pipeline.transactional_id}", daemon=True)
+
+    def start(self) -> None:
+        """Start the loop's thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        """Ask the loop to commit a snapshot and end; return whether it did in time."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def status(self) -> dict[str, Any]:
+        """Return where the slot stands."""
+        slot = self._slot
+        said: dict[str, Any] = {
+            "pipeline": self.pipeline.name,
+            "slot": 0,
+            "pid": os.getpid(),
+            "state": self.state,
+            "hosting": self.pipeline.hosting,
+            "opened_s": self.opened_s,
+            "reopened": self.reopened,
+            "last_error": self.last_error,
+            "partitions": {},
+        }
+        if slot is not None:
+            said |= asdict(slot.status)
+            said["partitions"] = {
+                partition: {
+                    "next_offset": fold.position.next_offset,
+                    "seq": fold.position.seq,
+                    "snapshot_offset": fold.position.snapshot_offset,
+                    "series": len(fold.series),
+                    "disabled": [entry.subject for entry in fold.position.applied],
+                }
+                for partition, fold in list(slot.folds.items())
+            }
+        return said
+
+    def detector_pids(self) -> dict[str, int]:
+        """Return the process ids of the detector actors; empty when they are hosted here."""
+        hosts = self._slot.hosts if self._slot else None
+        return hosts.pids() if isinstance(hosts, InActors) else {}
+
+    def _hosts(self) -> Hosts:
+        pipeline = self.pipeline
+        if pipeline.hosting == "owner":
+            return InOwner(pipeline.name, pipeline.families, pipeline.clean_rows)
+        return InActors(pipeline.name, pipeline.families, pipeline.clean_rows, DETECTOR_CPUS)
+
+    def _run(self) -> None:
+        backoff_s = BACKOFF_FIRST_S
+        while not self._stop.is_set():
+            live_since = time.monotonic()
+            try:
+                self._live()
+            except (ReopenError, FencedError, RegistryUnavailable) as error:
+                self._leave(error)
+                if time.monotonic() - live_since > BACKOFF_MAX_S:
+                    backoff_s = BACKOFF_FIRST_S
+                self._stop.wait(backoff_s)
+                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+            except BaseException as error:
+                self.state = "failed"
+                self.last_error = f"{type(error).__name__}: {error}"
+                _LOG.exception("slot %s failed", self.pipeline.transactional_id)
+                raise
+        self.state = "stopped"
+
+    def _live(self) -> None:
+        """Open the slot and step it until it is told to stop or something breaks."""
+        self.state = "opening"
+        started = time.monotonic()
+        hosts = self._hosts()
+        slot = self._slot = Slot(self.pipeline, hosts, self._stop.is_set)
+        slot.open()
+        self.opened_s = time.monotonic() - started
+        self.state = "live"
+        _LOG.info("slot %s live after %.2f s", self.pipeline.transactional_id, self.opened_s)
+        while not self._stop.is_set():
+            slot.step()
+        slot.close()
+
+    def _leave(self, error: Exception) -> None:
+        self.reopened += 1
+        self.last_error = f"{type(error).__name__}: {error}"
+        _LOG.warning("slot %s re-opens: %s", self.pipeline.transactional_id, self.last_error)
+        if self._slot is not None:
+            self._slot.abandon()
+            self._slot = None
+
+
+@ray.remote
+class PartitionOwner:
+    """Slot 0 of a pipeline. Detached; Ray restarts it, and a restarted one opens the slot by itself."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        logging.basicConfig(level=logging.INFO)
+        self._loop = OwnerLoop(pipeline)
+        self._loop.start()
+
+    def __repr__(self) -> str:
+        """Name pipeline and slot in the Ray dashboard and in logs."""
+        return f"owner:{self._loop.pipeline.name}:0"
+
+    def status(self) -> dict[str, Any]:
+        """Return where the slot stands; answers while a step runs."""
+        return self._loop.status()
+
+    def detector_pids(self) -> dict[str, int]:
+        """Return the process ids of the detector actors."""
+        return self._loop.detector_pids()
+
+    def stop(self) -> dict[str, Any]:
+        """Commit a snapshot, end the loop, return the last status."""
+        self._loop.stop()
+        return self._loop.status()

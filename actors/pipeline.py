@@ -1,0 +1,39 @@
+"""What a pipeline is: one input topic, its detector families, where it writes, and the numbers that bound it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Literal
+
+from actors.engine.alerts import CLEAN_ROWS
+from actors.engine.fold import Topics
+from actors.kafka.client import Cluster
+from models.detector import Detector
+
+NAMESPACE = "chipquality"  # of our actors in Ray
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All that an owner needs; it travels to Ray as it is."""
+
+    name: str
+    cluster: Cluster
+    input_topic: str
+    partitions: tuple[int, ...]
+    topics: Topics
+    families: Mapping[str, tuple[Detector, ...]]
+    schema_ids: Mapping[str, int]  # of the records we write: alert, dead_letter, position, page, series_page
+    hosting: Literal["actor", "owner"] = "actor"
+    step_rows_max: int = 4_000  # records in one step over all partitions; bounds memory and the size of a chart record
+    commit_interval_ms: int = 50  # a step is taken at most this often while there is little to do
+    snapshot_interval_ms: int = 5_000  # between snapshots: bounds the replay after a crash
+    clean_rows: int = CLEAN_ROWS  # judged rows without a rule after which its alert closes
+    code_version: str = field(default_factory=lambda: version("chipquality"))
+
+    @property
+    def transactional_id(self) -> str:
+        """Return the id of slot 0's producer: whoever opens with it fences every other."""
+        return f"{self.name}-0"
