@@ -6,7 +6,7 @@ One slot per pipeline for now. Safety does not depend on this module: whoever op
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -17,24 +17,12 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.calls import answer
 from actors.errors import ConfigError
-from actors.kafka.admin import Admin
-from actors.kafka.client import Cluster
 from actors.partition_owner import DETECTOR_CPUS, STOP_TIMEOUT_S, PartitionOwner
 from actors.pipeline import NAMESPACE, Pipeline
-from schemas.registry import Registry, register_all
-from schemas.topics import TOPICS
 
 OWNER_CPUS = 0.5
 LIVE_TIMEOUT_S = 90.0  # for a slot to open: processes, kernels, state
 CALL_TIMEOUT_S = 10.0
-
-
-def prepare(cluster: Cluster, partitions: int, replication: int) -> Mapping[tuple[str, str], int]:
-    """Create the topics that are missing and register every schema; return schema ids by (topic, record). Idempotent."""
-    admin = Admin(cluster.bootstrap_servers, cluster.client)
-    admin.apply(admin.plan(TOPICS, partitions, replication))
-    registry = Registry(cluster.registry_url, cluster.registry_client)
-    return register_all(registry)
 
 
 def owner_name(pipeline: str) -> str:

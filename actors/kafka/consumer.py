@@ -20,11 +20,21 @@ from actors.kafka.errors import kafka_error, translate
 from schemas.batch import RawBatch
 
 CALL_TIMEOUT_S = 10.0  # of one request to the broker
+ASK_AGAIN_S = 0.05  # between two questions to a coordinator that is not ready
 QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound of what a slow step can pile up
 POLL_MESSAGES_MAX = 1000  # of a state read
 
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+_ASK_AGAIN = frozenset(  # the group's coordinator is moving, loading, or ending a transaction that holds offsets
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+    }
+)
 _OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
@@ -116,8 +126,9 @@ class PartitionReader:
                 found = self._consumer.committed(asked, timeout=2.0)
                 return {tp.partition: tp.offset if tp.offset >= 0 else None for tp in found}
             except KafkaException as error:
-                if kafka_error(error).code() != KafkaError._TIMED_OUT or time.monotonic() > deadline:
+                if kafka_error(error).code() not in _ASK_AGAIN or time.monotonic() > deadline:
                     raise translate(error, f"committed offsets of {self.topic}") from error
+                time.sleep(ASK_AGAIN_S)
 
     def group_metadata(self) -> object:
         """Return what `send_offsets_to_transaction` wants."""

@@ -1,0 +1,90 @@
+"""The command `chipquality`. Exit codes: 0 done, 1 something differs or failed, 2 wrong usage or configuration."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from actors.errors import ConfigError
+from cluster.commands import local, topics
+from cluster.config import load, render
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
+app.add_typer(local.app, name="local")
+app.add_typer(topics.app, name="topics")
+pipelines = typer.Typer(no_args_is_help=True, help="The pipelines that run.")
+app.add_typer(pipelines, name="pipeline")
+
+
+@app.command()
+def demo(
+    once: Annotated[
+        bool, typer.Option(help="Stream the whole set as fast as it goes, measure, print JSON, exit.")
+    ] = False,
+    wafers_per_s: Annotated[
+        float, typer.Option(min=0.1, max=1000, help="Speed of the line; a wafer is 590 measurements.")
+    ] = 5.0,
+    paced_s: Annotated[float, typer.Option(min=1, max=600, help="Length of the latency phase of --once.")] = 20.0,
+    wafers: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many wafers; all 1,096 unless given.")
+    ] = None,
+) -> None:
+    """Stream a real semiconductor line through everything, to a live page."""
+    from cluster.demo.app import run_demo
+
+    raise typer.Exit(run_demo(load(), once=once, wafers_per_s=wafers_per_s, paced_s=paced_s, wafers=wafers))
+
+
+@app.command()
+def run() -> None:
+    """Run the product on what the configuration points at, until it is stopped."""
+    from cluster.demo.app import run_product
+
+    raise typer.Exit(run_product(load()))
+
+
+@app.command()
+def config() -> None:
+    """Print the configuration that is in force, secrets masked."""
+    typer.echo(render(load()), nl=False)
+
+
+@pipelines.command("list")
+def list_pipelines(
+    output: Annotated[str, typer.Option(help="text or json")] = "text",
+    address: Annotated[str, typer.Option(help="Address of the Ray cluster.")] = "auto",
+) -> None:
+    """Show every pipeline's slot: state, position, counts."""
+    import ray
+
+    from actors import supervisor
+    from actors.pipeline import NAMESPACE
+
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
+    except ConnectionError as error:
+        raise ConfigError(f"no Ray cluster at {address}: {error}") from error
+    found = supervisor.list_pipelines()
+    ray.shutdown()
+    if output == "json":
+        typer.echo(json.dumps(found))
+        return
+    for status in found:
+        positions = {partition: place["next_offset"] for partition, place in status["partitions"].items()}
+        typer.echo(
+            f"{status['pipeline']}  slot {status['slot']}  {status['state']}  re-opened {status['reopened']}×  {positions}"
+        )
+
+
+def main() -> None:
+    """Run the command; a configuration error is one clear line, not a traceback."""
+    from cluster.local.errors import LocalStackError
+
+    try:
+        app()
+    except (ConfigError, LocalStackError) as error:
+        typer.echo(f"chipquality: {error}", err=True)
+        sys.exit(2)

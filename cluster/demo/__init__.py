@@ -1,0 +1,1 @@
+"""The demonstration: a real semiconductor line, streamed through everything."""

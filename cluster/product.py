@@ -1,0 +1,178 @@
+"""Everything up, everything down: broker, registry, Ray, topics, pipeline, view, API and page.
+
+`Product` starts what is not there and leaves alone what the configuration points at. It is what `chipquality demo` and
+`chipquality run` stand on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+
+from actors import supervisor
+from actors.engine.fold import Topics
+from actors.errors import ConfigError
+from actors.kafka.client import Cluster
+from actors.pipeline import NAMESPACE, Pipeline
+from actors.prepare import prepare
+from actors.view import actor as view
+from cluster.config import Config, reveal
+from cluster.local.preflight import require_free
+from cluster.local.stack import LocalStack
+from models.builtin import FAMILIES
+from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, STATE, dead_letter_topic
+
+Progress = Callable[[str, float], None]
+
+_FAST_NODE_DEATH = {  # a dead node is noticed in 2.5 s instead of 15
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "4",
+}
+
+
+class Product:
+    """The running product. Use as a context manager: leaving it stops all that it started."""
+
+    def __init__(
+        self, config: Config, progress: Progress, *, notes: Sequence[str] = (), keep_data: bool = False
+    ) -> None:
+        self.config = config
+        self.progress = progress
+        self.notes = tuple(notes)
+        self.keep_data = keep_data
+        self.cluster = Cluster("")
+        self.page_url = ""
+        self.dashboard_url = ""
+        self.how = ""
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Product:
+        """Start everything; on an error stop what has been started."""
+        try:
+            self.start()
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop what was started, last first."""
+        self._exit.close()
+
+    def start(self) -> None:
+        """Start the parts in order, telling each with its time."""
+        self._check_ports()
+        self._start_stack()
+        self._timed("Ray", self._start_ray)
+        self._timed("topics and schemas", self._prepare)
+        self._timed("pipeline", self._start_pipeline)
+        self._timed("API and page", self._start_serve)
+        self._timed("slot live", lambda: supervisor.wait_live(self.config.pipeline.name))
+
+    def _timed(self, what: str, do: Callable[[], Any]) -> None:
+        started = time.monotonic()
+        do()
+        self.progress(what, time.monotonic() - started)
+
+    def _check_ports(self) -> None:
+        require_free(self.config.serve.port, "page and the API", "serve.port")
+        if self.config.ray.address is None:
+            require_free(self.config.ray.dashboard_port, "Ray dashboard", "ray.dashboard_port")
+
+    def _start_stack(self) -> None:
+        stack = LocalStack.from_config(self.config, keep_data=self.keep_data)
+        self._exit.callback(stack.stop)
+        endpoints = stack.start(self.progress)
+        self.how = endpoints.how
+        self.cluster = Cluster(
+            endpoints.bootstrap_servers,
+            endpoints.registry_url,
+            reveal(self.config.kafka.client),
+            reveal(self.config.registry.client),
+        )
+
+    def _start_ray(self) -> None:
+        config = self.config.ray
+        if config.address is not None:
+            try:
+                ray.init(address=config.address, namespace=NAMESPACE, log_to_driver=False)
+            except (ConnectionError, ValueError) as error:
+                raise ConfigError(f"ray.address = {config.address}: {error}") from error
+        else:
+            os.environ.update(_FAST_NODE_DEATH)
+            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+            context = ray.init(
+                num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
+                namespace=NAMESPACE,
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=config.dashboard_port,
+                object_store_memory=config.object_store_bytes,
+                log_to_driver=False,
+                configure_logging=False,
+                _node_ip_address="127.0.0.1",
+            )
+            self.dashboard_url = f"http://{context.dashboard_url}"
+        self._exit.callback(ray.shutdown)
+
+    def _prepare(self) -> None:
+        kafka = self.config.kafka
+        self._schema_ids = prepare(self.cluster, kafka.partitions, kafka.replication_factor)
+
+    def pipeline(self) -> Pipeline:
+        """Return the main pipeline as configured."""
+        config = self.config.pipeline
+        topics = Topics(CHARTS, ALERTS, dead_letter_topic(MEASUREMENTS), STATE)
+        wanted = {
+            "position": STATE,
+            "page": STATE,
+            "series_page": STATE,
+            "alert": ALERTS,
+            "dead_letter": topics.dead_letters,
+        }
+        return Pipeline(
+            name=config.name,
+            cluster=self.cluster,
+            input_topic=MEASUREMENTS,
+            partitions=tuple(range(self.config.kafka.partitions)),
+            topics=topics,
+            families={family: make(config.phase_one_rows) for family, make in FAMILIES.items()},
+            schema_ids={record: self._schema_ids[topic, record] for record, topic in wanted.items()},
+            hosting="owner" if config.hosting == "owner" else "actor",
+            commit_interval_ms=config.commit_interval_ms,
+            snapshot_interval_ms=config.snapshot_interval_ms,
+        )
+
+    def _start_pipeline(self) -> None:
+        pipeline = self.pipeline()
+        self._exit.callback(supervisor.stop_pipeline, pipeline.name)
+        supervisor.start_pipeline(pipeline)
+
+    def _start_serve(self) -> None:
+        from cluster.api.app import deploy, undeploy  # noqa: PLC0415 - Serve is slow to import and not always wanted
+
+        name = self.config.pipeline.name
+        self._exit.callback(view.stop, name)
+        view.start(self.cluster, name, notes=self.notes)
+        self._exit.callback(undeploy)
+        self.page_url = deploy(self.config, name, self.cluster)
+
+    def status(self) -> dict[str, Any]:
+        """Return the owner's status."""
+        return supervisor.wait_status(self.config.pipeline.name, lambda _: True, 10.0)
+
+
+def log_directory(config: Config) -> Path:
+    """Return where the logs of local processes are."""
+    return config.local.directory / "logs"
