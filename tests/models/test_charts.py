@@ -1,0 +1,299 @@
+"""What each detector's docstring says of Phase I, gaps, infinity, sigma 0, subgroups and a change of limits."""
+
+import numpy as np
+import pytest
+
+from models import judge
+from models.anomaly import RobustZ
+from models.capability import Capability
+from models.cusum import Cusum
+from models.detector import Detector, Verdicts, new_params, new_state, series_batch
+from models.drift import LearnedCusum
+from models.ewma import Ewma
+from models.individuals import IndividualsChart
+from models.limits import d2, d3
+from models.xbar import XbarChart
+
+LEARNERS = [
+    IndividualsChart(phase_one_rows=4),
+    Cusum(phase_one_rows=4),
+    LearnedCusum(phase_one_rows=4),
+    Ewma(phase_one_rows=4),
+]
+ALL = [*LEARNERS, XbarChart(subgroup_size=2, phase_one_subgroups=2), Capability(min_rows=4), RobustZ(5, 3.5, 4)]
+
+
+def by_name(detector: Detector) -> str:
+    return detector.name
+
+
+def continued(detector: Detector, *pieces: tuple[list[float], dict[str, float]]) -> list[Verdicts]:
+    """Judge pieces of one series one after another, each under its own parameters and version of the limits."""
+    state, verdicts = new_state(detector, 1), []
+    for version, (values, given) in enumerate(pieces):
+        params = new_params(1, **given)
+        params["limits_version"] = version
+        verdicts.append(detector.update(state, series_batch(np.array(values), params=params)))
+    return verdicts
+
+
+@pytest.mark.parametrize("chart", LEARNERS, ids=by_name)
+def test_phase_one_is_the_first_rows_that_are_there(chart: Detector) -> None:
+    v = judge(chart, [np.nan, 1.0, 3.0, np.nan, 1.0, 3.0, 2.0, 2.0])
+    assert v.valid.tolist() == [False] * 6 + [True] * 2
+    assert np.isnan(v.ucl[:6]).all()
+    assert v.signal.sum() == 0
+
+
+@pytest.mark.parametrize("chart", LEARNERS, ids=by_name)
+def test_phase_one_freezes_mu_and_sigma(chart: Detector) -> None:
+    learned = judge(chart, [1.0, 3.0, 1.0, 3.0, 7.0, 2.0, 5.0])
+    given = judge(chart, [7.0, 2.0, 5.0], mu=2.0, sigma=2.0 / d2(2))
+    np.testing.assert_allclose(learned.statistic[5:, 0], given.statistic[1:, 0])
+    np.testing.assert_allclose(learned.ucl[4:], given.ucl)
+    np.testing.assert_allclose(learned.centre[4:], given.centre)
+
+
+@pytest.mark.parametrize("chart", LEARNERS, ids=by_name)
+def test_given_parameters_win_each_for_itself(chart: Detector) -> None:
+    phase_one = [1.0, 3.0, 1.0, 3.0]
+    both = judge(chart, [2.0], mu=2.0, sigma=2.0 / d2(2))
+    assert both.valid.all()
+    for given in ({"mu": 2.0}, {"sigma": 2.0 / d2(2)}, {"mu": 2.0, "sigma": np.inf}, {"mu": 2.0, "sigma": -1.0}):
+        v = judge(chart, [*phase_one, 2.0], **given)
+        assert v.valid.tolist() == [False] * 4 + [True]
+        np.testing.assert_allclose(v.ucl[4], both.ucl[0])
+
+
+@pytest.mark.parametrize("chart", LEARNERS, ids=by_name)
+def test_given_parameters_that_are_taken_back_leave_what_was_learned(chart: Detector) -> None:
+    learned, given, again = continued(
+        chart, ([1.0, 3.0, 1.0, 3.0, 2.0], {}), ([2.0], {"mu": 0.0, "sigma": 1.0}), ([2.0], {})
+    )
+    assert given.ucl[0, 0] != learned.ucl[4, 0]
+    np.testing.assert_array_equal(again.ucl[0], learned.ucl[4])
+
+
+@pytest.mark.parametrize("chart", LEARNERS, ids=by_name)
+def test_a_change_of_limits_in_phase_one_costs_one_moving_range(chart: Detector) -> None:
+    first, second = continued(chart, ([1.0, 3.0], {}), ([11.0, 13.0, 7.0], {}))
+    assert not first.valid.any()
+    assert second.valid.tolist() == [False, False, True]
+    reference = judge(chart, [7.0], mu=7.0, sigma=2.0 / d2(2))  # moving ranges 2 and 2, not 8
+    np.testing.assert_allclose(second.ucl[2, 0], reference.ucl[0, 0])
+
+
+@pytest.mark.parametrize("detector", ALL, ids=by_name)
+@pytest.mark.parametrize("odd", [np.inf, -np.inf])
+def test_infinity_is_not_judged_like_missing(detector: Detector, odd: float) -> None:
+    values = np.array([1.0, 2.0, odd, 4.0, 2.0, odd, 1.0, 9.0, odd, 2.0, 3.0])
+    v = judge(detector, values, lsl=0.0, usl=5.0)
+    without = judge(detector, values[np.isfinite(values)], lsl=0.0, usl=5.0)
+    assert not v.valid[np.isinf(values)].any()
+    for part, expected in zip(v, without, strict=True):
+        np.testing.assert_array_equal(part[np.isfinite(values)], expected)
+
+
+@pytest.mark.parametrize("chart", [*LEARNERS, XbarChart(2, 2)], ids=by_name)
+@pytest.mark.parametrize("given", [{}, {"mu": 0.1, "sigma": 0.0}])
+def test_zero_sigma_has_its_limits_on_the_centre_line(chart: Detector, given: dict[str, float]) -> None:
+    values = [0.1] * 8 + [0.3] * 2 + [0.1] * 2 + [-0.1] * 2 + [0.1] * 30
+    v = judge(chart, values, **given)
+    judged = np.flatnonzero(v.valid)
+    np.testing.assert_array_equal(v.ucl[judged, 0], v.ucl[judged[0], 0])
+    assert v.ucl[judged[0], 0] == (v.centre[judged[0], 0])
+    off = np.array(values)[judged] != 0.1
+    level = v.signal[judged] & np.uint32(0b11 if len(chart.rules) == 2 else 0b1)
+    np.testing.assert_array_equal(level != 0, off)
+
+
+def test_individuals_moving_range() -> None:
+    v = judge(IndividualsChart(), [0.0, 3.0, np.nan, -0.7], mu=0.0, sigma=1.0)
+    np.testing.assert_array_equal(v.statistic[:, 1], [np.nan, 3.0, np.nan, 3.7])
+    assert v.ucl[1, 1] == pytest.approx(3.6859, abs=5e-5)
+    assert v.signal.tolist() == [0, 0, 0, 1 << 8]
+
+
+def test_individuals_first_judged_row_has_a_moving_range_but_no_window() -> None:
+    v = judge(IndividualsChart(phase_one_rows=5), [1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6, 2.8])
+    assert v.statistic[5, 1] == pytest.approx(0.2)
+    assert not (v.signal & 0b100).any(), "five judged points are no six"
+
+
+def test_individuals_windows_end_with_their_limits() -> None:
+    rising, low = [0.1, 0.2, 0.3, 0.4, 0.5], {"mu": 0.0, "sigma": 1.0}
+    whole = judge(IndividualsChart(), [*rising, 0.6, *([0.5] * 4)], **low)
+    assert whole.signal[5] == 0b100
+    assert whole.signal[8] & 0b10
+    first, second = continued(IndividualsChart(), (rising, low), ([0.6, *([0.5] * 8)], low))
+    assert not first.signal.any()
+    assert np.isnan(second.statistic[0, 1]), "no moving range across a change of limits"
+    assert (second.signal & 0b10).nonzero()[0].tolist() == [8]
+    assert not (second.signal & 0b100).any()
+
+
+def test_xbar_short_subgroup_is_judged_at_the_row_that_closes_it() -> None:
+    chart = XbarChart(subgroup_size=3)
+    v = judge(chart, [10.0, 14.0, 9.0, 10.0, 11.0], subgroup=np.array([1, 1, 2, 2, 2]), mu=10.0, sigma=1.0)
+    assert v.valid.tolist() == [False, False, True, False, True]
+    assert v.statistic[2].tolist() == [12.0, 4.0]
+    assert v.ucl[2].tolist() == pytest.approx([10 + 3 / np.sqrt(2), d2(2) + 3 * d3(2)])
+    assert v.signal.tolist() == [0, 0, 1 << 8, 0, 0]
+    assert v.statistic[4].tolist() == [10.0, 2.0]
+    assert v.ucl[4, 0] == pytest.approx(10 + 3 / np.sqrt(3))
+
+
+def test_xbar_subgroup_of_one_row_says_nothing() -> None:
+    v = judge(XbarChart(subgroup_size=2), [50.0, 9.0, 11.0], subgroup=np.array([1, 2, 2]), mu=10.0, sigma=1.0)
+    assert v.valid.tolist() == [False, False, True]
+    assert v.statistic[2].tolist() == [10.0, 2.0]
+
+
+def test_xbar_rows_without_a_name_and_surplus_rows_form_subgroups_in_order() -> None:
+    for names in (None, np.full(5, 7)):
+        v = judge(XbarChart(subgroup_size=2), [9.0, 10.0, 11.0, 12.0, 99.0], subgroup=names, mu=10.0, sigma=1.0)
+        assert np.flatnonzero(v.valid).tolist() == [1, 3]
+        assert v.statistic[[1, 3], 0].tolist() == [9.5, 11.5]
+
+
+def test_xbar_missing_row_closes_nothing() -> None:
+    v = judge(XbarChart(2), [9.0, np.nan, 11.0], subgroup=np.array([1, 2, 1]), mu=10.0, sigma=1.0)
+    assert v.valid.tolist() == [False, False, True]
+
+
+def test_xbar_phase_one_with_subgroups_of_different_size() -> None:
+    values = [1.0, 3.0, 2.0, 5.0, 7.0, 4.0, 4.0, 4.0]
+    v = judge(XbarChart(3, phase_one_subgroups=2), values, subgroup=np.array([1, 1, 1, 2, 2, 3, 3, 3]))
+    assert v.valid.tolist() == [False] * 7 + [True]
+    assert v.statistic[[2, 5]].tolist() == [[2.0, 2.0], [6.0, 2.0]]
+    assert v.centre[7, 0] == pytest.approx(np.mean(values[:5]))
+    sigma = (2.0 / d2(3) + 2.0 / d2(2)) / 2
+    assert v.ucl[7, 0] == pytest.approx(np.mean(values[:5]) + 3 * sigma / np.sqrt(3))
+
+
+def test_xbar_low_limit_of_the_range() -> None:
+    chart = XbarChart(subgroup_size=8, nelson=())
+    v = judge(chart, [0.0, 0.1] * 4, mu=0.0, sigma=1.0)
+    assert v.lcl[7, 1] == pytest.approx(0.38770614)
+    assert v.signal[7] == 1
+
+
+def test_xbar_windows_end_with_their_limits_and_an_open_subgroup_goes_on() -> None:
+    given = {"mu": 0.0, "sigma": 1.0}
+    first, second = continued(XbarChart(2), ([0.5] * 15, given), ([0.5] * 17, given))
+    assert not first.signal.any()
+    assert np.flatnonzero(second.valid)[0] == 0
+    assert np.flatnonzero(second.signal & 0b10).tolist() == [16]
+
+
+def test_capability_of_given_limits_by_definition() -> None:
+    values = [9.0, 11.0, 10.0, 12.0]
+    v = judge(Capability(min_rows=3), values, lsl=4.0, usl=16.0)
+    assert v.valid.tolist() == [False, False, True, True]
+    assert np.isnan(v.statistic[0]).all()
+    within, overall = (5 / 3) / d2(2), np.std(values, ddof=1)
+    expected = [2 / within, 5.5 / 3 / within, 2 / overall, 5.5 / 3 / overall]
+    np.testing.assert_allclose(v.statistic[3], expected)
+    assert v.lcl[3].tolist() == pytest.approx([np.nan, 1.0, np.nan, np.nan], nan_ok=True)
+
+
+def test_capability_takes_the_latest_limits_that_rows_carried() -> None:
+    values = np.array([9.0, 11.0, 9.0, 11.0, np.nan, 10.0])
+    columns = {
+        "lsl": np.array([np.nan, 4.0, np.nan, -np.inf, 0.0, np.nan]),
+        "usl": np.array([np.nan, np.nan, 16.0, 13.0, 0.0, np.nan]),
+    }
+    v = judge(Capability(min_rows=2), values, columns=columns)
+    cp, cpk = v.statistic[:, 0], v.statistic[:, 1]
+    sigma = 2.0 / d2(2)
+    assert v.valid.tolist() == [False, True, True, True, False, True]
+    assert cpk[1] == pytest.approx(6 / 3 / sigma)  # one-sided: Cpl
+    assert np.isnan(cp[1])
+    assert cp[2] == pytest.approx(12 / 6 / sigma)
+    assert cp[3] == pytest.approx(9 / 6 / sigma), "infinite is not given: 4 stays"
+    assert cp[5] == pytest.approx(9 / 6 / (7 / 4 / d2(2))), "limits on a missing row are not taken"
+    given = judge(Capability(min_rows=2), values, columns=columns, usl=40.0)
+    assert given.statistic[2, 0] == pytest.approx(36 / 6 / sigma), "the given one wins, the other is the row's"
+
+
+def test_capability_signals_from_min_rows_on() -> None:
+    v = judge(Capability(min_rows=4, cpk_min=1.33), [9.0, 11.0] * 4, lsl=9.5, usl=10.5)
+    assert v.signal.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+    assert v.ucl.shape == v.statistic.shape
+
+
+def test_capability_without_limits_is_not_judged() -> None:
+    v = judge(Capability(min_rows=2), [9.0, 11.0, 10.0])
+    assert not v.valid.any()
+    assert np.isnan(v.statistic).all()
+
+
+@pytest.mark.parametrize(("value", "signal"), [(10.0, 0), (12.0, 0), (12.5, 1), (7.0, 1)])
+def test_capability_of_a_constant(value: float, signal: int) -> None:
+    v = judge(Capability(min_rows=3), [value] * 3, lsl=8.0, usl=12.0)
+    assert np.isnan(v.statistic).all()
+    assert v.signal.tolist() == [0, 0, signal]
+    one_sided = judge(Capability(min_rows=3), [value] * 3, usl=12.0)
+    assert one_sided.signal[2] == (value > 12.0)
+
+
+def test_robust_z_looks_at_the_values_before() -> None:
+    v = judge(RobustZ(window=5, min_rows=3), [1.0, 2.0, 3.0, 30.0, 2.0, 1.0, -30.0])
+    assert v.valid.tolist() == [False] * 3 + [True] * 4
+    assert v.statistic[3, 0] == pytest.approx(28 / 1.482602218505602)
+    assert v.signal.tolist() == [0, 0, 0, 1, 0, 0, 2]
+    assert (v.lcl[3, 0], v.centre[3, 0], v.ucl[3, 0]) == (-3.5, 0.0, 3.5)
+
+
+def test_robust_z_forgets_what_left_its_window() -> None:
+    v = judge(RobustZ(window=3, min_rows=3), [100.0, 200.0, 300.0, 1.0, 2.0, 3.0, 2.0])
+    assert v.statistic[6, 0] == pytest.approx(0.0)
+
+
+def test_robust_z_falls_back_to_the_mean_deviation() -> None:
+    v = judge(RobustZ(window=5, min_rows=5), [2.0, 2.0, 2.0, 2.0, 7.0, 4.0])
+    assert v.statistic[5, 0] == pytest.approx(2.0 / (np.sqrt(np.pi / 2) * 1.0))
+
+
+def test_robust_z_of_a_constant() -> None:
+    v = judge(RobustZ(window=5, min_rows=5), [2.0] * 6 + [2.5, 2.0])
+    assert v.statistic[5:7, 0].tolist() == [0.0, 0.5]
+    assert v.ucl[6, 0] == 0.0
+    assert v.signal.tolist() == [0] * 6 + [1, 0]
+
+
+def test_cusum_restarts_if_asked() -> None:
+    on, again = (judge(Cusum(restart=restart), [3.0] * 6, mu=0.0, sigma=1.0) for restart in (False, True))
+    assert on.statistic[:, 0].tolist() == [2.5, 5.0, 7.5, 10.0, 12.5, 15.0]
+    assert on.signal.tolist() == [0, 0, 1, 1, 1, 1]  # 5 is on the limit: inside
+    assert again.statistic[:, 0].tolist() == [2.5, 5.0, 7.5, 2.5, 5.0, 7.5]
+    assert again.signal.tolist() == [0, 0, 1, 0, 0, 1]
+    assert judge(Cusum(), [-3.0] * 3, mu=0.0, sigma=1.0).signal.tolist() == [0, 0, 2]
+
+
+@pytest.mark.parametrize("chart", [Cusum(), Ewma()], ids=by_name)
+def test_sums_start_again_with_new_limits(chart: Detector) -> None:
+    given = {"mu": 0.0, "sigma": 1.0}
+    first, second = continued(chart, ([1.5, 1.2], given), ([1.5, 1.2], given))
+    np.testing.assert_array_equal(first.statistic, second.statistic)
+    assert judge(chart, [1.5, 1.2, 1.5], **given).statistic[2, 0] != second.statistic[0, 0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: IndividualsChart(phase_one_rows=1),
+        lambda: Cusum(phase_one_rows=0),
+        lambda: Ewma(phase_one_rows=1),
+        lambda: Ewma(weight=0.0),
+        lambda: XbarChart(subgroup_size=1),
+        lambda: XbarChart(subgroup_size=26),
+        lambda: XbarChart(phase_one_subgroups=0),
+        lambda: Capability(min_rows=1),
+        lambda: RobustZ(window=5, min_rows=6),
+        lambda: RobustZ(window=5000),
+    ],
+)
+def test_parameters_without_meaning_are_refused(make: object) -> None:
+    with pytest.raises(ValueError, match=r"= |≤"):
+        make()  # type: ignore[operator]
