@@ -1,0 +1,213 @@
+"""Measurements: single values, batches of them, vectors. Key: the series, so that its values keep their order."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import uuid
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from actors.kafka.delivery import BatchDelivery, Delivery
+from actors.producers.category import NO_CONTEXT, Context
+from actors.producers.publisher import KeyOf, Publisher
+from schemas.batch import series_key
+from schemas.encode import EncodeError
+from schemas.topics import MEASUREMENTS, VECTORS
+
+_RECORD = "measurement"
+_VECTOR = "vector_measurement"
+_NUMBERS = ("value", "lsl", "usl", "target")
+
+
+class MeasurementPublisher:
+    """Publishes to `fab.measurements` and `fab.vectors`.
+
+    A value of None or NaN is *missing*: it is published as a null, counted, and not judged; a limit of None or NaN is not
+    given. Infinity is refused. The parts of a series (equipment, chamber, recipe, operation) are "" where not applicable.
+    Errors are those of `Publisher.publish`.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.publisher = publisher
+
+    def measured(
+        self,
+        *,
+        equipment: str,
+        characteristic: str,
+        value: float | None,
+        chamber: str = "",
+        recipe: str = "",
+        operation: str = "",
+        lot: str | None = None,
+        wafer: str | None = None,
+        site: str | None = None,
+        subgroup: str | None = None,
+        unit: str = "",
+        lsl: float | None = None,
+        usl: float | None = None,
+        target: float | None = None,
+        context: Context = NO_CONTEXT,
+    ) -> Delivery:
+        """Publish one measured value; `value` and limits in `unit` (UCUM), limits from the customer's specification."""
+        row: dict[str, Any] = {
+            "equipment": equipment,
+            "characteristic": characteristic,
+            "value": value,
+            "chamber": chamber,
+            "recipe": recipe,
+            "operation": operation,
+            "lot": lot,
+            "wafer": wafer,
+            "site": site,
+            "subgroup": subgroup,
+            "unit": unit,
+            "lsl": lsl,
+            "usl": usl,
+            "target": target,
+        }
+        with self.publisher.counting_invalid():
+            row |= {name: _finite(name, row[name]) for name in _NUMBERS}
+        return self._publish(MEASUREMENTS, _RECORD, row, _key_of, context)
+
+    def publish_batch(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        correlation_id: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
+    ) -> BatchDelivery:
+        """Publish many values, the fast way: rows are mappings with the fields of `measurement.avsc`, in log order.
+
+        Fields with a default may be absent, and `event_id` (new: 32 hex digits) and `timestamp` (ms; the publisher's clock).
+        If one row is not valid nothing is sent; the error names the field, and its note the row. All records carry the same
+        headers. At most `publisher.BATCH_RECORDS_MAX` rows.
+        """
+        ids = secrets.token_hex(16 * len(rows))
+        now_ms = int(self.publisher.clock() * 1000)
+        records: list[dict[str, Any]] = []
+        try:
+            for i, row in enumerate(rows):
+                record = {"event_id": ids[32 * i : 32 * i + 32], "timestamp": now_ms, **row}
+                for name in _NUMBERS:
+                    number = record.get(name)
+                    if number is not None and (type(number) is not float or number - number != 0.0):
+                        record[name] = _finite(name, number)
+                records.append(record)
+        except EncodeError as error:
+            self.publisher.count_invalid()
+            error.add_note(f"row {len(records)} of the batch; nothing of it was sent")
+            raise
+        return self.publisher.publish_batch(
+            MEASUREMENTS,
+            _RECORD,
+            records,
+            key_of=_key_of,
+            correlation_id=correlation_id,
+            traceparent=traceparent,
+            tracestate=tracestate,
+        )
+
+    def vector_measured(
+        self,
+        *,
+        equipment: str,
+        vector: str,
+        characteristics: Sequence[str],
+        values: Sequence[float | None],
+        chamber: str = "",
+        recipe: str = "",
+        operation: str = "",
+        lot: str | None = None,
+        wafer: str | None = None,
+        site: str | None = None,
+        subgroup: str | None = None,
+        units: Sequence[str] = (),
+        lsl: Sequence[float | None] = (),
+        usl: Sequence[float | None] = (),
+        target: Sequence[float | None] = (),
+        context: Context = NO_CONTEXT,
+    ) -> Delivery:
+        """Publish p characteristics measured together, with gaps (None or NaN); all sequences have length p.
+
+        `units`, `lsl`, `usl` and `target` may be empty: none at all. `vector` names the set of characteristics; it is the last
+        part of the series key.
+        """
+        numbers = {"values": values, "lsl": lsl, "usl": usl, "target": target}
+        with self.publisher.counting_invalid():
+            columns = _columns(characteristics, numbers, units)
+        row = {
+            "equipment": equipment,
+            "vector": vector,
+            "chamber": chamber,
+            "recipe": recipe,
+            "operation": operation,
+            "lot": lot,
+            "wafer": wafer,
+            "site": site,
+            "subgroup": subgroup,
+            **columns,
+        }
+        return self._publish(VECTORS, _VECTOR, row, _vector_key_of, context)
+
+    def _publish(
+        self, topic: str, record_name: str, fields: Mapping[str, Any], key_of: KeyOf, context: Context
+    ) -> Delivery:
+        timestamp_ms = context.timestamp_ms
+        record = {
+            **fields,
+            "event_id": context.event_id or str(uuid.uuid4()),
+            "timestamp": int(self.publisher.clock() * 1000) if timestamp_ms is None else timestamp_ms,
+            "metadata": dict(context.metadata),
+        }
+        return self.publisher.publish(
+            topic,
+            record_name,
+            record,
+            key=key_of,
+            correlation_id=context.correlation_id,
+            traceparent=context.traceparent,
+            tracestate=context.tracestate,
+        )
+
+
+def _finite(name: str, number: Any) -> Any:
+    """Return None for NaN, and the rest as it is: the encoder looks at types. Raises EncodeError for infinity."""
+    if number is None or not isinstance(number, Real) or math.isfinite(number):
+        return number
+    if math.isnan(number):
+        return None
+    raise EncodeError(name, f"{number!r} is not finite")
+
+
+def _columns(
+    characteristics: Sequence[str], numbers: Mapping[str, Sequence[float | None]], units: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Return the columns of a vector. Raises EncodeError if they do not fit together."""
+    p = len(characteristics)
+    if len(set(characteristics)) != p:
+        raise EncodeError("characteristics", "a name stands there twice")
+    for name, given in {**numbers, "units": units}.items():
+        if len(given) != p and (given or name == "values"):
+            raise EncodeError(name, f"{len(given)} of them for {p} characteristics")
+    cleaned = {
+        name: [_finite(f"{name}[{i}]", number) for i, number in enumerate(given)] for name, given in numbers.items()
+    }
+    return {"characteristics": list(characteristics), "units": list(units), **cleaned}
+
+
+def _key_of(record: Mapping[str, Any]) -> str:
+    return series_key(
+        record["equipment"],
+        record.get("chamber", ""),
+        record.get("recipe", ""),
+        record.get("operation", ""),
+        record["characteristic"],
+    )
+
+
+def _vector_key_of(record: Mapping[str, Any]) -> str:
+    return series_key(record["equipment"], record["chamber"], record["recipe"], record["operation"], record["vector"])
