@@ -26,7 +26,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
-from schemas.decode import MeasurementDecoder, decode_event
 
 from actors.engine.fold import Decodes, PartitionFold, Step
 from actors.engine.position import DISABLED, Encodes, Position, Record, StateImage, position_record, read_image
@@ -36,6 +35,7 @@ from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
 from actors.kafka.transaction import TransactionalWriter
 from actors.pipeline import Pipeline
 from schemas.batch import RawBatch, cut
+from schemas.decode import MeasurementDecoder, decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry, RegistryUnavailable
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -173,6 +174,15 @@ class Product:
         return supervisor.wait_status(self.config.pipeline.name, lambda _: True, 10.0)
 
 
-def log_directory(config: Config) -> Path:
-    """Return where the logs of local processes are."""
-    return config.local.directory / "logs"
+def log_to_file(config: Config) -> Path:
+    """Send what this process logs to a file beside the local processes' logs; the terminal is for progress."""
+    folder = config.local.directory / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "product.log"
+    handler = logging.FileHandler(file, mode="w")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).handlers = [handler]
+        logging.getLogger(name).propagate = False
+    return file

@@ -1,19 +1,24 @@
 """Dense verdicts on the wire: one packed record per step and detector family (Arrow IPC), in `quality.charts`.
 
 A record per point would cost more than the detectors do. A `ChartBlock` holds every row of one step of one partition as one
-family judged it; columns of a detector are named "<detector>/<column>". The key of the record is "<topic>:<partition>/<family>".
+family judged it; columns of a detector are named "<detector>/<column>", the four wide ones in one. The key of the record is
+"<topic>:<partition>/<family>".
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 import pyarrow as pa
 
 FORMAT_VERSION = 1
+_META = ("pipeline", "family", "topic", "partition", "seq", "first_offset", "next_offset")
+_STEP, _DETECTORS = b"chipquality", b"detectors"  # keys of the schema's metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +76,29 @@ class ChartBlock:
 
 
 _ROW_COLUMNS = ("offset", "event_time_ms", "published_ms", "value", "lsl", "usl", "target")
-_WIDE = ("statistic", "centre", "lcl", "ucl")
+_WIDE = ("statistic", "centre", "lcl", "ucl")  # one column of the record: (n, 4, q)
+_Said = tuple[str, str, tuple[str, ...], tuple[RuleMeta, ...]]  # name, identity, statistics, rules
 
 
-def _wide(array: np.ndarray, n: int, q: int) -> pa.Array:
-    flat = np.ascontiguousarray(np.broadcast_to(array, (n, q)), dtype=np.float64).reshape(-1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), q)
+@cache
+def _described(said: tuple[_Said, ...]) -> str:
+    """Return what does not change from step to step as JSON; made once for the detectors of a family."""
+    detectors = {
+        name: {"detector": detector, "statistics": statistics, "rules": [dataclasses.astuple(rule) for rule in rules]}
+        for name, detector, statistics, rules in said
+    }
+    return json.dumps(detectors)
+
+
+def _wide(verdicts: DetectorColumns, n: int, q: int) -> pa.Array:
+    wide = np.empty((n, len(_WIDE), q))
+    for i, column in enumerate(_WIDE):
+        wide[:, i] = getattr(verdicts, column)
+    return pa.FixedSizeListArray.from_arrays(pa.array(wide.reshape(-1)), len(_WIDE) * q)
 
 
 def _dictionary(codes: np.ndarray, words: Sequence[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(list(words), pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(words, pa.string()))
 
 
 def pack(block: ChartBlock) -> bytes:
@@ -90,26 +108,15 @@ def pack(block: ChartBlock) -> bytes:
     columns["series"] = _dictionary(block.series, block.series_keys)
     for name in ("lot", "wafer"):
         columns[name] = pa.array(getattr(block, name), pa.string()).dictionary_encode()
-    described = {}
     for name, verdicts in block.detectors.items():
-        q = len(verdicts.statistics)
-        for column in _WIDE:
-            columns[f"{name}/{column}"] = _wide(getattr(verdicts, column), n, q)
-        columns[f"{name}/signal"] = pa.array(verdicts.signal, pa.uint32())
-        columns[f"{name}/valid"] = pa.array(verdicts.valid, pa.bool_())
-        described[name] = {
-            "detector": verdicts.detector,
-            "statistics": verdicts.statistics,
-            "rules": [[rule.name, rule.doc, rule.severity, rule.statistic] for rule in verdicts.rules],
-        }
-    meta = {
-        "format": FORMAT_VERSION,
-        **{name: getattr(block, name) for name in ("pipeline", "family", "topic", "partition", "seq")},
-        "first_offset": block.first_offset,
-        "next_offset": block.next_offset,
-        "detectors": described,
-    }
-    batch = pa.record_batch(columns).replace_schema_metadata({"chipquality": json.dumps(meta)})
+        columns[f"{name}/numbers"] = _wide(verdicts, n, len(verdicts.statistics))
+        columns[f"{name}/signal"] = pa.array(verdicts.signal)
+        columns[f"{name}/valid"] = pa.array(verdicts.valid)
+    said = tuple((name, v.detector, v.statistics, v.rules) for name, v in block.detectors.items())
+    meta = {name: getattr(block, name) for name in _META} | {"format": FORMAT_VERSION}
+    batch = pa.RecordBatch.from_arrays(
+        list(columns.values()), list(columns), metadata={_STEP: json.dumps(meta), _DETECTORS: _described(said)}
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -117,48 +124,52 @@ def pack(block: ChartBlock) -> bytes:
     return packed
 
 
+@lru_cache(maxsize=64)
+def _read_described(described: bytes) -> dict[str, tuple[str, tuple[str, ...], tuple[RuleMeta, ...]]]:
+    """Read what `_described` wrote; the same few texts come with every step."""
+    return {
+        name: (said["detector"], tuple(said["statistics"]), tuple(RuleMeta(*rule) for rule in said["rules"]))
+        for name, said in json.loads(described).items()
+    }
+
+
 def unpack(packed: bytes) -> ChartBlock:
     """Read what `pack` wrote. Raises ValueError, naming what is wrong, for anything else."""
     try:
         with pa.ipc.open_stream(packed) as reader:
             batch = reader.read_next_batch()
-        meta = json.loads(batch.schema.metadata[b"chipquality"])
+        meta = json.loads(batch.schema.metadata[_STEP])
+        described = _read_described(batch.schema.metadata[_DETECTORS])
     except (pa.ArrowInvalid, StopIteration, KeyError, TypeError) as error:
         raise ValueError(f"not a packed chart record: {error}") from error
-    if meta["format"] != FORMAT_VERSION:
-        raise ValueError(f"chart record of format {meta['format']}: this program reads {FORMAT_VERSION}")
-    column = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+    if meta.pop("format") != FORMAT_VERSION:
+        raise ValueError(f"a chart record of another format than {FORMAT_VERSION}, which this program reads")
+    column = dict(zip(batch.schema.names, batch.columns, strict=True))
 
     def numbers(name: str) -> np.ndarray:
         array: np.ndarray = column[name].to_numpy(zero_copy_only=False)
         return array
 
-    def texts(name: str) -> list[str]:
-        words = column[
-            name
-        ].dictionary.to_pylist()  # a DictionaryArray's own to_pylist makes a scalar per row: 30 times slower
-        return [words[code] for code in column[name].indices.to_pylist()]
-
     detectors = {}
-    for name, said in meta["detectors"].items():
-        q = len(said["statistics"])
-        wide = {c: column[f"{name}/{c}"].flatten().to_numpy().reshape(-1, q) for c in _WIDE}
+    for name, (detector, statistics, rules) in described.items():
+        wide = column[f"{name}/numbers"].flatten().to_numpy().reshape(-1, len(_WIDE), len(statistics))
         detectors[name] = DetectorColumns(
-            detector=said["detector"],
-            statistics=tuple(said["statistics"]),
-            rules=tuple(RuleMeta(*rule) for rule in said["rules"]),
+            detector=detector,
+            statistics=statistics,
+            rules=rules,
+            statistic=wide[:, 0],
+            centre=wide[:, 1],
+            lcl=wide[:, 2],
+            ucl=wide[:, 3],
             signal=numbers(f"{name}/signal"),
             valid=numbers(f"{name}/valid"),
-            **wide,
         )
     return ChartBlock(
-        **{name: meta[name] for name in ("pipeline", "family", "topic", "partition", "seq")},
-        first_offset=meta["first_offset"],
-        next_offset=meta["next_offset"],
+        **meta,
         series_keys=column["series"].dictionary.to_pylist(),
         series=column["series"].indices.to_numpy(),
-        lot=texts("lot"),
-        wafer=texts("wafer"),
+        lot=column["lot"].to_pylist(),
+        wafer=column["wafer"].to_pylist(),
         detectors=detectors,
         offset=numbers("offset"),
         event_time_ms=numbers("event_time_ms"),

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from schemas.decode import decode_event
 
 from actors.calls import answer
 from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
@@ -26,7 +25,8 @@ from cluster.config import Config
 from cluster.demo import secom
 from cluster.demo.stream import Streamer, missing_letters
 from cluster.local.die_with_parent import bind
-from cluster.product import Product
+from cluster.product import Product, log_to_file
+from schemas.decode import decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry
 from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, dead_letter_topic, schema_text, subject_of
@@ -71,18 +71,19 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     def live(self, text: str) -> None:
         """Replace the live line; on something that is no terminal, print it."""
         if self.console.is_terminal:
-            self.console.print(f"\r{text}", end="\x1b[K")
+            self.console.print(f"\r{text}", end="\x1b[K", soft_wrap=True)
         else:
-            self.console.print(text)
+            self.console.print(text, soft_wrap=True)
 
 
 def run_demo(config: Config, *, once: bool, wafers_per_s: float, paced_s: float, wafers: int | None) -> int:
     """Run the demo; return the exit code."""
+    log_to_file(config)
     started = time.monotonic()
     bind(os.getppid(), signal.SIGTERM)  # a killed parent (make, a terminal) stops us as Ctrl-C does
     stop = threading.Event()
@@ -105,6 +106,7 @@ def run_demo(config: Config, *, once: bool, wafers_per_s: float, paced_s: float,
 
 def run_product(config: Config) -> int:
     """Run the product without a demo line, until it is stopped."""
+    log_to_file(config)
     stop = threading.Event()
     terminal = Terminal()
     with stopping(stop):

@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.kafka.delivery import BatchDelivery, Delivery
 from actors.producers.measurement import MeasurementPublisher
-from actors.producers.publisher import Publisher
+from actors.producers.publisher import BATCH_RECORDS_MAX, Publisher
 from cluster.demo.secom import Line, wafers
 from schemas.batch import Reason
 from schemas.encode import Encoder
@@ -85,7 +85,8 @@ class Streamer:
         deliveries: list[BatchDelivery] = []
         while not self._stop.is_set() and (total is None or sent < total):
             due = int((time.monotonic() - started) * events_per_s) + 1
-            batch = list(itertools.islice(rows, min(due, total or due) - sent))
+            behind = min(due, total or due) - sent
+            batch = list(itertools.islice(rows, min(behind, BATCH_RECORDS_MAX)))
             if batch:
                 deliveries.append(self._measurements.publish_batch(batch))
                 sent += len(batch)
