@@ -47,6 +47,7 @@ _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[
 _UNREACHABLE = frozenset(
     {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 )
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -139,35 +140,35 @@ class Admin:
         members may well have an owner that assigns partitions itself (ours do). end and lag are None where the topic is gone.
         """
         with self._running("list consumer groups"):
-            listed = self._client.list_consumer_groups(request_timeout=CALL_TIMEOUT_S).result(CALL_TIMEOUT_S)
+            listed = _result(self._client.list_consumer_groups(request_timeout=CALL_TIMEOUT_S))
             names = sorted(group.group_id for group in listed.valid)[:GROUPS_MAX]
             if not names:
+                if listed.errors:  # no broker could be asked
+                    raise KafkaException(listed.errors[0])
                 return []
-            described = self._client.describe_consumer_groups(names, request_timeout=CALL_TIMEOUT_S)
             asked = {
                 name: self._client.list_consumer_group_offsets(
                     [ConsumerGroupTopicPartitions(name)], request_timeout=CALL_TIMEOUT_S
                 )[name]
                 for name in names
             }
+            groups = _answers(self._client.describe_consumer_groups(names, request_timeout=CALL_TIMEOUT_S))
             committed = {
-                name: [tp for tp in _result(future).topic_partitions or [] if tp.offset >= 0]
-                for name, future in asked.items()
+                name: sorted(tp for tp in answer.topic_partitions or [] if tp.offset >= 0)
+                for name, answer in _answers(asked).items()
+                if name in groups
             }
-            groups = {name: _result(future) for name, future in described.items()}
-            places = [
-                TopicPartition(*place)
-                for place in sorted({(tp.topic, tp.partition) for tps in committed.values() for tp in tps})
-            ]
-            ends = self._offsets(places, _LATEST, "read_uncommitted")
+            self._metadata()  # or the client knows only the partitions that it has met
+            places = sorted({(tp.topic, tp.partition) for tps in committed.values() for tp in tps})
+            ends = self._offsets([TopicPartition(*place) for place in places], _LATEST, "read_uncommitted")
         return [
             {
                 "group": name,
                 "state": groups[name].state.name.lower(),
                 "members": len(groups[name].members),
-                "partitions": [_standing(tp, ends.get((tp.topic, tp.partition))) for tp in sorted(committed[name])],
+                "partitions": [_standing(tp, ends.get((tp.topic, tp.partition))) for tp in offsets],
             }
-            for name in names
+            for name, offsets in committed.items()
         ]
 
     def end_offsets(self, topic: str, isolation: Isolation = "read_uncommitted") -> dict[int, int]:
@@ -224,6 +225,7 @@ class Admin:
         deadline = time.monotonic() + READY_TIMEOUT_S
         silent = [TopicPartition(name, partition) for name, count in expected.items() for partition in range(count)]
         while silent:
+            self._metadata()  # or the client goes on with the partitions that it knew
             answered = self._offsets(silent, _LATEST, "read_uncommitted")
             silent = [place for place in silent if (place.topic, place.partition) not in answered]
             if silent and time.monotonic() > deadline:
@@ -241,14 +243,7 @@ class Admin:
         futures = self._client.list_offsets(
             dict.fromkeys(places, spec), isolation_level=_LEVEL[isolation], request_timeout=CALL_TIMEOUT_S
         )
-        offsets: dict[tuple[str, int], int] = {}
-        for tp, future in futures.items():
-            try:
-                offsets[tp.topic, tp.partition] = _result(future).offset
-            except KafkaException as error:
-                if kafka_error(error).code() in _UNREACHABLE:
-                    raise
-        return offsets
+        return {(tp.topic, tp.partition): answer.offset for tp, answer in _answers(futures).items()}
 
     @contextmanager
     def _starting(self, doing: str) -> Iterator[None]:
@@ -281,6 +276,18 @@ def _result(future: Future[_T]) -> _T:
         return future.result(2 * CALL_TIMEOUT_S)  # librdkafka itself gives up before
     except TimeoutError as error:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer")) from error
+
+
+def _answers(futures: Mapping[_K, Future[_T]]) -> dict[_K, _T]:
+    """Wait for answers; those that are errors are left out (a group or a topic just gone). Raises if no broker answers."""
+    answers: dict[_K, _T] = {}
+    for asked, future in futures.items():
+        try:
+            answers[asked] = _result(future)
+        except KafkaException as error:
+            if kafka_error(error).code() in _UNREACHABLE:
+                raise
+    return answers
 
 
 def _found(topic: TopicMetadata, config: Mapping[str, str | None]) -> Found:

@@ -1,0 +1,81 @@
+"""`chipquality topics`: what the code says of topics against what the cluster has."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from actors.errors import ConfigError
+from actors.kafka.admin import Admin
+from actors.kafka.topic_plan import Change, Refusal
+from cluster.config import Config, load, reveal
+from cluster.local import running
+from schemas.topics import TOPICS
+
+app = typer.Typer(help="Topics as schemas/topics.py states them, against the cluster.", no_args_is_help=True)
+
+DIFFERS = 1  # exit code
+
+
+class Output(StrEnum):
+    """What a command prints."""
+
+    text = "text"
+    json = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
+
+
+@app.command()
+def diff(output: OutputOption = Output.text) -> None:
+    """Show what `apply` would change. Exit code 0: nothing; 1: something differs."""
+    _, changes = _plan()
+    _show(changes, output, done=False)
+    raise typer.Exit(DIFFERS if changes else 0)
+
+
+@app.command()
+def apply(output: OutputOption = Output.text) -> None:
+    """Make the cluster match; a second time changes nothing. Exit code 1: something differs that is not changed in place."""
+    admin, changes = _plan()
+    _show(changes, output, done=True)
+    admin.apply([change for change in changes if not isinstance(change, Refusal)])
+    raise typer.Exit(DIFFERS if any(isinstance(change, Refusal) for change in changes) else 0)
+
+
+def _plan() -> tuple[Admin, list[Change]]:
+    config = load()
+    kafka = config.kafka
+    admin = Admin(_bootstrap(config), reveal(kafka.client))
+    return admin, admin.plan(TOPICS, kafka.partitions, kafka.replication_factor)
+
+
+def _bootstrap(config: Config) -> str:
+    """Return where Kafka is: as configured, or what `local up` left running."""
+    if config.kafka.bootstrap_servers is not None:
+        return config.kafka.bootstrap_servers
+    local = running.load(config.local.directory)
+    if local is None:
+        raise ConfigError(
+            "kafka.bootstrap_servers is not set, and no local broker runs: set it, or `chipquality local up`"
+        )
+    return local.bootstrap_servers
+
+
+def _show(changes: list[Change], output: Output, *, done: bool) -> None:
+    if output is Output.json:
+        listed = [{"kind": type(change).__name__, **asdict(change), "text": str(change)} for change in changes]
+        typer.echo(json.dumps({"topics": len(TOPICS), "changes": listed}))
+        return
+    if not changes:
+        typer.echo(f"{len(TOPICS)} topics are as they should be.")
+        return
+    typer.echo(f"{'changes' if done else 'would change'}:")
+    width = max(len(change.topic) for change in changes)
+    for change in changes:
+        typer.echo(f"  {change.topic:<{width}}  {change}")

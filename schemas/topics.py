@@ -1,0 +1,211 @@
+"""Every topic once: what it carries, what its key is, how it is kept, who writes it and who reads it.
+
+Theory of operation
+-------------------
+`TOPICS` is the only place that knows a topic's settings; `chipquality topics apply | diff` makes a cluster match it
+(actors/kafka/admin.py), `register_all` registers its records (schemas/registry.py), the API and the page list it.
+Rules of this file:
+
+- A topic whose records have a key never grows partitions in place: keys would move, and a series would be in two folds.
+- Topics with partitions `INPUT` have as many as `kafka.partitions` says, so that partition p of the input is folded to
+  partition p of the charts, of the state and of the dead letters.
+- Kafka timestamps are the producer's clock (CreateTime): latency is measured from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+AVRO = Path(__file__).parent / "avro"
+
+MEASUREMENTS = "fab.measurements"
+VECTORS = "fab.vectors"
+MANUFACTURING = "fab.manufacturing"
+INSPECTION = "fab.inspection"
+QUALITY = "fab.quality"
+USER = "fab.user"
+SYSTEM = "fab.system"
+ML = "fab.ml"
+ALERTS = "quality.alerts"
+CHARTS = "quality.charts"
+STATE = "quality.state"
+
+INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
+
+DAY_MS = 24 * 60 * 60 * 1000
+COMPACTION_MS = (
+    10 * 60 * 1000
+)  # a state record that is not the newest of its key lives this long at least and twice at most
+CHART_BYTES_MAX = (
+    8 * 1024 * 1024
+)  # a packed record of a step of some thousand rows is larger than Kafka's default of 1 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """All about one topic. `records` are names of files in `schemas/avro`; none: packed Arrow (schemas/charts.py)."""
+
+    name: str
+    doc: str
+    key: str | None  # what the key of a record is; None: records have none
+    records: tuple[str, ...]
+    writers: str
+    readers: str
+    partitions: int | Literal["input"] = INPUT
+    config: Mapping[str, str] = field(
+        default_factory=dict
+    )  # Kafka's topic settings that we state; others stay the broker's
+    dead_letters: str | None = None  # topic for records of this one that cannot be processed
+
+    def partition_count(self, input_partitions: int) -> int:
+        """Return how many partitions it has when inputs have `input_partitions`."""
+        return input_partitions if self.partitions == INPUT else self.partitions
+
+
+def dead_letter_topic(name: str) -> str:
+    """Return the name of the topic for records of topic `name` that cannot be processed.
+
+    >>> dead_letter_topic(MEASUREMENTS)
+    'fab.measurements.dlq'
+    """
+    return f"{name}.dlq"
+
+
+def subject_of(topic: str, record: str) -> str:
+    """Return the registry subject of a record in a topic.
+
+    Topics of one record use Confluent's TopicNameStrategy, topics of several its TopicRecordNameStrategy.
+
+    >>> subject_of(ALERTS, "alert"), subject_of(STATE, "page")
+    ('quality.alerts-value', 'quality.state-com.chipquality.state.Page')
+    """
+    known = TOPICS.get(topic)
+    if known is not None and len(known.records) > 1:
+        return f"{topic}-{full_name(record)}"
+    return f"{topic}-value"
+
+
+@cache
+def load(name: str) -> dict[str, Any]:
+    """Return the schema in `schemas/avro/<name>.avsc`. Cached: do not change it. Raises KeyError if there is none.
+
+    >>> [field["name"] for field in load("position")["fields"]][:3]
+    ['topic', 'partition', 'next_offset']
+    """
+    path = AVRO / f"{name}.avsc"
+    if not path.is_file():
+        raise KeyError(f"no schema {name!r}; there are {', '.join(record_names())}")
+    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema
+
+
+@cache
+def schema_text(name: str) -> str:
+    """Return the schema as it is registered: its own layout in the file makes no new version."""
+    return json.dumps(load(name), separators=(",", ":"), ensure_ascii=False)
+
+
+def full_name(name: str) -> str:
+    """Return the full name of a record, e.g. `com.chipquality.state.Page` for `page`."""
+    schema = load(name)
+    return f"{schema['namespace']}.{schema['name']}"
+
+
+@cache
+def record_names() -> tuple[str, ...]:
+    """Return the names of all schemas, sorted."""
+    return tuple(sorted(path.stem for path in AVRO.glob("*.avsc")))
+
+
+def _kept(days: int, **more: str) -> Mapping[str, str]:
+    config = {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS), "message.timestamp.type": "CreateTime"}
+    return MappingProxyType(config | {name.replace("_", "."): value for name, value in more.items()})
+
+
+_COMPACTED = MappingProxyType(
+    {
+        "cleanup.policy": "compact",
+        "segment.ms": str(COMPACTION_MS),  # only closed segments are compacted: this bounds what a recovery reads
+        "max.compaction.lag.ms": str(COMPACTION_MS),
+        "message.timestamp.type": "CreateTime",
+    }
+)
+
+
+def _fab(name: str, record: str, key: str, doc: str, readers: str, days: int = 7) -> Topic:
+    return Topic(
+        name=name,
+        doc=doc,
+        key=key,
+        records=(record,),
+        writers="services and equipment, through actors/producers",
+        readers=readers,
+        config=_kept(days),
+        dead_letters=dead_letter_topic(name),
+    )
+
+
+_SERIES_KEY = "series key: equipment|chamber|recipe|operation|characteristic"
+_SINKS = "plain consumer groups"
+_FAB = (
+    _fab(MEASUREMENTS, "measurement", _SERIES_KEY, "Single measured values", "partition owners of the main pipeline"),
+    _fab(VECTORS, "vector_measurement", "series key, its last part the name of the vector",
+         "Many characteristics measured together, with gaps", "partition owners of multivariate pipelines"),
+    _fab(MANUFACTURING, "manufacturing", "lot_id", "Lot, batch and step milestones of production", _SINKS, 30),
+    _fab(INSPECTION, "inspection", "inspection_id", "Inspection life cycle, defects, assessments", _SINKS, 30),
+    _fab(QUALITY, "quality", "subject", "Thresholds, compliance, capability, lot dispositions", _SINKS, 90),
+    _fab(USER, "user", "user_id", "Log-ins, authorisations, audit trail", _SINKS, 365),
+    _fab(SYSTEM, "system", "service", "Health, performance and errors of services", _SINKS),
+    _fab(ML, "ml", "model", "Inference, training, drift and deployment of models", _SINKS, 30),
+)  # fmt: skip
+
+_OURS = (
+    Topic(
+        name=ALERTS,
+        doc="One record when an incident opens, one when it closes",
+        key="alert_id",
+        records=("alert",),
+        writers="partition owners, in the transaction of the step",
+        readers="the page and the API, notification and forwarding; read_committed",
+        config=_kept(90),
+    ),
+    Topic(
+        name=CHARTS,
+        doc="What every detector said of every row: one packed record per step and family; partition as the input's",
+        key="<topic>:<partition>/<family>",
+        records=(),
+        writers="partition owners, in the transaction of the step",
+        readers="the page and the API, archive; read_committed",
+        config=_kept(1, max_message_bytes=str(CHART_BYTES_MAX)),
+    ),
+    Topic(
+        name=STATE,
+        doc="Positions, pages of detector state, series dictionaries; partition as the input's",
+        key="position, page|detector|layout|number or series|number",
+        records=("position", "page", "series_page"),
+        writers="partition owners, in the transaction of the step",
+        readers="partition owners when they open a slot",
+        config=_COMPACTED,
+    ),
+)
+
+_DEAD_LETTERS = tuple(
+    Topic(
+        name=dead_letter_topic(topic.name),
+        doc=f"Records of {topic.name} that could not be processed or published, with the reason",
+        key="topic:partition:offset, or the record's own key if it never got an offset",
+        records=("dead_letter",),
+        writers="partition owners, in the transaction of the step; publishers",
+        readers="operators; read_committed",
+        config=_kept(30),
+    )
+    for topic in _FAB
+)
+
+TOPICS: Mapping[str, Topic] = MappingProxyType({topic.name: topic for topic in (*_FAB, *_OURS, *_DEAD_LETTERS)})

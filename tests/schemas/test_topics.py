@@ -1,0 +1,144 @@
+"""Topics and schemas: complete, documented, and consistent with each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import fastavro
+import pytest
+
+from schemas.topics import (
+    ALERTS,
+    AVRO,
+    CHARTS,
+    MEASUREMENTS,
+    STATE,
+    TOPICS,
+    dead_letter_topic,
+    full_name,
+    load,
+    record_names,
+    schema_text,
+    subject_of,
+)
+
+NAMES = record_names()
+FAB = [topic for topic in TOPICS.values() if topic.dead_letters is not None]
+
+
+def named_types(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield all records, enums and fixeds of a schema."""
+    if isinstance(schema, list):
+        for branch in schema:
+            yield from named_types(branch)
+    elif isinstance(schema, dict):
+        if schema["type"] in {"record", "enum", "fixed"}:
+            yield schema
+        for field in schema.get("fields", ()):
+            yield from named_types(field["type"])
+        for inside in ("type", "items", "values"):
+            if isinstance(schema.get(inside), dict | list):
+                yield from named_types(schema[inside])
+
+
+def test_the_schemas_are_the_ones_agreed() -> None:
+    assert set(NAMES) == {
+        "alert", "dead_letter", "inspection", "manufacturing", "measurement", "ml", "page", "position", "quality",
+        "series_page", "system", "user", "vector_measurement",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_enum_and_record_says_what_it_is(name: str) -> None:
+    fastavro.parse_schema(load(name))
+    for schema in named_types(load(name)):
+        assert schema["doc"].strip(), schema["name"]
+        for field in schema.get("fields", ()):
+            assert field["doc"].strip(), f"{schema['name']}.{field['name']}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_enum_can_grow(name: str) -> None:
+    for schema in named_types(load(name)):
+        if schema["type"] == "enum":
+            assert schema["default"] in schema["symbols"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logical_types_stand_inside_the_type(name: str) -> None:
+    for schema in named_types(load(name)):
+        assert all("logicalType" not in field for field in schema.get("fields", ()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_schema_travels_in_a_topic(name: str) -> None:
+    assert any(name in topic.records for topic in TOPICS.values())
+
+
+def test_the_request_s_inspection_fields_are_kept() -> None:
+    fields = {field["name"]: field["type"] for field in load("inspection")["fields"]}
+    assert list(fields) == [
+        "event_id", "event_type", "timestamp", "inspection_id", "batch_id", "chip_id", "inspection_type", "status",
+        "quality_score", "defects", "metadata",
+    ]  # fmt: skip
+    assert fields["timestamp"] == {"type": "long", "logicalType": "timestamp-millis"}
+    assert fields["event_type"]["symbols"][:6] == [
+        "INSPECTION_CREATED", "INSPECTION_STARTED", "INSPECTION_COMPLETED", "INSPECTION_FAILED", "DEFECT_DETECTED",
+        "QUALITY_ASSESSED",
+    ]  # fmt: skip
+
+
+def test_the_registered_text_is_the_file_whatever_its_layout() -> None:
+    assert json.loads(schema_text("alert")) == json.loads((AVRO / "alert.avsc").read_text()) == load("alert")
+    assert "\n" not in schema_text("alert")
+
+
+def test_an_unknown_schema_is_named() -> None:
+    with pytest.raises(KeyError, match="no schema 'measurements'; there are alert, dead_letter"):
+        load("measurements")
+
+
+@pytest.mark.parametrize("topic", FAB, ids=lambda topic: topic.name)
+def test_every_input_has_its_dead_letters(topic: Any) -> None:
+    letters = TOPICS[dead_letter_topic(topic.name)]
+    assert topic.dead_letters == letters.name
+    assert letters.records == ("dead_letter",)
+    assert letters.partition_count(9) == topic.partition_count(9) == 9
+    assert letters.dead_letters is None
+
+
+@pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda topic: topic.name)
+def test_every_topic_says_all_about_itself(topic: Any) -> None:
+    assert topic.doc
+    assert topic.key
+    assert topic.writers
+    assert topic.readers
+    assert topic.config["cleanup.policy"] in {"delete", "compact"}
+    assert topic.config["message.timestamp.type"] == "CreateTime"
+    assert all(isinstance(value, str) for value in topic.config.values())
+
+
+def test_state_is_compacted_within_minutes() -> None:
+    config = TOPICS[STATE].config
+    assert config["cleanup.policy"] == "compact"
+    assert int(config["segment.ms"]) <= 15 * 60_000
+    assert int(config["max.compaction.lag.ms"]) <= 15 * 60_000
+
+
+def test_outputs_are_partitioned_as_the_input() -> None:
+    assert {TOPICS[name].partition_count(6) for name in (MEASUREMENTS, ALERTS, CHARTS, STATE)} == {6}
+
+
+def test_subjects() -> None:
+    assert subject_of(MEASUREMENTS, "measurement") == "fab.measurements-value"
+    assert subject_of(STATE, "position") == "quality.state-com.chipquality.state.Position"
+    assert subject_of("yours", "alert") == "yours-value"
+    assert full_name("alert") == "com.chipquality.events.alert.Alert"
+
+
+def test_a_topic_may_have_a_number_of_partitions_of_its_own() -> None:
+    from dataclasses import replace
+
+    assert replace(TOPICS[ALERTS], partitions=1).partition_count(9) == 1
