@@ -25,6 +25,7 @@ from cluster.config import Config
 from cluster.demo import secom
 from cluster.demo.stream import Streamer, missing_letters
 from cluster.local.die_with_parent import bind
+from cluster.local.reaper import start_reaper
 from cluster.product import Product, log_to_file
 from schemas.decode import decode_event
 from schemas.encode import Encoder
@@ -48,6 +49,7 @@ def stopping(stop: threading.Event) -> Iterator[None]:
         if stop.is_set():
             os._exit(130)
         stop.set()
+        os.write(2, b"\nstopping; once more to stop at once\n")
         raise KeyboardInterrupt
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -86,6 +88,7 @@ def run_demo(config: Config, *, once: bool, wafers_per_s: float, paced_s: float,
     log_to_file(config)
     started = time.monotonic()
     bind(os.getppid(), signal.SIGTERM)  # a killed parent (make, a terminal) stops us as Ctrl-C does
+    start_reaper()
     stop = threading.Event()
     terminal = Terminal()
     with stopping(stop):
@@ -96,17 +99,22 @@ def run_demo(config: Config, *, once: bool, wafers_per_s: float, paced_s: float,
                 page_up_s = time.monotonic() - started
                 _introduce(terminal, product, page_up_s)
                 demo = Demo(product, terminal, stop)
-                if once:
-                    return demo.once(page_up_s, paced_s, wafers)
-                return demo.live(wafers_per_s)
+                if not once:
+                    return demo.live(wafers_per_s)
+                result, trouble = demo.once(page_up_s, paced_s, wafers)
         except KeyboardInterrupt:
             terminal.say("\nstopped")
             return 130 if once else 0
+    for line in trouble:
+        terminal.say(f"[red]not as it must be:[/red] {line}")
+    print(json.dumps(result), flush=True)  # last of all, after everything else has ended: a program reads this line
+    return 1 if trouble else 0
 
 
 def run_product(config: Config) -> int:
     """Run the product without a demo line, until it is stopped."""
     log_to_file(config)
+    start_reaper()
     stop = threading.Event()
     terminal = Terminal()
     with stopping(stop):
@@ -206,8 +214,8 @@ class Demo:
         committed = self.reader.committed(self.partitions)
         return sum(end - (committed[p] or 0) for p, end in self.offsets.end(MEASUREMENTS, self.partitions).items())
 
-    def once(self, page_up_s: float, paced_s: float, wafers: int | None) -> int:
-        """Stream everything as fast as it goes, then a paced phase; print one JSON object; return the exit code."""
+    def once(self, page_up_s: float, paced_s: float, wafers: int | None) -> tuple[dict[str, Any], list[str]]:
+        """Stream everything as fast as it goes, then a paced phase; return the figures, and what is not as it must be."""
         before = self.summary()
         letters_from = self.offsets.end(dead_letter_topic(MEASUREMENTS), self.partitions)
         started = time.monotonic()
@@ -232,11 +240,8 @@ class Demo:
             "page_up_s": round(page_up_s, 1),
         }
         trouble = self._trouble(result, after, missing_letters(counts.planted, letters))
-        for line in trouble:
-            self.terminal.say(f"[red]not as it must be:[/red] {line}")
         self.publisher.close()
-        print(json.dumps(result), flush=True)  # the one line that programs read
-        return 1 if trouble else 0
+        return result, trouble
 
     def _trouble(self, result: dict[str, Any], summary: dict[str, Any], lost: list[Any]) -> list[str]:
         trouble = [f"no dead letter for {bad}" for bad in lost]

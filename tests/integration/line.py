@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from schemas.decode import decode_event
-from schemas.encode import Encoder
-from schemas.registry import Registry
 
 from actors.engine.fold import Topics
 from actors.kafka.client import Cluster
@@ -24,6 +21,9 @@ from models.builtin import FAMILIES
 from models.detector import Detector
 from schemas.batch import series_key
 from schemas.charts import unpack
+from schemas.decode import decode_event
+from schemas.encode import Encoder
+from schemas.registry import Registry
 from schemas.topics import schema_text
 
 WAIT_S = 60.0

@@ -1,0 +1,165 @@
+"""`chipquality demo` as a user runs it: it counts right, it stops in every way, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.local.preflight import free_ports
+
+pytestmark = pytest.mark.processes
+
+PROGRAM = Path(sys.executable).parent / "chipquality"
+START_S = 120.0
+STOP_S = 40.0
+
+
+class Running:
+    """A demo in a process of its own, with ports and folders of its own, and a mark in the environment of all it starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mark = f"CHIPQUALITY_TEST_MARK={uuid.uuid4().hex}"
+        self.ports = dict(zip(("kafka", "registry", "serve", "dashboard"), free_ports(4), strict=True))
+        self.error_file = folder / "stderr"
+        name, _, value = self.mark.partition("=")
+        self.environment = os.environ | {
+            name: value,
+            "CHIPQUALITY_LOCAL__DIRECTORY": str(folder / "local"),
+            "CHIPQUALITY_LOCAL__KAFKA_PORT": str(self.ports["kafka"]),
+            "CHIPQUALITY_LOCAL__REGISTRY_PORT": str(self.ports["registry"]),
+            "CHIPQUALITY_SERVE__PORT": str(self.ports["serve"]),
+            "CHIPQUALITY_RAY__DASHBOARD_PORT": str(self.ports["dashboard"]),
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        with self.error_file.open("w") as errors:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, env=self.environment, text=True, start_new_session=True
+            )
+        return self.process
+
+    def wait_for_text(self, text: str) -> None:
+        assert self.process is not None
+        until(lambda: text in self.error_file.read_text() or self.process.poll() is not None, f"{text!r}", START_S)
+        assert text in self.error_file.read_text(), self.error_file.read_text()
+
+    def started(self) -> list[psutil.Process]:
+        """Return every living process that has our mark in its environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+                if self.mark.encode() in environment and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (OSError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def left_nothing(self) -> None:
+        """Assert that all processes end and all ports are free."""
+        until(lambda: not self.started(), "no process is left", STOP_S, lambda: str([p.cmdline() for p in self.started()]))
+        for name, port in self.ports.items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))  # raises if the port is taken
+                assert probe.getsockname()[1] == port, name
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float, more: Callable[[], str] = str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s {more()}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    demo = Running(tmp_path)
+    yield demo
+    for process in demo.started():
+        process.kill()
+
+
+@pytest.mark.timeout(240)
+def test_once_counts_right_and_says_so_in_one_line(running: Running) -> None:
+    process = running.start(str(PROGRAM), "demo", "--once", "--wafers", "40", "--paced-s", "2")
+    out, _ = process.communicate(timeout=220)
+    text = running.error_file.read_text()
+    assert process.returncode == 0, text
+    result = json.loads(out.splitlines()[-1])
+    assert list(result) == [
+        "produced", "judged", "missing", "dead_lettered", "alerts", "events_per_s", "p95_ms_at_10k", "page_up_s",
+    ]  # fmt: skip
+    assert result["produced"] == result["judged"] + result["missing"] + result["dead_lettered"]
+    assert result["produced"] == 40 * 590 + 9 + 20_000
+    assert result["dead_lettered"] == 9
+    assert result["missing"] > 0
+    for shown in ("broker-1", "registry", "Ray", "pipeline", "API and page", "Made up by the demo", "judging"):
+        assert shown in text
+    running.left_nothing()
+
+
+@pytest.mark.timeout(240)
+def test_ctrl_c_stops_everything(running: Running) -> None:
+    process = running.start(str(PROGRAM), "demo", "--wafers-per-s", "20")
+    running.wait_for_text("alerts")  # the live line
+    assert len(running.started()) > 5
+    process.send_signal(signal.SIGINT)
+    assert process.wait(STOP_S) == 0, running.error_file.read_text()
+    assert "stopped" in running.error_file.read_text()
+    running.left_nothing()
+
+
+@pytest.mark.timeout(240)
+def test_a_second_ctrl_c_stops_at_once(running: Running) -> None:
+    process = running.start(str(PROGRAM), "demo")
+    running.wait_for_text("topics and schemas")
+    process.send_signal(signal.SIGINT)
+    running.wait_for_text("stopping")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(STOP_S) in (0, 130)
+    running.left_nothing()
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_demo_leaves_nothing(running: Running) -> None:
+    process = running.start(str(PROGRAM), "demo")
+    running.wait_for_text("topics and schemas")
+    process.kill()
+    process.wait(STOP_S)
+    running.left_nothing()
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_parent_stops_the_demo(running: Running) -> None:
+    parent = running.start("sh", "-c", f"{PROGRAM} demo; true")  # `; true`: the shell stays the parent
+    running.wait_for_text("topics and schemas")
+    parent.kill()
+    parent.wait(STOP_S)
+    running.left_nothing()
+
+
+@pytest.mark.parametrize("name", ["kafka", "serve", "dashboard"])
+def test_a_taken_port_is_one_clear_line(running: Running, name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", running.ports[name]))
+        taken.listen()
+        process = running.start(str(PROGRAM), "demo")
+        assert process.wait(60) == 2
+    (line,) = [text for text in running.error_file.read_text().splitlines() if text.startswith("chipquality: ") and "port" in text]
+    setting = {"kafka": "local.kafka_port", "serve": "serve.port", "dashboard": "ray.dashboard_port"}[name]
+    assert f"port {running.ports[name]}" in line
+    assert setting in line
+    running.left_nothing()
