@@ -58,17 +58,11 @@ def list_pipelines(
     address: Annotated[str, typer.Option(help="Address of the Ray cluster.")] = "auto",
 ) -> None:
     """Show every pipeline's slot: state, position, counts."""
-    import ray
-
     from actors import supervisor
-    from actors.pipeline import NAMESPACE
+    from cluster.ray_address import connect_ray
 
-    try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
-    except ConnectionError as error:
-        raise ConfigError(f"no Ray cluster at {address}: {error}") from error
+    connect_ray(address)
     found = supervisor.list_pipelines()
-    ray.shutdown()
     if output == "json":
         typer.echo(json.dumps(found))
         return

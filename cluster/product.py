@@ -19,7 +19,6 @@ import ray
 
 from actors import supervisor
 from actors.engine.fold import Topics
-from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from actors.pipeline import NAMESPACE, Pipeline
 from actors.prepare import prepare
@@ -27,6 +26,7 @@ from actors.view import actor as view
 from cluster.config import Config, reveal
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
+from cluster.ray_address import connect_ray
 from models.builtin import FAMILIES
 from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, STATE, dead_letter_topic
 
@@ -108,10 +108,7 @@ class Product:
     def _start_ray(self) -> None:
         config = self.config.ray
         if config.address is not None:
-            try:
-                ray.init(address=config.address, namespace=NAMESPACE, log_to_driver=False)
-            except (ConnectionError, ValueError) as error:
-                raise ConfigError(f"ray.address = {config.address}: {error}") from error
+            connect_ray(config.address)
         else:
             os.environ.update(_RAY_SETTINGS)
             context = ray.init(

@@ -62,7 +62,7 @@ class FamilyOutput(NamedTuple):
     """What one family says of one step."""
 
     family: str
-    chart: bytes | None  # packed ChartBlock; None when suppressed or when there is no row
+    chart: bytes | None  # packed ChartBlock; None when suppressed or when the position did not move
     alerts: tuple[AlertEvent, ...]
     failures: tuple[DetectorFailure, ...]
 
@@ -171,7 +171,8 @@ class FamilyFold:
             if work.emit:
                 said[judge.detector.name] = _columns(judge, verdicts)
                 events.extend(_named(judge, opened.series, change) for change in changes)
-        chart = pack(self._block(opened, work, said)) if work.emit and len(batch) else None
+        moved = batch.next_offset > work.first_offset  # a step of dead letters only leaves an empty block, not a gap
+        chart = pack(self._block(opened, work, said)) if work.emit and moved else None
         return FamilyOutput(self.family, chart, tuple(events), tuple(failures))
 
     def run(self, works: Sequence[Work], snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:

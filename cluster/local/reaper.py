@@ -1,8 +1,8 @@
 """Kill what outlives us: Ray's agents go on for a minute after a driver that was killed with SIGKILL.
 
 Processes that we start, and those that they start, inherit a mark in their environment. A small process of its own holds the
-reading end of a pipe whose writing end only we have; when we end, however that happens, the pipe closes, and it kills every process
-that still bears the mark. Linux only: elsewhere there is no /proc, and nothing is killed.
+reading end of a pipe whose writing end only we have; when we end, however that happens, the pipe closes, and it kills every
+process that still bears the mark. Linux only: elsewhere there is no /proc, and nothing is killed.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ class Running:
 
     def left_nothing(self) -> None:
         """Assert that all processes end and all ports are free."""
-        until(lambda: not self.started(), "no process is left", STOP_S, lambda: str([p.cmdline() for p in self.started()]))
+        until(
+            lambda: not self.started(), "no process is left", STOP_S, lambda: str([p.cmdline() for p in self.started()])
+        )
         for name, port in self.ports.items():
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -158,7 +160,11 @@ def test_a_taken_port_is_one_clear_line(running: Running, name: str) -> None:
         taken.listen()
         process = running.start(str(PROGRAM), "demo")
         assert process.wait(60) == 2
-    (line,) = [text for text in running.error_file.read_text().splitlines() if text.startswith("chipquality: ") and "port" in text]
+    (line,) = [
+        text
+        for text in running.error_file.read_text().splitlines()
+        if text.startswith("chipquality: ") and "port" in text
+    ]
     setting = {"kafka": "local.kafka_port", "serve": "serve.port", "dashboard": "ray.dashboard_port"}[name]
     assert f"port {running.ports[name]}" in line
     assert setting in line

@@ -15,6 +15,7 @@ if os.environ.get("COVERAGE_PROCESS_START"):
         while not done.wait(0.5):
             measured.save()
 
-    _measured = coverage.process_startup()
+    # coverage's own .pth file may have been first: then the instance is where it left it
+    _measured = coverage.process_startup() or getattr(coverage.process_startup, "coverage", None)
     if _measured is not None:
         threading.Thread(target=_keep_saving, args=(_measured, threading.Event()), daemon=True).start()

@@ -63,7 +63,8 @@ def test_a_dead_letter_stands_beside_the_rest() -> None:
 def test_a_step_of_dead_letters_only_advances() -> None:
     world = World()
     records = world.step(["x", "y"])
-    assert [record.topic for record in records] == ["state", "dead", "dead"]
+    assert [record.topic for record in records] == ["state", "charts", "dead", "dead"]
+    assert len(unpack(records[1].value)) == 0
     assert world.fold.position.next_offset == 2
 
 

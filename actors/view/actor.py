@@ -1,0 +1,171 @@
+"""ChartView: the Ray actor that holds what the page shows, and answers questions about it.
+
+It stands outside the data path: it reads the output topics like anyone else could, and if it dies Ray starts it again and it
+reads them again. Its name is "view:<pipeline>" in the namespace "chipquality".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ray
+from ray.actor import ActorHandle
+
+from actors.kafka.client import Cluster
+from actors.view import vector as vectors
+from actors.view.board import Board
+from actors.view.gauges import ViewGauges
+from actors.view.reader import Reader, Sources
+
+NAMESPACE = "chipquality"
+CHANGES_WAIT_S_MAX = 10.0  # of one long poll
+CALLS_MAX = 1_000  # long polls at once; further ones wait
+GAUGES_S = 2.0
+STOP_S = 10.0
+
+T = TypeVar("T")
+
+
+def view_name(pipeline: str) -> str:
+    """Return the actor's name."""
+    return f"view:{pipeline}"
+
+
+class ChartView:
+    """Newest points of every series, newest alerts, counts and latencies of one pipeline."""
+
+    def __init__(self, cluster: Cluster, pipeline: str, sources: Sources, notes: tuple[str, ...] = ()) -> None:
+        self._board = Board(pipeline)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._arrival = asyncio.Event()
+        self._notes = notes
+        self._reader = Reader(cluster, sources, self._board, self._lock, self._arrived)
+        self._reader.start()
+        self._over = threading.Event()
+        threading.Thread(target=self._report, name="view-gauges", daemon=True).start()
+
+    def _arrived(self) -> None:
+        """Wake the long polls; called by the reader's thread."""
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        arrival, self._arrival = self._arrival, asyncio.Event()
+        arrival.set()
+
+    def _ask(self, question: Callable[[Board], T]) -> T:
+        with self._lock:
+            return question(self._board)
+
+    def _summary(self) -> dict[str, Any]:
+        said = self._ask(lambda board: board.summary(_now_ms()))
+        alive = self._reader.is_alive()
+        return said | {
+            "reader": {
+                "alive": alive,
+                "caught_up": self._reader.caught_up,
+                "trouble": self._reader.trouble if alive else "the reading thread has ended",
+            },
+            "notes": list(self._notes),
+        }
+
+    def _report(self) -> None:
+        """Tell Ray's metrics how the board stands, until stopped."""
+        gauges = ViewGauges(self._board.pipeline)
+        while not self._over.wait(GAUGES_S):
+            gauges.set(self._summary())
+
+    async def ready(self) -> str:
+        """Return the name, once the actor answers."""
+        return view_name(self._board.pipeline)
+
+    async def summary(self) -> dict[str, Any]:
+        """Return counts per input partition, rates, latencies, alerts, dead letters, and how the reader does."""
+        return self._summary()
+
+    async def mark(self) -> None:
+        """Start the "since mark" latencies anew."""
+        with self._lock:
+            self._board.latency.mark()
+
+    async def series(self, limit: int, search: str = "", after: str | None = None) -> dict[str, Any]:
+        """Return a page of series; see Board.series."""
+        return self._ask(lambda board: board.series(limit, search=search, after=after))
+
+    async def chart(self, series: str, points: int) -> dict[str, Any]:
+        """Return the chart of a series; see Board.chart."""
+        return self._ask(lambda board: board.chart(series, points))
+
+    async def alerts(
+        self, limit: int, state: str | None = None, series: str | None = None, before: str | None = None
+    ) -> dict[str, Any]:
+        """Return a page of alerts, newest first."""
+        items, more = self._ask(lambda board: board.alerts.newest(limit, state=state, series=series, before=before))
+        return {"items": items, "next": more}
+
+    async def changes(self, since: str | None, series: str | None, timeout_s: float) -> dict[str, Any]:
+        """Return what came since a vector of offsets, waiting for it at most `timeout_s`; None = from now on."""
+        self._loop = asyncio.get_running_loop()
+        deadline = self._loop.time() + min(timeout_s, CHANGES_WAIT_S_MAX)
+        seen = None if since is None else vectors.parse(since)
+        while True:
+            arrival = self._arrival  # before looking: what comes meanwhile sets it
+            with self._lock:
+                start = seen or {topic: dict(at) for topic, at in self._board.position.items()}
+                if self._board.has_changes(start, series) or since is None or self._loop.time() >= deadline:
+                    return self._board.changes(start, series, _now_ms()) | {"notes": list(self._notes)}
+            left = deadline - self._loop.time()
+            try:
+                await asyncio.wait_for(arrival.wait(), max(0.001, left))
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        """End the threads."""
+        self._over.set()
+        await asyncio.to_thread(self._reader.stop)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def start(
+    cluster: Cluster, pipeline: str, *, sources: Sources | None = None, notes: tuple[str, ...] = ()
+) -> ActorHandle[Any]:
+    """Start the view of a pipeline, or return the one that runs. Ray starts it again if it dies."""
+    actor = ray.remote(ChartView).options(
+        name=view_name(pipeline),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0.05,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=CALLS_MAX,
+    )
+    handle: ActorHandle[Any] = actor.remote(cluster, pipeline, sources or Sources(), notes)  # type: ignore[assignment]
+    return handle
+
+
+def connect(pipeline: str) -> ActorHandle[Any]:
+    """Return the running view of a pipeline. Raises ValueError if there is none."""
+    return ray.get_actor(view_name(pipeline), namespace=NAMESPACE)
+
+
+def stop(pipeline: str) -> None:
+    """End the view of a pipeline, if there is one."""
+    try:
+        handle = connect(pipeline)
+    except ValueError:
+        return
+    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is killed now anyway
+        ray.get(handle.stop.remote(), timeout=STOP_S)
+    ray.kill(handle, no_restart=True)

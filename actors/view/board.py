@@ -1,0 +1,292 @@
+"""What the page shows, as plain data: everything that the view has read, and the questions that can be asked of it.
+
+No Ray, no Kafka, no clock: records come in with the time they were read, answers go out as what JSON can carry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from actors.view import vector as vectors
+from actors.view.alert_book import AlertBook, cursor_decode, cursor_encode
+from actors.view.chains import Chains
+from actors.view.latency import LatencyWindow
+from actors.view.rings import DetectorRing, Rings, listed
+from schemas.batch import split_series_key
+from schemas.charts import ChartBlock
+
+HISTOGRAM_BINS = 24
+PHASE_ONE_ROWS_MIN = 10  # fewer unjudged rows at the start are an open subgroup, not a Phase I
+ALERTS_PER_FRAME_MAX = 200
+
+_ANY = ""  # the chain of whichever family comes first
+
+
+class Board:
+    """Rings, alerts, chains and latencies of one pipeline."""
+
+    def __init__(self, pipeline: str, rings: Rings | None = None) -> None:
+        self.pipeline = pipeline
+        self.rings = Rings() if rings is None else rings
+        self.alerts = AlertBook()
+        self.chains = Chains()
+        self.latency = LatencyWindow()
+        self.position: vectors.Vector = {vectors.CHARTS: {}, vectors.ALERTS: {}}
+        self._alert_end: dict[int, int] = {}  # after the newest alert; the position passes control records too
+        self.dead_letters = Counter[str]()  # by reason
+        self.caught_up = True  # False while a new reader goes through what was there before it
+        self.unreadable = 0  # records of the output topics that are not what they should be
+        self.blocks = 0
+
+    def add_block(self, block: ChartBlock, partition: int, offset: int, now_ms: int, live: bool) -> None:
+        """Take a chart record in. `live` is False for what was written before this reader began: no latency, no rate."""
+        self.blocks += 1
+        new_points = self.chains.check(block, _ANY)
+        new = self.chains.check(block)
+        self.rings.add(block, offset, new, new_points)
+        if live:
+            self.latency.add_latency(block.published_ms[new], now_ms)
+            self.latency.add_rows(int(new_points.sum()), now_ms)
+        self.read(vectors.CHARTS, partition, offset + 1)
+
+    def add_alert(self, alert: dict[str, Any], partition: int, offset: int, written_ms: int) -> None:
+        """Take a record of the alert topic in."""
+        self.alerts.add(alert, partition, offset, written_ms)
+        self._alert_end[partition] = offset + 1
+        self.read(vectors.ALERTS, partition, offset + 1)
+
+    def read(self, topic: str, partition: int, next_offset: int) -> None:
+        """Note how far a partition was read: "c" charts, "a" alerts."""
+        self.position[topic][partition] = next_offset
+
+    def summary(self, now_ms: int) -> dict[str, Any]:
+        """Return counts, rates, latencies and how far was read."""
+        chains = self.chains.summary()
+        partitions: dict[str, dict[str, Any]] = {
+            name: {**families.pop(_ANY), "families": families} for name, families in chains.items()
+        }
+        for partition in partitions.values():  # the chain of whichever comes first sees every row once per family
+            for count in ("duplicated", "gaps", "gap_offsets"):
+                partition[count] = sum(family[count] for family in partition["families"].values())
+        every = [family for partition in partitions.values() for family in partition["families"].values()]
+        return {
+            "pipeline": self.pipeline,
+            "now_ms": now_ms,
+            "vector": vectors.render(self.position),
+            "series": len(self.rings),
+            "series_evicted": self.rings.evicted,
+            "rows_refused": self.rings.refused,
+            "judged": sum(p["judged"] for p in partitions.values()),
+            "missing": sum(p["missing"] for p in partitions.values()),
+            "duplicated": sum(f["duplicated"] for f in every),
+            "gaps": sum(f["gaps"] for f in every),
+            "alerts": {"open": self.alerts.open, "opened": self.alerts.opened, "closed": self.alerts.closed},
+            "dead_letters": {"total": self.dead_letters.total(), "by_reason": dict(self.dead_letters)},
+            "unreadable": self.unreadable,
+            "partitions": partitions,
+            **self.latency.summary(now_ms),
+        }
+
+    def series(self, limit: int, *, search: str = "", after: str | None = None) -> dict[str, Any]:
+        """Return a page of series, those with open alerts first. Raises ValueError for a bad cursor."""
+        words = search.casefold().split()
+        keys = [key for key in self.rings.keys if all(word in key.casefold() for word in words)]
+        places = sorted((-self.alerts.open_of[key], key) for key in keys)
+        if after:
+            edge = cursor_decode(after)
+            places = [place for place in places if place > edge]
+        page = places[:limit]
+        return {
+            "items": [self._status(key) for _, key in page],
+            "total": len(keys),
+            "next": cursor_encode(page[-1]) if len(places) > limit else None,
+        }
+
+    def _status(self, key: str) -> dict[str, Any]:
+        slot = self.rings.slot(key)
+        if slot is None:  # an alert names it, and its points are gone
+            return {"series": key, "held": False}
+        rows = self.rings.points.rows(slot, 1)
+        where, number = (self.rings.points.columns[name][rows] for name in ("where", "number"))
+        alarms = self.alerts.open_of[key]
+        learned = any(d.first_valid[slot] >= 0 for d in self.rings.detectors.values())
+        return {
+            "series": key,
+            "held": True,
+            "parts": split_series_key(key),
+            "status": "alarm" if alarms else "in control" if learned else "learning",
+            "open_alerts": alarms,
+            "last_value": listed(number[:, 0])[-1] if len(rows) else None,
+            "last_time_ms": int(where[-1, 2]) if len(rows) else None,
+            "rows": int(self.rings.points.count[slot]),
+            "judged": int(self.rings.judged[slot]),
+        }
+
+    def chart(self, series: str, points: int) -> dict[str, Any]:
+        """Return everything that a chart of the series needs, oldest point first; `held` False if the series is not held.
+
+        `vector` says as of when, so that a stream that begins there misses nothing.
+        """
+        slot = self.rings.slot(series)
+        if slot is None:
+            return {**self._status(series), "vector": vectors.render(self.position)}
+        rows = self.rings.points.rows(slot, points)
+        detectors = {
+            name: detector.ring.rows(slot, points)
+            for name, detector in self.rings.detectors.items()
+            if detector.ring.count[slot]
+        }
+        return {
+            **self._status(series),
+            "partition": int(self.rings.partition[slot]),
+            "points_max": self.rings.points_max,
+            "points": self._points(rows),
+            "detectors": [self._judged(name, slot, at) for name, at in detectors.items()],
+            "capability": self._capability(slot),
+            "histogram": self._histogram(rows),
+            "vector": vectors.render(self.position),
+        }
+
+    def has_changes(self, since: vectors.Vector, series: str | None) -> bool:
+        """Tell whether `changes` has something to say: a new point of the series, any alert record, or a reset."""
+        alerts = since[vectors.ALERTS]
+        if any(at > alerts.get(p, 0) for p, at in self._alert_end.items()) or self._is_ahead(since):
+            return True
+        slot = None if series is None else self.rings.slot(series)
+        if slot is None:
+            return False
+        edge = since[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
+        rings = (self.rings.points, *(detector.ring for detector in self.rings.detectors.values()))
+        return any(ring.columns["where"][ring.rows(slot, 1), 1].max(initial=-1) >= edge for ring in rings)
+
+    def _is_ahead(self, since: vectors.Vector) -> bool:
+        """Tell whether a vector names offsets that this reader, having caught up, has not seen: of topics made anew."""
+        return self.caught_up and any(
+            at > self.position[topic].get(p, at) for topic in vectors.TOPICS for p, at in since[topic].items()
+        )
+
+    def changes(self, since: vectors.Vector, series: str | None, now_ms: int) -> dict[str, Any]:
+        """Return what came at or after `since`: new points of the series and alerts, with the summary and the new vector.
+
+        `reset` is True where the answer cannot be complete (rings have moved on, or the topics were made anew): load again.
+        """
+        ahead = self._is_ahead(since)
+        alerts = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX)
+        answer: dict[str, Any] = {
+            "series": series,
+            "points": None,
+            "detectors": [],
+            "alerts": alerts,
+            "reset": ahead,
+            "vector": vectors.render(self.position if ahead else vectors.later(since, self.position)),
+            "summary": self.summary(now_ms),
+        }
+        slot = None if series is None else self.rings.slot(series)
+        if slot is None or series is None:
+            return answer
+        edge = since[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
+        points = self.rings.points
+        rows = points.rows(slot)
+        fresh = rows[points.columns["where"][rows, 1] >= edge]
+        if len(fresh) == self.rings.points_max < points.count[slot]:
+            answer["reset"] = True
+        if len(fresh):
+            answer["points"] = self._points(fresh)
+        for name, detector in self.rings.detectors.items():
+            at = detector.ring.rows(slot)
+            at = at[detector.ring.columns["where"][at, 1] >= edge]
+            if len(at):
+                answer["detectors"].append(self._judged(name, slot, at))
+        if answer["points"] or answer["detectors"]:
+            answer |= {"capability": self._capability(slot), "histogram": self._histogram(rows), **self._status(series)}
+        return answer
+
+    def _points(self, rows: np.ndarray) -> dict[str, list[Any]]:
+        where, number, text = (self.rings.points.columns[name][rows] for name in ("where", "number", "text"))
+        named = {"offset": where[:, 0], "event_time_ms": where[:, 2], "published_ms": where[:, 3]}
+        named |= {name: number[:, i] for i, name in enumerate(("value", "lsl", "usl", "target"))}
+        named |= {"lot": text[:, 0], "wafer": text[:, 1]}
+        return {name: listed(column) for name, column in named.items()}
+
+    def _judged(self, name: str, slot: int, rows: np.ndarray) -> dict[str, Any]:
+        detector = self.rings.detectors[name]
+        column = detector.ring.columns
+        wide, offset = column["wide"][rows], column["where"][rows, 0]
+        q = len(detector.statistics)
+        return {
+            "detector": name,
+            "identity": detector.identity,
+            "family": detector.family,
+            "rules": [
+                {"name": rule.name, "doc": rule.doc, "severity": rule.severity, "statistic": rule.statistic}
+                for rule in detector.rules
+            ],
+            "phase_one_until": self._phase_one(detector, slot),
+            "signals": int(detector.signals[slot]),
+            "offset": offset.tolist(),
+            "signal": column["signal"][rows, 0].tolist(),
+            "valid": column["valid"][rows, 0].tolist(),
+            "statistics": [
+                {"name": statistic}
+                | {part: listed(wide[:, k * q + i]) for k, part in enumerate(("value", "centre", "lcl", "ucl"))}
+                for i, statistic in enumerate(detector.statistics)
+            ],
+        }
+
+    def _phase_one(self, detector: DetectorRing, slot: int) -> int | None:
+        """Return the input offset where Phase I ends as far as the ring shows it: −1 = it goes on; None = none is shown."""
+        first = int(detector.first_valid[slot])
+        offset = detector.ring.columns["where"][detector.ring.rows(slot), 0]
+        if first < 0:
+            return -1
+        return first if int((offset < first).sum()) >= PHASE_ONE_ROWS_MIN else None
+
+    def _capability(self, slot: int) -> dict[str, Any] | None:
+        """Return the newest judged row of the capability family, with the value's count as this reader saw it."""
+        for detector in self.rings.detectors.values():
+            if detector.family != "capability" or not detector.ring.count[slot]:
+                continue
+            rows = detector.ring.rows(slot)
+            valid = rows[detector.ring.columns["valid"][rows, 0]]
+            if len(valid):
+                wide = detector.ring.columns["wide"][valid[-1]]
+                return dict(zip(detector.statistics, listed(wide[: len(detector.statistics)]), strict=True)) | {
+                    "offset": int(detector.ring.columns["where"][valid[-1], 0])
+                }
+        return None
+
+    def _histogram(self, rows: np.ndarray) -> dict[str, Any] | None:
+        """Return edges and counts of the values held, how many lie beyond, and the newest specification limits given."""
+        number = self.rings.points.columns["number"][rows]
+        value = number[:, 0]
+        value = value[np.isfinite(value)]
+        if not len(value):
+            return None
+        low, high = _shown(value)
+        if value.min() == value.max():  # a bar of no width has no edges: one bar around the value
+            half = abs(float(value[0])) * 0.005 or 0.5
+            counts, edges = np.histogram(value, 1, (float(value[0]) - half, float(value[0]) + half))
+        else:
+            counts, edges = np.histogram(value, HISTOGRAM_BINS, (low, high))
+        given = {}
+        for i, name in enumerate(("lsl", "usl", "target"), start=1):
+            column = number[:, i][np.isfinite(number[:, i])]
+            given[name] = float(column[-1]) if len(column) else None
+        bars = {"edges": edges.tolist(), "counts": counts.tolist(), "n": len(value)}
+        bars |= {"below": int((value < edges[0]).sum()), "above": int((value > edges[-1]).sum())}
+        sigma = float(value.std(ddof=1)) if len(value) > 1 else None
+        return {**bars, "mean": float(value.mean()), "sigma": sigma, **given}
+
+
+def _shown(value: np.ndarray) -> tuple[float, float]:
+    """Return the range that a histogram shows: all values, but for those farther than 3 quartile ranges from the quartiles.
+
+    Else one wild value leaves a single bar (Tukey's outer fences: Exploratory Data Analysis, 1977, §2D).
+    """
+    first, third = np.quantile(value, (0.25, 0.75))
+    reach = 3 * (third - first)
+    near = value[(value >= first - reach) & (value <= third + reach)] if reach > 0 else value
+    return float(near.min()), float(near.max())

@@ -1,0 +1,193 @@
+"""The API and the page on Ray Serve: two applications, so that open streams never starve a plain GET.
+
+| application | route | replica | what it does |
+|---|---|---|---|
+| api | / | 1 | the page, its files, every GET |
+| stream | /stream | 1 | server-sent events: up to STREAMS_MAX readers at once |
+
+Serve's own Python proxy listens on `serve.host` only; its HAProxy mode would bind all interfaces, so it stays off.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actors.errors import ConfigError
+from actors.kafka.client import Cluster
+from cluster.api import problems
+from cluster.api.facts import ClusterFacts, Facts, ViewFacts, Views
+from cluster.api.stream import stream_router
+from cluster.config import Config, reveal
+
+STREAMS_MAX = 500  # readers of the stream at once
+STREAMS_WAITING_MAX = 50  # further ones that wait; the next gets 503
+REQUESTS_MAX = 100
+REQUESTS_WAITING_MAX = 400
+API_APP, STREAM_APP = "api", "stream"
+
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_CSP_DOCS = _CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")  # Swagger UI styles elements inline
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class SecurityHeaders:
+    """ASGI middleware: the browser loads and connects to nothing but us, and asks anew for each file of the page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        path = str(scope.get("path", ""))
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers["Content-Security-Policy"] = _CSP_DOCS if path == "/docs" else _CSP
+                if path == "/" or path.startswith("/web/"):
+                    headers["Cache-Control"] = "no-cache"  # a new release must not meet an old page
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class AtPrefix:
+    """ASGI middleware: the prefix that Serve mounts an app at is the app's "/", without a redirect to "<prefix>/"."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "http" and scope["path"] == scope.get("root_path"):
+            scope = {**scope, "path": f"{scope['path']}/"}
+        await self.app(scope, receive, send)
+
+
+def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
+    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, **settings)
+    app.state.facts = facts
+    problems.install(app)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def build_api(facts: Facts) -> FastAPI:
+    """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers."""
+    from cluster.api import routes  # noqa: PLC0415  (not needed by the streaming deployment)
+
+    app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
+    for router in (routes.events, routes.quality, routes.page, stream_router("/stream")):
+        app.include_router(router)
+    app.mount("/web", routes.static_files())
+    return app
+
+
+def build_stream(facts: Views) -> FastAPI:
+    """Return the app of the "stream" deployment; Serve mounts it at /stream."""
+    app = _app("chipquality stream", facts, openapi_url=None)
+    app.include_router(stream_router("/"))
+    app.add_middleware(AtPrefix)
+    return app
+
+
+def _port_is_free(config: Config) -> None:
+    """Raise ConfigError if the API's port cannot be bound on this machine."""
+    host, port = config.serve.host, config.serve.port
+    setting = "serve.port (CHIPQUALITY_SERVE__PORT)"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(f"serve.host = {host!r} is no address of this machine: {error.strerror}") from error
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(f"port {port} on {host} is taken: set {setting} to a free one") from error
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; the setting is {setting}") from error
+
+
+def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str:
+    """Start the API and the page of a pipeline on the Ray that this process is connected to; return the page's URL.
+
+    `cluster` says where Kafka and the registry are, if the configuration does not. Raises ConfigError, in one line, if the
+    port is taken or Serve listens elsewhere already. Calling it again updates both applications in place.
+    """
+    from ray import serve  # noqa: PLC0415  (a second of imports that other commands do not need)
+
+    where = cluster or Cluster(
+        config.kafka.bootstrap_servers or "",
+        config.registry.url or "",
+        reveal(config.kafka.client),
+        reveal(config.registry.client),
+    )
+    listens = _where_serve_listens()
+    if listens is not None and listens != (config.serve.host, config.serve.port):
+        raise ConfigError(
+            f"Ray Serve runs already, on {listens[0]}:{listens[1]}, and cannot move: set serve.host and serve.port "
+            "(CHIPQUALITY_SERVE__HOST, CHIPQUALITY_SERVE__PORT) to that, or shut Serve down"
+        )
+    if listens is None:
+        _port_is_free(config)
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": config.serve.host, "port": config.serve.port},
+            logging_config={"enable_access_log": False},
+        )
+
+    def api() -> FastAPI:
+        return build_api(ClusterFacts(where, pipeline))
+
+    def stream() -> FastAPI:
+        return build_stream(ViewFacts(pipeline))
+
+    common: dict[str, Any] = {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0}, "graceful_shutdown_timeout_s": 2}
+    api_deployment = serve.deployment(
+        name=f"api:{pipeline}", max_ongoing_requests=REQUESTS_MAX, max_queued_requests=REQUESTS_WAITING_MAX, **common
+    )(serve.ingress(api)())
+    stream_deployment = serve.deployment(
+        name=f"stream:{pipeline}", max_ongoing_requests=STREAMS_MAX, max_queued_requests=STREAMS_WAITING_MAX, **common
+    )(serve.ingress(stream)())
+    serve.run_many(
+        [
+            serve.RunTarget(api_deployment.bind(), name=API_APP, route_prefix="/"),
+            serve.RunTarget(stream_deployment.bind(), name=STREAM_APP, route_prefix="/stream"),
+        ]
+    )
+    host = f"[{config.serve.host}]" if ":" in config.serve.host else config.serve.host
+    return f"http://{host}:{config.serve.port}/"
+
+
+def _where_serve_listens() -> tuple[str, int] | None:
+    """Return host and port of the Serve of this Ray cluster; None if there is none."""
+    from ray.serve.context import _get_global_client  # noqa: PLC0415
+    from ray.serve.exceptions import RayServeException  # noqa: PLC0415
+
+    try:
+        client = _get_global_client()
+    except RayServeException:
+        return None
+    return None if client is None else (str(client.http_config.host), int(client.http_config.port))
+
+
+def undeploy() -> None:
+    """Stop the API, the page and Serve itself; its port is free afterwards."""
+    from ray import serve  # noqa: PLC0415
+
+    serve.shutdown()  # type: ignore[no-untyped-call]

@@ -1,0 +1,71 @@
+"""Every error is `application/problem+json` (RFC 9457): what is wrong, in words that say what to do."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+_LOG = logging.getLogger("chipquality.api")
+
+
+class Problem(Exception):  # noqa: N818  (RFC 9457 calls it a problem)
+    """An answer other than success: status, what is wrong in this case, further members."""
+
+    def __init__(self, status: int, detail: str, **members: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.members = status, detail, members
+
+
+class Unavailable(Problem):
+    """A part that the answer needs does not answer: 503, and which part."""
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__(503, f"{part}: {why}", part=part)
+
+
+def respond(status: int, detail: str, instance: str, **members: Any) -> JSONResponse:
+    """Return the problem document. `type` is about:blank, so `title` is the status' own phrase, as RFC 9457 §4.2.1 says."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse({**body, "instance": instance, **members}, status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every error as a problem."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, error: Problem) -> JSONResponse:
+        return respond(error.status, error.detail, request.url.path, **error.members)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        answer = respond(error.status_code, str(error.detail), request.url.path)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"in": ".".join(str(part) for part in problem["loc"]), "detail": problem["msg"]}
+            for problem in error.errors()
+        ]
+        detail = "; ".join(f"{one['in']}: {one['detail']}" for one in errors)
+        return respond(422, detail, request.url.path, errors=errors)
+
+    @app.exception_handler(500)
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return respond(500, "this is a fault of the program; its log has the traceback", request.url.path)
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
+    for status in (422, 503)
+}

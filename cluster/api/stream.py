@@ -1,0 +1,93 @@
+"""GET /stream: new points of a series, new alerts and the counts, as server-sent events.
+
+Theory of operation
+-------------------
+The id of an event is the vector of Kafka offsets that the view had read. A browser that reconnects sends the last one, and gets
+what came since; no server remembers it. A frame holds everything since the last frame, and there are at most four a second
+(coalescing, not dropping). With nothing new there is a frame a second with the counts only, which also tells that the
+connection is alive. The deployment is its own, so that open streams never starve a plain GET.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from actors.view import vector as vectors
+from cluster.api.facts import Facts, Views
+from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+
+FRAME_S = 0.25  # at most four frames a second
+QUIET_S = 1.0  # at least one
+RETRY_MS = 1_000  # after which a browser reconnects
+SERIES_KEY_MAX = 2_000  # characters
+
+EventId = Annotated[str | None, Query(max_length=20_000, description="the vector that /charts/{series} answered")]
+LastEventId = Annotated[str | None, Header(max_length=20_000, description="what a browser sends when it reconnects")]
+Series = Annotated[
+    str | None, Query(max_length=SERIES_KEY_MAX, description="series whose points to send; none: alerts only")
+]
+
+
+def facts_of(request: Request) -> Facts:
+    """Return the facts that the app was built with."""
+    facts: Facts = request.app.state.facts
+    return facts
+
+
+def views_of(request: Request) -> Views:
+    """Return the facts that the stream was built with."""
+    views: Views = request.app.state.facts
+    return views
+
+
+ViewsOf = Annotated[Views, Depends(views_of)]
+FactsOf = Annotated[Facts, Depends(facts_of)]
+
+
+def where_to_resume(since: EventId = None, last_event_id: LastEventId = None) -> str | None:
+    """Return where the stream goes on: what the browser saw last, else what the caller asks for, else from now on."""
+    chosen = last_event_id or since or None
+    try:
+        if chosen is not None:
+            vectors.parse(chosen)
+    except ValueError as error:
+        raise Problem(422, str(error)) from error
+    return chosen
+
+
+async def frames(facts: Views, series: str | None, since: str | None) -> AsyncIterator[ServerSentEvent]:
+    """Yield frames until the reader leaves. A view that is gone is said, and asked again."""
+    yield ServerSentEvent(retry=RETRY_MS, comment="chipquality")
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        try:
+            said: dict[str, Any] = await facts.view("changes", since, series, QUIET_S)
+        except Unavailable as error:
+            yield ServerSentEvent(event="unavailable", raw_data=json.dumps({"detail": error.detail}))
+            await asyncio.sleep(QUIET_S)
+            continue
+        since = said["vector"]
+        yield ServerSentEvent(event="update", id=since, raw_data=json.dumps(said, allow_nan=False))
+        await asyncio.sleep(max(0.0, FRAME_S - (loop.time() - began)))
+
+
+def stream_router(path: str) -> APIRouter:
+    """Return the router with the stream at `path`."""
+    router = APIRouter(tags=["stream"])
+
+    @router.get(path, response_class=EventSourceResponse, responses=DOCUMENTED, summary="Live points and alerts")
+    async def stream(
+        facts: ViewsOf, since: Annotated[str | None, Depends(where_to_resume)], series: Series = None
+    ) -> AsyncIterator[ServerSentEvent]:
+        """Send `update` events: new points of the series, new alerts, counts. The id is a vector of offsets; it resumes."""
+        async for frame in frames(facts, series, since):
+            yield frame
+
+    return router

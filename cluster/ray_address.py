@@ -1,0 +1,26 @@
+"""Connecting to a Ray cluster that is there already."""
+
+from __future__ import annotations
+
+import socket
+
+import ray
+
+from actors.errors import ConfigError
+from actors.pipeline import NAMESPACE
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+def connect_ray(address: str) -> None:
+    """Connect this process to the Ray cluster at "auto", "host:port" or "ray://…". Raises ConfigError, in one line.
+
+    Ray itself waits for minutes at an address where nobody listens, so host and port are tried first.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if host and port.isdigit():
+            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, ignore_reinit_error=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"no Ray cluster at {address} (ray.address): {error}") from error

@@ -1,0 +1,75 @@
+// What the page holds of the chosen series, and how a frame of the stream is joined to it.
+
+const POINT_COLUMNS = ["offset", "event_time_ms", "published_ms", "value", "lsl", "usl", "target", "lot", "wafer"];
+const STATISTIC_COLUMNS = ["value", "centre", "lcl", "ucl"];
+
+/** Append columns whose offset is newer than the last one held; keep the newest `limit`. */
+function append(held, fresh, columns, limit) {
+  const last = held.offset.length ? held.offset[held.offset.length - 1] : -1;
+  const start = fresh.offset.findIndex((offset) => offset > last);
+  if (start < 0) return 0;
+  for (const [to, from] of columns(held, fresh)) {
+    to.push(...from.slice(start));
+    if (to.length > limit) to.splice(0, to.length - limit);
+  }
+  return fresh.offset.length - start;
+}
+
+const pointColumns = (held, fresh) => POINT_COLUMNS.map((name) => [held[name], fresh[name]]);
+const detectorColumns = (held, fresh) => [
+  ...["offset", "signal", "valid"].map((name) => [held[name], fresh[name]]),
+  ...held.statistics.flatMap((statistic, i) => STATISTIC_COLUMNS.map((name) => [statistic[name], fresh.statistics[i][name]])),
+];
+
+/** Join a frame to what is held, in place; returns the number of new rows. */
+export function merge(chart, frame) {
+  let fresh = 0;
+  if (frame.points) fresh = append(chart.points, frame.points, pointColumns, chart.points_max);
+  for (const detector of frame.detectors) {
+    const held = chart.detectors.find((one) => one.detector === detector.detector);
+    if (!held || held.identity !== detector.identity) {
+      chart.detectors = chart.detectors.filter((one) => one.detector !== detector.detector).concat(detector);
+      continue;
+    }
+    append(held, detector, detectorColumns, chart.points_max);
+    held.phase_one_until = detector.phase_one_until;
+  }
+  for (const name of ["capability", "histogram", "rows", "judged", "status", "open_alerts"]) {
+    if (frame[name] !== undefined) chart[name] = frame[name];
+  }
+  return fresh;
+}
+
+/** One row per point, as one statistic of one detector judged it; the newest `newest`. */
+export function rowsOf(chart, detector, which, newest) {
+  const { points } = chart;
+  const at = new Map(detector.offset.map((offset, i) => [offset, i]));
+  const statistic = detector.statistics[which];
+  const individual = statistic.name.toLowerCase() === "x";
+  const bits = detector.rules.reduce((mask, rule, i) => (rule.statistic === which ? mask | (1 << i) : mask), 0);
+  const rows = [];
+  for (let i = Math.max(0, points.offset.length - newest); i < points.offset.length; i += 1) {
+    const k = at.get(points.offset[i]);
+    const has = k !== undefined;
+    const judged = has && statistic.value[k] !== null ? statistic.value[k] : null;
+    rows.push({
+      sequence: chart.rows - points.offset.length + i + 1,
+      offset: points.offset[i],
+      time: points.event_time_ms[i],
+      value: points.value[i],
+      statistic: judged === null && individual ? points.value[i] : judged,
+      centre: has ? statistic.centre[k] : null,
+      lcl: has ? statistic.lcl[k] : null,
+      ucl: has ? statistic.ucl[k] : null,
+      lsl: points.lsl[i],
+      usl: points.usl[i],
+      target: points.target[i],
+      lot: points.lot[i],
+      wafer: points.wafer[i],
+      valid: has && detector.valid[k],
+      signal: has ? (detector.signal[k] & bits) >>> 0 : 0,
+      learning: detector.phase_one_until === -1 || (detector.phase_one_until !== null && points.offset[i] < detector.phase_one_until),
+    });
+  }
+  return rows;
+}

@@ -1,0 +1,67 @@
+"""The command line: exit codes, one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+from typer.testing import CliRunner
+
+from actors import supervisor
+from cluster import cli
+from cluster.local import Endpoints
+from tests.integration.line import TestLine
+
+runner = CliRunner()
+
+
+def test_help_names_every_command() -> None:
+    text = runner.invoke(cli.app, ["--help"]).output
+    for command in ("demo", "run", "config", "local", "topics", "pipeline"):
+        assert command in text
+
+
+def test_config_prints_what_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHIPQUALITY_SERVE__PORT", "4321")
+    result = runner.invoke(cli.app, ["config"])
+    assert result.exit_code == 0
+    assert "port: 4321" in result.output
+
+
+def test_a_configuration_error_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHIPQUALITY_SERVE__PORT", "no")
+    monkeypatch.setattr("sys.argv", ["chipquality", "config"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("chipquality: bad configuration: serve.port = 'no'")
+
+
+def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> None:
+    line = TestLine(stack, settings={"hosting": "owner"})
+    supervisor.start_pipeline(line.pipeline())
+    supervisor.wait_live(line.name)
+    try:
+        text = runner.invoke(cli.app, ["pipeline", "list"]).output
+        assert f"{line.name}  slot 0  live  re-opened 0×" in text
+        found = json.loads(runner.invoke(cli.app, ["pipeline", "list", "--output", "json"]).output)
+        assert line.name in [status["pipeline"] for status in found]
+    finally:
+        supervisor.stop_pipeline(line.name)
+    assert ray.is_initialized()
+
+
+@pytest.mark.processes
+def test_pipeline_list_without_ray_is_one_clear_line() -> None:
+    program = Path(sys.executable).parent / "chipquality"
+    command = [str(program), "pipeline", "list", "--address", "127.0.0.1:1"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    assert ended.returncode == 2
+    assert "chipquality: no Ray cluster at 127.0.0.1:1" in ended.stderr

@@ -1,0 +1,74 @@
+"""Configuration: sources in order, clear errors, masked secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from actors.errors import ConfigError
+from cluster.config import load, render, reveal
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults() -> None:
+    config = load()
+    assert config.kafka.bootstrap_servers is None
+    assert (config.serve.host, config.serve.port) == ("127.0.0.1", 8000)
+
+
+def test_environment_over_env_file_over_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "chipquality.yaml").write_text("serve: {port: 1001}\npipeline: {name: yaml, phase_one_rows: 33}\n")
+    (tmp_path / ".env").write_text("CHIPQUALITY_SERVE__PORT=1002\nCHIPQUALITY_PIPELINE__NAME=dotenv\n")
+    monkeypatch.setenv("CHIPQUALITY_SERVE__PORT", "1003")
+    config = load()
+    assert (config.serve.port, config.pipeline.name, config.pipeline.phase_one_rows) == (1003, "dotenv", 33)
+
+
+def test_the_yaml_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other.yaml").write_text("serve: {port: 1234}\n")
+    monkeypatch.setenv("CHIPQUALITY_CONFIG", str(tmp_path / "other.yaml"))
+    assert load().serve.port == 1234
+
+
+def test_a_named_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHIPQUALITY_CONFIG", "nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"CHIPQUALITY_CONFIG=nowhere\.yaml: no such file"):
+        load()
+
+
+def test_a_bad_value_names_setting_value_and_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHIPQUALITY_SERVE__PORT", "70000")
+    with pytest.raises(ConfigError, match=r"serve\.port = '70000': .*less than or equal to 65535"):
+        load()
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "chipquality.yaml").write_text("kafka: {bootstrap: x}\n")
+    with pytest.raises(ConfigError, match=r"kafka\.bootstrap = 'x'"):
+        load()
+
+
+def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
+    (tmp_path / "chipquality.yaml").write_text("kafka: [")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load()
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().serve.port = 1  # type: ignore[misc]
+
+
+def test_secrets_are_masked_in_print_and_clear_for_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHIPQUALITY_KAFKA__CLIENT", '{"sasl.password": "hunter2"}')
+    config = load()
+    text = render(config)
+    assert "hunter2" not in text
+    assert "sasl.password: '**********'" in text
+    assert reveal(config.kafka.client) == {"sasl.password": "hunter2"}
