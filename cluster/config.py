@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from actors.errors import ConfigError
 
+PARTITIONS_HERE = 2  # on a broker that we start on this machine
+PARTITIONS_THERE = 12  # on a Kafka that the configuration points at
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,7 +32,18 @@ class KafkaConfig(_Section):
         default_factory=dict, description="librdkafka's own settings for every client, e.g. security.protocol, sasl.*"
     )
     replication_factor: int = Field(1, ge=1, le=7, description="of topics that we create")
-    partitions: int = Field(4, ge=1, le=1024, description="of input topics that we create; never changed afterwards")
+    partitions: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="of input topics that we create; never changed afterwards. Not set: 12 on your own Kafka, 2 on one of ours",
+    )
+
+    @property
+    def input_partitions(self) -> int:
+        """Return `partitions`, or its default: every partition costs each step a fixed part, which one machine feels."""
+        default = PARTITIONS_HERE if self.bootstrap_servers is None else PARTITIONS_THERE
+        return default if self.partitions is None else self.partitions
 
 
 class RegistryConfig(_Section):

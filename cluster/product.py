@@ -127,7 +127,7 @@ class Product:
 
     def _prepare(self) -> None:
         kafka = self.config.kafka
-        self._schema_ids = prepare(self.cluster, kafka.partitions, kafka.replication_factor)
+        self._schema_ids = prepare(self.cluster, kafka.input_partitions, kafka.replication_factor)
 
     def pipeline(self) -> Pipeline:
         """Return the main pipeline as configured."""
@@ -144,7 +144,7 @@ class Product:
             name=config.name,
             cluster=self.cluster,
             input_topic=MEASUREMENTS,
-            partitions=tuple(range(self.config.kafka.partitions)),
+            partitions=tuple(range(self.config.kafka.input_partitions)),
             topics=topics,
             families={family: make(config.phase_one_rows) for family, make in FAMILIES.items()},
             schema_ids={record: self._schema_ids[topic, record] for record, topic in wanted.items()},

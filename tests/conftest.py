@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
+collect_ignore = ["site"]  # it is for the start of Python, not for doctest
 pytest_plugins = ["tests.fixtures_stack", "tests.fixtures_ray"]
 
 _MARK_OF_FIXTURE = {"stack": "kafka", "ray_cluster": "ray", "page": "browser"}

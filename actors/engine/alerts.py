@@ -142,20 +142,20 @@ def _advance(
 def advance(
     book: Mapping[str, np.ndarray], rules: tuple[Rule, ...], batch: SeriesBatch, verdicts: Verdicts, clean_rows: int
 ) -> list[Transition]:
-    """Advance the book by one detector's verdicts of one batch; return what opened and closed, in row order."""
+    """Advance the book by one detector's verdicts of one batch, (n, q) each; return what opened and closed, in row order."""
     transitions: list[Transition] = []
-    n, q = verdicts.statistic.shape
+    n = len(batch)
     if not rules or not n:
         return transitions
-    centre, lcl, ucl = (np.ascontiguousarray(np.broadcast_to(wide, (n, q))) for wide in verdicts[1:4])
     judged_statistic = np.array([rule.statistic for rule in rules], np.int64)
     room = max(256, len(rules))
     out, when, numbers = np.empty((room, 5), np.int64), np.empty((room, 4), np.int64), np.empty((room, 5))
     first = 0
     while first < n:
         first, found = _advance(
-            first, batch.row, batch.offset, batch.event_time_ms, batch.value, verdicts.statistic, centre, lcl, ucl,
-            verdicts.signal, verdicts.valid, judged_statistic, clean_rows,
+            first, batch.row, batch.offset, batch.event_time_ms, batch.value,
+            verdicts.statistic, verdicts.centre, verdicts.lcl, verdicts.ucl, verdicts.signal,
+            verdicts.valid, judged_statistic, clean_rows,
             book["open"], book["clean"], book["rows"], book["when"], book["numbers"], out, when, numbers,
         )  # fmt: skip
         transitions += [

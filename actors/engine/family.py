@@ -158,8 +158,7 @@ class FamilyFold:
         rows = np.unique(batch.series)
         for judge in list(opened.judges):
             try:
-                verdicts = judge.detector.update(judge.table.arrays, seen)
-                _check_shape(judge.detector, verdicts, len(batch))
+                verdicts = _checked(judge.detector, judge.detector.update(judge.table.arrays, seen), len(batch))
             except Exception:  # noqa: BLE001 - any code may stand here; the failure is a value, reported and logged
                 detail = traceback.format_exc()[-DETAIL_CHARS:]
                 failures.append(DetectorFailure(work.partition, work.first_offset, judge.identity, detail))
@@ -257,11 +256,13 @@ def _named(judge: _Judge, series: Sequence[str], change: alerts.Transition) -> A
     return AlertEvent(judge.identity, rule.name, rule.doc, rule.severity, series[change.series], change)
 
 
-def _check_shape(detector: Detector, verdicts: Verdicts, n: int) -> None:
-    """Raise ValueError if the verdicts are not what the contract says, before anything reads them."""
+def _checked(detector: Detector, said: Verdicts, n: int) -> Verdicts:
+    """Return the verdicts as the engine reads them; raise if they are not what the contract says, before anything reads them."""
     q = len(detector.statistics)
-    if verdicts.statistic.shape != (n, q) or verdicts.signal.shape != (n,) or verdicts.valid.shape != (n,):
-        shapes = [np.shape(part) for part in verdicts]
+    if said.statistic.shape != (n, q) or said.signal.shape != (n,) or said.valid.shape != (n,):
+        shapes = [np.shape(part) for part in said]
         raise ValueError(f"{detector.name} returned shapes {shapes} for {n} rows and {q} statistics")
-    if verdicts.signal.dtype != np.uint32 or verdicts.valid.dtype != np.bool_:
+    if said.signal.dtype != np.uint32 or said.valid.dtype != np.bool_:
         raise ValueError(f"{detector.name}: signal must be uint32 and valid bool")
+    wide = [np.ascontiguousarray(np.broadcast_to(np.asarray(part, np.float64), (n, q))) for part in said[:4]]
+    return Verdicts(wide[0], wide[1], wide[2], wide[3], said.signal, said.valid)

@@ -52,7 +52,7 @@ def _plan() -> tuple[Admin, list[Change]]:
     config = load()
     kafka = config.kafka
     admin = Admin(_bootstrap(config), reveal(kafka.client))
-    return admin, admin.plan(TOPICS, kafka.partitions, kafka.replication_factor)
+    return admin, admin.plan(TOPICS, kafka.input_partitions, kafka.replication_factor)
 
 
 def _bootstrap(config: Config) -> str:

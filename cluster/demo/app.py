@@ -169,7 +169,7 @@ class Demo:
         self.streamer = Streamer(self.publisher, encoder, secom.load(), stop)
         self.view = connect(product.config.pipeline.name)
         self.offsets = Offsets(cluster)
-        self.partitions = tuple(range(product.config.kafka.partitions))
+        self.partitions = tuple(range(product.config.kafka.input_partitions))
         self.reader = PartitionReader(cluster, product.config.pipeline.name, MEASUREMENTS)
         self._before = (time.monotonic(), 0, 0)
 

@@ -72,3 +72,11 @@ def test_secrets_are_masked_in_print_and_clear_for_the_client(monkeypatch: pytes
     assert "hunter2" not in text
     assert "sasl.password: '**********'" in text
     assert reveal(config.kafka.client) == {"sasl.password": "hunter2"}
+
+
+def test_partitions_default_to_few_here_and_more_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().kafka.input_partitions == 2
+    monkeypatch.setenv("CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS", "kafka:9092")
+    assert load().kafka.input_partitions == 12
+    monkeypatch.setenv("CHIPQUALITY_KAFKA__PARTITIONS", "7")
+    assert load().kafka.input_partitions == 7

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +12,9 @@ from hypothesis import strategies as st
 
 from actors.engine.position import APPLIED_MAX, Applied, Record, read_image
 from actors.errors import StateError
-from models.detector import identity
+from models.detector import SeriesBatch, Verdicts, identity
 from schemas.charts import unpack
-from tests.actors.engine.world import Above, Fragile, World, decode_json
+from tests.actors.engine.world import Above, Fragile, World, decode_json, raw_of
 
 WORDS = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from(["1", "11", "12", "nan", "bad!"])).map(" ".join), max_size=40
@@ -128,6 +131,29 @@ def test_a_detector_that_raises_is_switched_off_and_reported() -> None:
     assert set(block.detectors) == {"test.above"}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda said: said._replace(statistic=said.statistic[:, 0]), "returned shapes"),
+        (lambda said: said._replace(signal=said.signal.astype(np.int64)), "signal must be uint32"),
+        (lambda said: said._replace(centre=np.zeros((7, 7))), "could not be broadcast"),
+        (lambda said: said._replace(ucl=np.array([["high"]])), "could not convert"),
+    ],
+)
+def test_verdicts_that_are_not_what_the_contract_says_switch_the_detector_off(
+    wrong: Callable[[Verdicts], Verdicts], message: str
+) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Above):
+        def update(self, state: Mapping[str, np.ndarray], batch: SeriesBatch) -> Verdicts:
+            return wrong(super().update(state, batch))
+
+    world = World(detectors=(Wrong(),))
+    (alert,) = [decode_json(r.value) for r in world.step(["a 1", "a 2"]) if r.topic == "alerts"]
+    assert alert["rule"] == "detector_error"
+    assert message in alert["detail"]
+
+
 def test_a_replay_switches_the_detector_off_at_the_same_offset() -> None:
     words = ["a 1", "a 2", "a 3", "a 666", "a 5"]
     world = World(detectors=(Above(), Fragile()))
@@ -191,5 +217,5 @@ def test_a_tombstone_removes_a_record() -> None:
 
 def test_only_series_that_are_new_are_sent() -> None:
     world = World()
-    first = world.fold.begin(__import__("tests.actors.engine.world", fromlist=["raw_of"]).raw_of(["a 1", "b 1"]))
+    first = world.fold.begin(raw_of(["a 1", "b 1"]))
     assert first.work.new_series == ("a", "b")
