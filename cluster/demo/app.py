@@ -23,7 +23,7 @@ from actors.view import vector as vectors
 from actors.view.actor import connect
 from cluster.config import Config
 from cluster.demo import secom
-from cluster.demo.stream import Streamer, missing_letters
+from cluster.demo.stream import Planted, Streamer, missing_letters
 from cluster.local.die_with_parent import bind
 from cluster.local.reaper import start_reaper
 from cluster.product import Product, log_to_file
@@ -239,17 +239,10 @@ class Demo:
             "p95_ms_at_10k": after["since_mark_ms"]["p95"],
             "page_up_s": round(page_up_s, 1),
         }
-        trouble = self._trouble(result, after, missing_letters(counts.planted, letters))
+        faults = {what: after[what] - before[what] for what in ("duplicated", "gaps")}
+        trouble = _trouble(result, faults, missing_letters(counts.planted, letters))
         self.publisher.close()
         return result, trouble
-
-    def _trouble(self, result: dict[str, Any], summary: dict[str, Any], lost: list[Any]) -> list[str]:
-        trouble = [f"no dead letter for {bad}" for bad in lost]
-        out = result["judged"] + result["missing"] + result["dead_lettered"]
-        if result["produced"] != out:
-            trouble.append(f"produced {result['produced']}, but judged + missing + dead-lettered = {out}")
-        trouble += [f"{summary[what]} rows {what} in the output" for what in ("duplicated", "gaps") if summary[what]]
-        return trouble
 
     def _catch_up(self, what: str) -> None:
         """Wait, by offsets, until the pipeline has committed all that was produced and the view has read what came of it."""
@@ -292,3 +285,12 @@ class Demo:
             for _, value in part
             if value is not None
         ]
+
+
+def _trouble(result: dict[str, Any], faults: dict[str, int], lost: list[Planted]) -> list[str]:
+    """Return what is not as it must be: nothing, if every record came out exactly once and every planted one was found."""
+    trouble = [f"no dead letter for {bad}" for bad in lost]
+    out = result["judged"] + result["missing"] + result["dead_lettered"]
+    if result["produced"] != out:
+        trouble.append(f"produced {result['produced']}, but judged + missing + dead-lettered = {out}")
+    return trouble + [f"{count} rows {what} in the output" for what, count in faults.items() if count]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cluster.demo import secom
+from cluster.demo.app import _trouble
 from cluster.demo.stream import Planted, missing_letters
 from schemas.batch import Reason
 
@@ -60,3 +61,27 @@ def test_a_planted_record_without_its_dead_letter_is_found() -> None:
     letter = {"topic": "fab.measurements", "partition": 0, "offset": 7, "reason": "malformed"}
     assert missing_letters(planted, [letter]) == [planted[1]]
     assert missing_letters(planted, [letter | {"reason": "not_avro"}]) == planted
+
+
+@pytest.mark.parametrize(
+    ("result", "faults", "lost", "said"),
+    [
+        ({"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1}, {"gaps": 0}, [], []),
+        (
+            {"produced": 7, "judged": 3, "missing": 2, "dead_lettered": 1}, {"gaps": 0}, [],
+            ["produced 7, but judged + missing + dead-lettered = 6"],
+        ),
+        (
+            {"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1}, {"duplicated": 4}, [],
+            ["4 rows duplicated in the output"],
+        ),
+        (
+            {"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1}, {}, [Planted(0, 7, Reason.MALFORMED)],
+            [f"no dead letter for {Planted(0, 7, Reason.MALFORMED)}"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_demo_once_calls_wrong(
+    result: dict[str, int], faults: dict[str, int], lost: list[Planted], said: list[str]
+) -> None:
+    assert _trouble(result, faults, lost) == said

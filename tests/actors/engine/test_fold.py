@@ -219,3 +219,14 @@ def test_only_series_that_are_new_are_sent() -> None:
     world = World()
     first = world.fold.begin(raw_of(["a 1", "b 1"]))
     assert first.work.new_series == ("a", "b")
+
+
+def test_a_data_scientists_detector_runs_in_the_engine() -> None:
+    from examples.my_detector import SpreadOfThree
+
+    world = World(detectors=(SpreadOfThree(),))
+    records = world.step(["a 1", "a 2", "a 3", "a 30"], snapshot=True)
+    (block,) = [unpack(record.value) for record in records if record.topic == "charts"]
+    assert block.detectors["mine.spread_of_three"].signal.tolist() == [0, 0, 0, 1]
+    assert [alert["rule"] for alert in world.alerts()] == ["wide"]
+    assert world.open() == ()  # its state came back
