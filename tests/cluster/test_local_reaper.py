@@ -39,11 +39,37 @@ def test_only_marked_processes_are_found(tmp_path: Path) -> None:
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "environ").write_bytes(environment)
     (tmp_path / "13").mkdir()  # has ended
-    assert reaper.bearing("me", tmp_path) == [11]
+    assert reaper.bearing("me", tmp_path) == {11}
 
 
 def test_reaping_ends_when_nothing_bears_the_mark() -> None:
     environment = os.environ | {reaper.MARK: "test-reap"}
     child = psutil.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
-    reaper.reap("test-reap")
+    reaper.reap("test-reap", set())
+    assert child.wait(10) < 0
+
+
+def test_what_was_noted_is_killed_with_its_children_without_a_mark() -> None:
+    program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    child = psutil.Popen([sys.executable, "-c", program])
+    while not child.children():
+        assert child.is_running()
+    (grandchild,) = child.children()
+    noted = {born for born in reaper.descendants({os.getpid()}, reaper.processes()) if born[0] == child.pid}
+    reaper.reap("nobody", noted)
+    gone, alive = psutil.wait_procs([child, grandchild], timeout=20)
+    assert (len(gone), alive) == (2, [])
+
+
+def test_descendants_are_found_over_generations() -> None:
+    now = {1: (0, "a"), 2: (1, "b"), 3: (2, "c"), 4: (1, "d"), 5: (0, "e")}
+    assert reaper.descendants({1}, now) == {(2, "b"), (3, "c"), (4, "d")}
+
+
+def test_a_process_id_that_was_given_again_is_left_alone() -> None:
+    child = psutil.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    reaper.reap("nobody", {(child.pid, "another start time")})
+    assert child.is_running()
+    (born,) = [(pid, start) for pid, (_, start) in reaper.processes().items() if pid == child.pid]
+    reaper.reap("nobody", {born})
     assert child.wait(10) < 0

@@ -43,6 +43,9 @@ class Running:
             "CHIPQUALITY_RAY__DASHBOARD_PORT": str(self.ports["dashboard"]),
         }
         self.process: subprocess.Popen[str] | None = None
+        self.seen: set[psutil.Process] = (
+            set()
+        )  # titles of Ray's processes overwrite environments: a mark alone misses some
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         with self.error_file.open("w") as errors:
@@ -55,10 +58,11 @@ class Running:
         assert self.process is not None
         until(lambda: text in self.error_file.read_text() or self.process.poll() is not None, f"{text!r}", START_S)
         assert text in self.error_file.read_text(), self.error_file.read_text()
+        self.seen.update(psutil.Process(self.process.pid).children(recursive=True))
 
     def started(self) -> list[psutil.Process]:
         """Return every living process that has our mark in its environment."""
-        found = []
+        found = [process for process in self.seen if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
         for process in psutil.process_iter():
             try:
                 environment = Path(f"/proc/{process.pid}/environ").read_bytes()

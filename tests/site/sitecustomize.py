@@ -4,10 +4,11 @@ Python imports this module at start-up when its folder is on PYTHONPATH (tests/r
 killed at any time, without exit handlers, so what it ran is saved twice a second. Other processes save when they exit.
 """
 
+import importlib.util
 import os
 import sys
 
-if os.environ.get("COVERAGE_PROCESS_START"):
+if os.environ.get("COVERAGE_PROCESS_START") and importlib.util.find_spec("coverage"):  # not in other Pythons
     import threading
 
     import coverage
