@@ -59,6 +59,7 @@ class OwnerLoop:
             "pipeline": self.pipeline.name,
             "slot": 0,
             "pid": os.getpid(),
+            "incarnation": f"{os.getpid()}.{self.reopened}",  # which process, and how often it has opened the slot again
             "state": self.state,
             "hosting": self.pipeline.hosting,
             "opened_s": self.opened_s,
@@ -75,9 +76,10 @@ class OwnerLoop:
                     "snapshot_offset": fold.position.snapshot_offset,
                     "series": len(fold.series),
                     "disabled": [entry.subject for entry in fold.position.applied],
+                    "quarantined": None,
                 }
                 for partition, fold in list(slot.folds.items())
-            }
+            } | {partition: {"quarantined": why} for partition, why in slot.status.quarantined.items()}
         return said
 
     def detector_pids(self) -> dict[str, int]:

@@ -26,7 +26,7 @@ from actors.view import actor as view
 from cluster.config import Config, reveal
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
-from cluster.ray_address import connect_ray
+from cluster.ray_address import connect_ray, own_signal_handlers
 from models.builtin import FAMILIES
 from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, STATE, dead_letter_topic
 
@@ -107,23 +107,25 @@ class Product:
 
     def _start_ray(self) -> None:
         config = self.config.ray
-        if config.address is not None:
-            connect_ray(config.address)
-        else:
-            os.environ.update(_RAY_SETTINGS)
-            context = ray.init(
-                num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
-                namespace=NAMESPACE,
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                dashboard_port=config.dashboard_port,
-                object_store_memory=config.object_store_bytes,
-                log_to_driver=False,
-                configure_logging=False,
-                _node_ip_address="127.0.0.1",
-            )
-            self.dashboard_url = f"http://{context.dashboard_url}"
         self._exit.callback(ray.shutdown)
+        with own_signal_handlers():
+            if config.address is not None:
+                connect_ray(config.address)
+            else:
+                os.environ.update(_RAY_SETTINGS)
+                context = ray.init(
+                    num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
+                    namespace=NAMESPACE,
+                    include_dashboard=True,
+                    dashboard_host="127.0.0.1",
+                    dashboard_port=config.dashboard_port,
+                    object_store_memory=config.object_store_bytes,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    _node_ip_address="127.0.0.1",
+                )
+                self.dashboard_url = f"http://{context.dashboard_url}"
+        _route_ray_logs()
 
     def _prepare(self) -> None:
         kafka = self.config.kafka
@@ -159,9 +161,9 @@ class Product:
         supervisor.start_pipeline(pipeline)
 
     def _start_serve(self) -> None:
+        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # read when Serve is imported
         from cluster.api.app import deploy, undeploy  # noqa: PLC0415 - Serve is slow to import and not always wanted
 
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         name = self.config.pipeline.name
         self._exit.callback(view.stop, name)
         view.start(self.cluster, name, notes=self.notes)
@@ -181,7 +183,12 @@ def log_to_file(config: Config) -> Path:
     handler = logging.FileHandler(file, mode="w")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("ray", "ray.serve"):
-        logging.getLogger(name).handlers = [handler]
-        logging.getLogger(name).propagate = False
+    _route_ray_logs()
     return file
+
+
+def _route_ray_logs() -> None:
+    """Send Ray's own messages where ours go; Ray sets its handlers anew when it starts."""
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).handlers = logging.getLogger().handlers[:]
+        logging.getLogger(name).propagate = False

@@ -1,8 +1,11 @@
-"""Connecting to a Ray cluster that is there already."""
+"""Connecting this process to Ray: to a cluster that is there already, and without losing our signal handlers."""
 
 from __future__ import annotations
 
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 
@@ -10,6 +13,17 @@ from actors.errors import ConfigError
 from actors.pipeline import NAMESPACE
 
 CONNECT_TIMEOUT_S = 5.0
+
+
+@contextmanager
+def own_signal_handlers() -> Iterator[None]:
+    """Put our handlers back afterwards: `ray.init` sets one for SIGTERM that exits with 15, in the middle of whatever runs."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def connect_ray(address: str) -> None:

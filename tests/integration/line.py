@@ -87,13 +87,18 @@ class TestLine:
     def pipeline(self) -> Pipeline:
         return Pipeline(
             name=self.name,
-            cluster=self.cluster,
             input_topic=self.input,
             partitions=tuple(range(self.partitions)),
             topics=self.topics,
             families=self.families,
             schema_ids=self.schema_ids,
-            **{"hosting": "owner", "commit_interval_ms": 10, "snapshot_interval_ms": 300, **self.settings},
+            **{
+                "cluster": self.cluster,
+                "hosting": "owner",
+                "commit_interval_ms": 10,
+                "snapshot_interval_ms": 300,
+                **self.settings,
+            },
         )
 
     # ---- writing
@@ -224,7 +229,9 @@ def series_of(name: str) -> str:
 
 def same_as_undisturbed(line: TestLine, run: Callable[[TestLine], None]) -> None:
     """Assert that what a disturbed line put out is what an undisturbed one puts out for the same records."""
-    calm = TestLine(line.endpoints, line.partitions, line.families, line.settings | {"hosting": "owner"})
+    calm = TestLine(
+        line.endpoints, line.partitions, line.families, line.settings | {"hosting": "owner", "cluster": line.cluster}
+    )
     for partition, values in line.written.items():
         calm.write(partition, values)
     run(calm)

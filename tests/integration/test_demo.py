@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,6 +197,18 @@ def test_a_killed_parent_stops_the_demo(running: Running) -> None:
     running.wait_for_text("topics and schemas")
     parent.kill()
     parent.wait(STOP_S)
+    running.left_nothing()
+
+
+@pytest.mark.timeout(240)
+def test_run_serves_without_a_line_until_it_is_stopped(running: Running) -> None:
+    process = running.start(str(PROGRAM), "run")
+    running.wait_for_text("API")
+    running.wait_for_text("/docs")
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.ports['serve']}/events/health", timeout=20) as answer:
+        assert json.loads(answer.read())["ready"] is True
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(STOP_S) == 0
     running.left_nothing()
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
+from confluent_kafka import Producer
 
 from actors.errors import FencedError, ReopenError
 from actors.hosts import InOwner
+from actors.kafka.client import Cluster
+from actors.kafka.consumer import read_to_end
 from actors.partition_owner import OwnerLoop
 from actors.slot import Slot
 from cluster.local.stack import Endpoints
+from tests.cluster.relay import Relay
 from tests.integration.line import TestLine, same_as_undisturbed, series_of, wait_for
 
 
@@ -191,3 +197,43 @@ def test_a_lost_position_is_quarantined(line: TestLine) -> None:
     with owner(line) as loop:
         wait_for(lambda: loop.state == "live", "live")
         assert "state is lost" in loop.status()["quarantined"][0]
+
+
+def test_records_wait_while_the_registry_is_away(stack: Endpoints, caplog: pytest.LogCaptureFixture) -> None:
+    away = urlsplit(stack.registry_url)
+    relay = Relay(away.port or 0)
+    line = TestLine(
+        stack, settings={"cluster": Cluster(stack.bootstrap_servers, f"http://127.0.0.1:{relay.port}{away.path}")}
+    )
+    line.write_noise(20)
+    relay.cut()
+    with caplog.at_level(logging.WARNING), owner(line) as loop:
+        wait_for(lambda: "waiting for the registry" in caplog.text, "it waits")
+        assert loop.status()["rows"] == 0
+        relay.mend()
+        line.wait_done()
+        assert (loop.status()["reopened"], loop.status()["dead_lettered"]) == (0, 0)
+    relay.close()
+    same_as_undisturbed(line, run_to_end)
+
+
+def test_an_owner_that_waits_for_the_registry_can_be_stopped(
+    stack: Endpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = TestLine(stack, settings={"cluster": Cluster(stack.bootstrap_servers, "http://127.0.0.1:1")})
+    line.write_noise(5)
+    with caplog.at_level(logging.WARNING), owner(line):
+        wait_for(lambda: "waiting for the registry" in caplog.text, "it waits")
+    assert line.verdicts() == {}
+
+
+def test_state_below_an_open_transaction_is_not_guessed(line: TestLine) -> None:
+    run_to_end(line)
+    other = Producer(line.cluster.settings(transactional_id=f"{line.name}-other"))
+    other.init_transactions(20)
+    other.begin_transaction()
+    other.produce(line.topics.state, b"x", b"other", 0)
+    assert other.flush(10) == 0
+    with pytest.raises(ReopenError, match="a transaction is open"):
+        read_to_end(line.cluster, "t", line.topics.state, line.offsets.end(line.topics.state, [0]), 1.0)
+    other.abort_transaction(10)
