@@ -114,6 +114,7 @@ class Product:
             else:
                 os.environ.update(_RAY_SETTINGS)
                 context = ray.init(
+                    address="local",  # a new one, also where another Ray runs on this machine
                     num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
                     namespace=NAMESPACE,
                     include_dashboard=True,

@@ -14,6 +14,8 @@ from actors.pipeline import NAMESPACE
 def ray_cluster() -> Iterator[None]:
     """A real single-node Ray without a dashboard, for the whole session."""
     ray.init(
+        address="local",
+        _node_ip_address="127.0.0.1",
         num_cpus=4,
         include_dashboard=False,
         object_store_memory=200 * 1024 * 1024,
