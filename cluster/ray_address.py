@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from actors.errors import ConfigError
 from actors.pipeline import NAMESPACE
@@ -29,12 +30,14 @@ def own_signal_handlers() -> Iterator[None]:
 def connect_ray(address: str) -> None:
     """Connect this process to the Ray cluster at "auto", "host:port" or "ray://…". Raises ConfigError, in one line.
 
-    Ray itself waits for minutes at an address where nobody listens, so host and port are tried first.
+    Ray itself waits for minutes at an address where nobody listens, so host and port are tried first. Ray guards clusters by a
+    token unless told otherwise, but a client sends the one it has (`~/.ray/auth_token`) only in token mode.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         if host and port.isdigit():
             socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, ignore_reinit_error=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"no Ray cluster at {address} (ray.address): {error}") from error

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.local import LocalStack
+from cluster.local import Endpoints, LocalStack
 from cluster.local.preflight import free_ports
 
 pytestmark = pytest.mark.processes
@@ -120,24 +120,44 @@ def test_once_counts_right_and_says_so_in_one_line(running: Running) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_your_own_kafka_and_registry_are_used_and_left_as_they_were(
+def test_your_own_kafka_registry_and_ray_are_used_and_left_as_they_were(
     running: Running, tmp_path: Path, local_cache: Path
 ) -> None:
+    head = running.start(
+        str(PROGRAM.parent / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=4",
+        f"--port={running.ports['dashboard']}", "--include-dashboard=false", "--object-store-memory=200000000",
+    )  # fmt: skip
+    until(lambda: listens(running.ports["dashboard"]), "Ray's head listens", START_S)
+    ours = {process.pid for process in running.started()}
     with LocalStack(tmp_path / "theirs", local_cache) as theirs:
-        running.environment |= {
-            "CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS": theirs.endpoints.bootstrap_servers,
-            "CHIPQUALITY_KAFKA__PARTITIONS": "2",
-            "CHIPQUALITY_REGISTRY__URL": theirs.endpoints.registry_url,
-        }
-        demo = running.start(str(PROGRAM), "demo", "--once", "--wafers", "8", "--paced-s", "1")
-        out, _ = demo.communicate(timeout=200)
-        text = running.error_file.read_text()
-        assert demo.returncode == 0, text
-        assert "broker and registry: yours" in text
-        assert "broker-1" not in text
-        assert json.loads(out.splitlines()[-1])["produced"] == 8 * 590 + 9 + 10_000
-        theirs.check()  # raises if a process of theirs has ended
-    running.left_nothing()
+        _demo_on(running, theirs.endpoints)
+    assert ours <= {process.pid for process in running.started()}, "what was there goes on"
+    head.terminate()
+    head.wait(STOP_S)
+
+
+def _demo_on(running: Running, theirs: Endpoints) -> None:
+    pipeline = f"own-{uuid.uuid4().hex[:6]}"
+    running.environment |= {
+        "CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS": theirs.bootstrap_servers,
+        "CHIPQUALITY_KAFKA__PARTITIONS": "2",
+        "CHIPQUALITY_REGISTRY__URL": theirs.registry_url,
+        "CHIPQUALITY_RAY__ADDRESS": f"127.0.0.1:{running.ports['dashboard']}",
+        "CHIPQUALITY_PIPELINE__NAME": pipeline,
+    }
+    demo = running.start(str(PROGRAM), "demo", "--once", "--wafers", "8", "--paced-s", "1")
+    out, _ = demo.communicate(timeout=200)
+    text = running.error_file.read_text()
+    assert demo.returncode == 0, text
+    assert "broker and registry: yours" in text
+    assert "broker-1" not in text
+    result = json.loads(out.splitlines()[-1])
+    assert result["produced"] == 8 * 590 + 9 + 10_000
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.timeout(240)
