@@ -5,6 +5,7 @@ A data scientist needs five names: `Detector`, `SeriesBatch` and `Verdicts` to w
 """
 
 from models.checks import check_detector
-from models.detector import Detector, SeriesBatch, Verdicts, judge
+from models.detector import Detector, SeriesBatch, Verdicts
+from models.judging import judge
 
 __all__ = ["Detector", "SeriesBatch", "Verdicts", "check_detector", "judge"]

@@ -9,9 +9,10 @@ import numpy as np
 
 from models.anomaly import RobustZ
 from models.capability import Capability
-from models.detector import Detector, judge
+from models.detector import Detector, dimension
 from models.drift import LearnedCusum
 from models.individuals import IndividualsChart
+from models.judging import judge
 from models.xbar import XbarChart
 
 SUBGROUP_SIZE = 5
@@ -43,4 +44,5 @@ FAMILIES: Mapping[str, Callable[[int], tuple[Detector, ...]]] = MappingProxyType
 def warm(detectors: Iterable[Detector]) -> None:
     """Compile every kernel, or load it from disk, by judging two rows; call it before taking partitions."""
     for detector in detectors:
-        judge(detector, np.zeros(2), columns={name: np.full(2, np.nan) for name in ("lsl", "usl", "target")})
+        p = dimension(detector)
+        judge(detector, np.zeros(2 if p is None else (2, p)))

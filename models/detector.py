@@ -12,10 +12,16 @@ Rules of the contract (`models/checks.py` enforces them):
 2. Batch cuts do not matter: one batch of n rows or n batches of one row give the same bits.
 3. Series do not leak: a row of one series never changes the state or the verdict of another.
 4. Only `state` is written. The batch is read-only.
-5. A missing value (NaN) is a row that is not judged: `valid` is False, `signal` is 0, and the state stays as it was.
+5. A missing value (NaN) is a row that is not judged: `valid` is False, `signal` is 0, and the state stays as it was. A vector
+   is missing if all of it is; what gaps in it mean, the detector documents. An excluded row comes as a missing one, with True in
+   column `excluded`: a chart may end its window there, and does nothing else.
 6. Never fit a model in `update`. A fitted model is an artefact made by a job and given as a parameter.
 7. Zero sigma has documented behaviour. For the built-in charts: the limits fall on the centre line, a value equal to it is in
    control, any other value is beyond the limits.
+
+Two attributes are optional. `dimension`: the p of a detector of vectors, whose `value` is (n, p). `cut_dependent = True`: the
+detector scores with BLAS, whose last bits depend on the batch; rule 2 then holds to 1e-9. A method `explain(state, batch, i)`,
+if there is one, says in a line what made row i signal; the engine puts it into the alert that the row opens.
 
 Use `numba.njit` loops through `models.kernel.kernel` for anything sequential; no Python statement per row.
 """
@@ -27,14 +33,28 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-PARAMS = np.dtype(
-    [("mu", "f8"), ("sigma", "f8"), ("lsl", "f8"), ("usl", "f8"), ("target", "f8"), ("limits_version", "i8")]
+from models.artefact import Artefact
+
+GIVEN = ("mu", "sigma", "lsl", "usl", "target")
+COUNTERS = ("limits_version", "resets", "exclusions")
+
+PARAMS = np.dtype([*((name, "f8") for name in GIVEN), *((name, "i8") for name in COUNTERS)])
+"""One row per series. NaN = not given: mu and sigma then come from the detector's own Phase I.
+
+The counters only grow: by one with every change of the limits, every reset, every exclusion of a past point. A chart ends
+its windows when those change that it is told to look at (`models.phase_one.epoch`).
+"""
+
+
+COLUMNS: Mapping[str, Any] = MappingProxyType(
+    {"lsl": np.nan, "usl": np.nan, "target": np.nan, "sample_size": np.nan, "excluded": False}
 )
-"""One row per series. NaN = not given: mu and sigma then come from the detector's own Phase I."""
+"""What a row may carry beside its value, and what stands for "not given". `sample_size`: the n of an attribute chart."""
 
 
 class Column(NamedTuple):
@@ -61,14 +81,22 @@ class SeriesBatch:
     row: np.ndarray  # (n,) int32 into the state columns and into params
     offset: np.ndarray  # (n,) int64
     event_time_ms: np.ndarray  # (n,) int64
-    value: np.ndarray  # (n,) float64, NaN = missing
+    value: np.ndarray  # (n,) float64, NaN = missing; of vectors (n, p)
     subgroup: np.ndarray  # (n,) int64, -1 = none given
     params: np.ndarray  # (S,) PARAMS, one per series
-    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # lsl, usl, target: (n,) float64, NaN = not given
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # (n,) each, of COLUMNS; those that there are
 
     def __len__(self) -> int:
         """Return the number of rows, n."""
         return len(self.row)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of `COLUMNS`, (n,); where the batch has none, filled with what means "not given"."""
+        found = self.columns.get(name)
+        if found is None:
+            fill = COLUMNS[name]
+            return np.full(len(self), fill, np.asarray(fill).dtype)
+        return found
 
 
 class Verdicts(NamedTuple):
@@ -117,10 +145,15 @@ class Detector(Protocol):
 
 
 def parameters(detector: Detector) -> dict[str, Any]:
-    """Return the parameters that are part of the identity: a dataclass's fields, else the public attributes."""
+    """Return the parameters that are part of the identity: a dataclass's fields, else the public attributes.
+
+    An artefact stands there by its digest.
+    """
     if dataclasses.is_dataclass(detector) and not isinstance(detector, type):
-        return dataclasses.asdict(detector)
-    return {name: value for name, value in vars(detector).items() if not name.startswith("_")}
+        named = {part.name: getattr(detector, part.name) for part in dataclasses.fields(detector)}
+    else:
+        named = {name: value for name, value in vars(detector).items() if not name.startswith("_")}
+    return {name: value.digest if isinstance(value, Artefact) else value for name, value in named.items()}
 
 
 def identity(detector: Detector) -> str:
@@ -128,6 +161,12 @@ def identity(detector: Detector) -> str:
     canonical = json.dumps(parameters(detector), sort_keys=True, default=repr)
     digest = hashlib.blake2b(canonical.encode(), digest_size=5).hexdigest()
     return f"{detector.name}@{detector.version}-{digest}"
+
+
+def dimension(detector: Detector) -> int | None:
+    """Return the p of a detector of vectors; None for a detector of single values."""
+    found: int | None = getattr(detector, "dimension", None)
+    return found
 
 
 def new_state(detector: Detector, series: int) -> dict[str, np.ndarray]:
@@ -138,10 +177,10 @@ def new_state(detector: Detector, series: int) -> dict[str, np.ndarray]:
     }
 
 
-def new_params(series: int, **given: float) -> np.ndarray:
+def new_params(series: int, **given: float | np.ndarray) -> np.ndarray:
     """Return PARAMS for `series` series, all not given except those named: new_params(3, mu=10.0, sigma=1.0)."""
     params = np.zeros(series, PARAMS)
-    for name in ("mu", "sigma", "lsl", "usl", "target"):
+    for name in GIVEN:
         params[name] = given.pop(name, np.nan)
     if given:
         raise TypeError(f"unknown parameter {sorted(given)}: PARAMS has {PARAMS.names}")
@@ -159,44 +198,28 @@ def series_batch(
     *,
     series: np.ndarray | None = None,
     subgroup: np.ndarray | None = None,
+    event_time_ms: np.ndarray | None = None,
     params: np.ndarray | None = None,
     columns: Mapping[str, np.ndarray] | None = None,
     first_offset: int = 0,
 ) -> SeriesBatch:
-    """Make a batch from plain arrays: one series unless `series` says otherwise, one row a second."""
+    """Make a batch from plain arrays, `value` (n,) or (n, p): one series unless `series` says otherwise, one row a second."""
     value = np.array(value, dtype=np.float64)
     n = len(value)
     row = np.zeros(n, np.int32) if series is None else np.array(series, dtype=np.int32)
     offset = np.arange(first_offset, first_offset + n, dtype=np.int64)
     if params is None:
         params = new_params(int(row.max(initial=0)) + 1)
+    if columns is not None and "excluded" in columns:
+        value[columns["excluded"]] = np.nan
     batch = SeriesBatch(
         row=row,
         offset=offset,
-        event_time_ms=offset * 1000,
+        event_time_ms=offset * 1000 if event_time_ms is None else np.array(event_time_ms, dtype=np.int64),
         value=value,
         subgroup=np.full(n, -1, np.int64) if subgroup is None else np.array(subgroup, dtype=np.int64),
         params=params,
         columns=dict(columns or {}),
     )
-    read_only(batch.row, batch.offset, batch.event_time_ms, batch.value, batch.subgroup)
+    read_only(batch.row, batch.offset, batch.event_time_ms, batch.value, batch.subgroup, *batch.columns.values())
     return batch
-
-
-def judge(
-    detector: Detector,
-    value: np.ndarray,
-    *,
-    subgroup: np.ndarray | None = None,
-    columns: Mapping[str, np.ndarray] | None = None,
-    **given: float,
-) -> Verdicts:
-    """Run a detector over the values of one series, from a new state, and return its verdicts.
-
-    `given` are mu, sigma, lsl, usl, target; what is not given the detector learns in its Phase I. This is the way to try a
-    detector in a notebook; the engine calls the same `update`.
-    """
-    state = new_state(detector, 1)
-    return detector.update(
-        state, series_batch(value, subgroup=subgroup, params=new_params(1, **given), columns=columns)
-    )

@@ -14,6 +14,8 @@ no column of their own. Given parameters that are taken back later lead to Phase
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from models.detector import Column
@@ -28,9 +30,29 @@ COLUMNS = {
     "ranges": Column("i4"),  # moving ranges summed; seen − 1, less one for every change of limits in Phase I
     "range_sum": Column("f8"),
     "last": Column("f8", (), np.nan),  # the series' last value; NaN: none, or from before a change of limits
-    "limits_version": Column("i8", (), -1),  # last seen
+    "epoch": Column("i8", (), -1),  # last seen, see `epoch`
 }
 """State columns of every chart of single values."""
+
+WINDOW_ENDS = ("limits", "reset", "exclusion")
+"""What may end a chart's windows or start its sums anew: a change of the limits, a reset, the exclusion of a point."""
+
+
+def window_ends(names: Iterable[str]) -> np.ndarray:
+    """Return for the kernels which of WINDOW_ENDS are named: (3,) int64 of 0 and 1. Raises ValueError for another name."""
+    named = tuple(names)
+    if not set(named) <= set(WINDOW_ENDS):
+        raise ValueError(f"window_ends = {named}: of {WINDOW_ENDS}")
+    flags = np.array([name in named for name in WINDOW_ENDS], np.int64)
+    flags.flags.writeable = False
+    return flags
+
+
+@kernel
+def epoch(params: np.ndarray, s: int, ends: np.ndarray) -> int:
+    """Return the number of the epoch that series `s` is in: it changes when one of the counters changes that `ends` flags."""
+    counted = int(params["limits_version"][s]) * ends[0] + int(params["resets"][s]) * ends[1]
+    return int(counted + int(params["exclusions"][s]) * ends[2])
 
 
 def checked_rows(rows: int) -> None:

@@ -13,29 +13,13 @@ from models.anomaly import RobustZ
 from models.builtin import FAMILIES, warm
 from models.capability import Capability
 from models.checks import CHECKS, check_one
-from models.cusum import Cusum
-from models.detector import Detector, identity, judge
+from models.detector import Detector, identity
 from models.drift import LearnedCusum
-from models.ewma import Ewma
 from models.individuals import IndividualsChart
+from models.judging import judge
 from models.kernel import frozen
 from models.xbar import XbarChart
-
-DETECTORS = [
-    IndividualsChart(),
-    IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),
-    XbarChart(),
-    XbarChart(subgroup_size=3, phase_one_subgroups=4),
-    Capability(),
-    Capability(min_rows=2),
-    RobustZ(),
-    RobustZ(window=7, threshold=2.0, min_rows=3),
-    Cusum(),
-    Cusum(phase_one_rows=10, restart=True),
-    LearnedCusum(),
-    Ewma(),
-    Ewma(weight=0.05, phase_one_rows=10, steady=True),
-]
+from tests.models.catalogue import DETECTORS
 
 
 @pytest.mark.parametrize("check", CHECKS)

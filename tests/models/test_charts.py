@@ -203,7 +203,7 @@ def test_capability_takes_the_latest_limits_that_rows_carried() -> None:
         "lsl": np.array([np.nan, 4.0, np.nan, -np.inf, 0.0, np.nan]),
         "usl": np.array([np.nan, np.nan, 16.0, 13.0, 0.0, np.nan]),
     }
-    v = judge(Capability(min_rows=2), values, columns=columns)
+    v = judge(Capability(min_rows=2), values, **columns)
     cp, cpk = v.statistic[:, 0], v.statistic[:, 1]
     sigma = 2.0 / d2(2)
     assert v.valid.tolist() == [False, True, True, True, False, True]
@@ -212,7 +212,8 @@ def test_capability_takes_the_latest_limits_that_rows_carried() -> None:
     assert cp[2] == pytest.approx(12 / 6 / sigma)
     assert cp[3] == pytest.approx(9 / 6 / sigma), "infinite is not given: 4 stays"
     assert cp[5] == pytest.approx(9 / 6 / (7 / 4 / d2(2))), "limits on a missing row are not taken"
-    given = judge(Capability(min_rows=2), values, columns=columns, usl=40.0)
+    given_usl = series_batch(values, params=new_params(1, usl=40.0), columns=columns)
+    given = Capability(min_rows=2).update(new_state(Capability(min_rows=2), 1), given_usl)
     assert given.statistic[2, 0] == pytest.approx(36 / 6 / sigma), "the given one wins, the other is the row's"
 
 

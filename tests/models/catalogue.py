@@ -1,0 +1,33 @@
+"""Every built-in detector, in configurations that differ: what the conformance suite goes through."""
+
+from models.anomaly import RobustZ
+from models.capability import Capability
+from models.cusum import Cusum
+from models.detector import Detector
+from models.drift import LearnedCusum
+from models.ewma import Ewma
+from models.individuals import IndividualsChart
+from models.xbar import XbarChart
+
+DETECTORS: list[Detector] = [
+    # anomaly
+    RobustZ(),
+    RobustZ(window=7, threshold=2.0, min_rows=3),
+    # capability
+    Capability(),
+    Capability(min_rows=2),
+    # cusum
+    Cusum(),
+    Cusum(phase_one_rows=10, restart=True),
+    # drift
+    LearnedCusum(),
+    # ewma
+    Ewma(),
+    Ewma(weight=0.05, phase_one_rows=10, steady=True),
+    # individuals
+    IndividualsChart(),
+    IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),
+    # xbar
+    XbarChart(),
+    XbarChart(subgroup_size=3, phase_one_subgroups=4),
+]
