@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-A `FamilyFold` holds, for every partition it was opened for, one `StateTable` per detector and one per alert book. It is driven
+A `FamilyFold` holds, for every partition it was opened for, one `StateTable` per detector, one per alert book, and one with the
+parameters that people have given (actors/engine/params.py): a step's `changes` are made before its first row. It is driven
 by plain calls, `open → step, step, … → snapshot`, by a DetectorActor or in the owner's own process; it does not know which.
 
 A detector that raises is switched off on that partition from the first offset of that step on. The owner writes that to the
@@ -13,14 +14,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from actors.engine import alerts
+from actors.engine.params import ParamsChange, ParamsTable
 from actors.engine.state import Page, StateTable
-from models.detector import Detector, SeriesBatch, Verdicts, identity, new_params, read_only
+from models.detector import Detector, SeriesBatch, Verdicts, identity, read_only
 from schemas.batch import MicroBatch
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta, pack
 
@@ -36,6 +38,7 @@ class Work(NamedTuple):
     batch: MicroBatch
     new_series: tuple[str, ...]  # series that this step saw first, in code order
     emit: bool  # False while replaying: outputs are suppressed
+    changes: tuple[ParamsChange, ...] = ()  # of limits, resets, exclusions: they hold from first_offset on
 
 
 class AlertEvent(NamedTuple):
@@ -82,14 +85,13 @@ class _Partition:
     topic: str
     series: list[str]
     judges: list[_Judge]
-    params: np.ndarray = field(default_factory=lambda: new_params(0))
+    params: ParamsTable
 
     def grow(self, new_series: Sequence[str]) -> None:
         """Have a row for every series."""
         self.series.extend(new_series)
         rows = len(self.series)
-        if rows > len(self.params):
-            self.params = np.concatenate([self.params, new_params(max(rows, 2 * len(self.params)) - len(self.params))])
+        self.params.reserve(rows)
         for judge in self.judges:
             judge.table.reserve(rows)
             judge.book.reserve(rows)
@@ -125,13 +127,16 @@ class FamilyFold:
                 table = StateTable(self.family, key, detector.state)
                 book = StateTable(self.family, "alerts/" + key, alerts.alert_columns(len(detector.rules)))
                 judges.append(_Judge(detector, key, table, book))
+        params = ParamsTable(self.family)
         tables = {table.detector: table for judge in judges for table in (judge.table, judge.book)}
+        tables[params.table.detector] = params.table
         restored = set()
         for page in pages:
             if page.detector in tables:
                 tables[page.detector].restore(page)
                 restored.add(page.detector)
-        opened = _Partition(topic, [], judges)
+        params.restored()
+        opened = _Partition(topic, [], judges, params)
         opened.grow(series)
         self._partitions[partition] = opened
         return tuple(judge.identity for judge in judges if series and judge.identity not in restored)
@@ -140,6 +145,7 @@ class FamilyFold:
         """Advance every detector by one batch; pack charts and alerts unless they are suppressed."""
         opened = self._partitions[work.partition]
         opened.grow(work.new_series)
+        opened.params.change(work.changes)
         batch = work.batch
         limits = {name: batch.columns[name] for name in ("lsl", "usl", "target")}
         read_only(batch.series, batch.offset, batch.event_time_ms, batch.value, batch.subgroup, *limits.values())
@@ -149,7 +155,7 @@ class FamilyFold:
             event_time_ms=batch.event_time_ms,
             value=batch.value,
             subgroup=batch.subgroup,
-            params=opened.params,
+            params=opened.params.rows,
             columns=limits,
         )
         said: dict[str, DetectorColumns] = {}
@@ -204,12 +210,9 @@ class FamilyFold:
 
     def snapshot(self, partition: int, seq: int) -> list[Page]:
         """Copy out the pages that changed since the last snapshot, as of step `seq`."""
-        return [
-            page
-            for judge in self._partitions[partition].judges
-            for table in (judge.table, judge.book)
-            for page in table.take_dirty(seq)
-        ]
+        opened = self._partitions[partition]
+        tables = [table for judge in opened.judges for table in (judge.table, judge.book)]
+        return [page for table in (*tables, opened.params.table) for page in table.take_dirty(seq)]
 
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off, as the `applied` log says it was at this point."""
