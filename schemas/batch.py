@@ -28,6 +28,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"  # truncated, or bytes that are not the schema's
     TRAILING_BYTES = "trailing_bytes"  # read whole, and bytes are left over
     NOT_FINITE = "not_finite"  # a value of +inf or -inf
+    WRONG_CHARACTERISTICS = "wrong_characteristics"  # a vector has not the characteristics that its pipeline judges
     TOO_MANY_SERIES = "too_many_series"  # SERIES_MAX is reached
     PUBLISH_FAILED = "publish_failed"  # a publisher could not deliver it (see actors/producers)
 
@@ -91,9 +92,11 @@ class MicroBatch:
     event_time_ms: np.ndarray  # (n,) int64, UTC, from the payload
     published_ms: np.ndarray  # (n,) int64, Kafka timestamp: the producer's clock
     series: np.ndarray  # (n,) int32, code in the partition's SeriesDictionary
-    value: np.ndarray  # (n,) float64; NaN = the record says "missing"
+    value: np.ndarray  # (n,) float64, of vectors (n, p); NaN = the record says "missing"
     subgroup: np.ndarray  # (n,) int64, stable 63-bit hash of the subgroup's name; -1 = none given
-    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # lsl, usl, target float64; lot, wafer str objects
+    columns: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # lsl, usl, target, sample_size float64; lot, wafer str
     rejects: tuple[DeadLetter, ...] = ()
 
     def __len__(self) -> int:

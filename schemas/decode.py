@@ -5,7 +5,7 @@ Theory of operation
 `MeasurementDecoder` turns a `RawBatch` into a `MicroBatch` in three passes:
 1. the schema of every id in the batch is looked up, before anything else: `RegistryUnavailable` passes through, nothing has
    been changed, and the caller may decode the same batch again;
-2. record by record, in offset order: read with the writer's schema, fitted to ours (schemas/resolution.py), thirteen fields kept;
+2. record by record, in offset order (schemas/reading.py): read with the writer's schema, fitted to ours, fourteen fields kept;
 3. column by column: numbers to arrays, series keys to codes, subgroups to hashes.
 
 What is a property of the record makes a dead letter, with one of the reasons of `schemas.batch.Reason`. Neighbours of a bad
@@ -14,20 +14,29 @@ record are not touched, and a bad record opens no series. The result does not de
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
-from hashlib import blake2b
+from collections.abc import Mapping
+from functools import cache
 from itertools import compress
-from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
 
 from schemas.batch import SERIES_KEY_PARTS, DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, series_key
-from schemas.encode import MAGIC
-from schemas.registry import NotAvroSchema, UnknownSchema
-from schemas.resolution import HEADER_BYTES, IncompatibleSchema, Plan, UnreadableRecord, plan_for
+from schemas.reading import (
+    PLANS_MAX,
+    Picked,
+    RecordReader,
+    SchemaOf,
+    plan_of,
+    read_only,
+    reject,
+    schema_id_of,
+    subgroup_code,
+    texts,
+    unknown,
+)
+from schemas.registry import UnknownSchema
+from schemas.resolution import IncompatibleSchema, Plan, UnreadableRecord
 from schemas.topics import full_name, load, record_names
 
 __all__ = [
@@ -39,61 +48,10 @@ __all__ = [
     "subgroup_code",
 ]
 
-NO_SUBGROUP = -1
-PLANS_MAX = 1000  # writers' schemas kept by a decoder
-SUBGROUPS_KEPT = 65_536  # hashes kept by name
-
-SchemaOf = Callable[[int], Any]  # schema id → schema; raises UnknownSchema, RegistryUnavailable
-
-_ID = struct.Struct(">I")
-_NUMBERS = ("value", "lsl", "usl", "target")
+_NUMBERS = ("value", "lsl", "usl", "target", "sample_size")
 _FIELDS = (*_NUMBERS, "timestamp", "lot", "wafer", "subgroup", *SERIES_KEY_PARTS)
 _REST = slice(len(_NUMBERS), -len(SERIES_KEY_PARTS))
 _KEY = slice(-len(SERIES_KEY_PARTS), None)
-_Picked = tuple[Any, ...]  # values of _FIELDS of one record
-_pick = itemgetter(*_FIELDS)
-_MEASUREMENT = load("measurement")
-
-
-@lru_cache(SUBGROUPS_KEPT)
-def subgroup_code(name: str | None) -> int:
-    """Return the stable 63-bit hash of a subgroup's name; -1 where none is given.
-
-    >>> subgroup_code("W07-S1"), subgroup_code(None), subgroup_code("")
-    (1463827526357097123, -1, -1)
-    """
-    if not name:
-        return NO_SUBGROUP
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def schema_id_of(value: bytes | None) -> int:
-    """Return the schema id in the header of a record's value. Raises UnreadableRecord if there is no header.
-
-    >>> schema_id_of(bytes([0, 0, 0, 1, 2, 99]))
-    258
-    """
-    if value is None:
-        raise UnreadableRecord(Reason.NO_VALUE, "the record has a null value")
-    if len(value) < HEADER_BYTES:
-        raise UnreadableRecord(Reason.NOT_AVRO, f"{len(value)} bytes: shorter than the header")
-    if value[0] != MAGIC:
-        raise UnreadableRecord(Reason.NOT_AVRO, f"first byte is 0x{value[0]:02x}, not the magic 0x00")
-    number: int = _ID.unpack_from(value, 1)[0]
-    return number
-
-
-def _unknown(error: UnknownSchema) -> UnreadableRecord:
-    reason = Reason.INCOMPATIBLE_SCHEMA if isinstance(error, NotAvroSchema) else Reason.UNKNOWN_SCHEMA
-    return UnreadableRecord(reason, str(error))
-
-
-def _plan(schema_id: int, schema: Any, reader: Any | None) -> Plan:
-    """Return how to read records of a schema. Raises UnreadableRecord."""
-    try:
-        return plan_for(schema, reader)
-    except IncompatibleSchema as error:
-        raise UnreadableRecord(Reason.INCOMPATIBLE_SCHEMA, f"schema id {schema_id}: {error}") from error
 
 
 class MeasurementDecoder:
@@ -110,18 +68,16 @@ class MeasurementDecoder:
     """
 
     def __init__(self, schema_of: SchemaOf) -> None:
-        self._schema_of = schema_of
-        self._plans: dict[bytes, Plan] = {}  # by header
+        self._reader = RecordReader(schema_of, "measurement", _FIELDS)
 
     def decode(self, raw: RawBatch, series: SeriesDictionary) -> MicroBatch:
         """Return columns; new series get their codes in `series`. Only RegistryUnavailable is raised, before anything changed.
 
-        `columns` has lsl, usl, target (float64, NaN = none) and lot, wafer (str objects, "" = not known). All arrays are
-        read-only.
+        `columns` has lsl, usl, target, sample_size (float64, NaN = none) and lot, wafer (str objects, "" = not
+        known). All arrays are read-only.
         """
-        plans = self._look_up(raw.values)
         rejects: list[DeadLetter] = []
-        rows, picked = _read(raw, plans, rejects)
+        rows, picked = self._reader.read(raw, rejects)
         rows, picked, numbers = _finite(raw, rows, picked, rejects)
         codes = _codes(picked, series)
         if -1 in codes:
@@ -129,72 +85,18 @@ class MeasurementDecoder:
                 Reason.TOO_MANY_SERIES,
                 f"the partition has {series.series_max} series, and this record would open one more",
             )
-            rejects += [_reject(raw, row, *full) for row, code in zip(rows, codes, strict=True) if code < 0]
+            rejects += [reject(raw, row, *full) for row, code in zip(rows, codes, strict=True) if code < 0]
             fits = [code >= 0 for code in codes]
             rows, picked, codes = list(compress(rows, fits)), list(compress(picked, fits)), list(compress(codes, fits))
             numbers = numbers[:, fits]
         rejects.sort(key=lambda letter: letter.offset)
         return _micro_batch(raw, np.array(rows, np.intp), picked, codes, numbers, tuple(rejects))
 
-    def _look_up(self, values: Sequence[bytes | None]) -> dict[bytes | None, Plan | UnreadableRecord]:
-        """Return what to do with each header of the batch."""
-        headers = {None if value is None else value[:HEADER_BYTES] for value in values}
-        plans: dict[bytes | None, Plan | UnreadableRecord] = {}
-        for header in headers:
-            known = self._plans.get(header) if header is not None else None
-            if known is None:
-                try:
-                    schema_id = schema_id_of(header)
-                    known = _plan(schema_id, self._schema_of(schema_id), _MEASUREMENT)
-                except UnreadableRecord as error:
-                    plans[header] = error
-                    continue
-                except UnknownSchema as error:
-                    plans[header] = _unknown(error)  # not kept: an id that is unknown today may be known tomorrow
-                    continue
-                while len(self._plans) >= PLANS_MAX:
-                    del self._plans[next(iter(self._plans))]
-                self._plans[header or b""] = known
-            plans[header] = known
-        return plans
-
-
-def _reject(raw: RawBatch, row: int, reason: Reason, detail: str) -> DeadLetter:
-    return DeadLetter(
-        topic=raw.topic,
-        partition=raw.partition,
-        offset=int(raw.offset[row]),
-        timestamp_ms=int(raw.timestamp_ms[row]),
-        reason=reason,
-        detail=detail,
-        key=raw.keys[row],
-        value=raw.values[row],
-    )
-
-
-def _read(
-    raw: RawBatch, plans: Mapping[bytes | None, Plan | UnreadableRecord], rejects: list[DeadLetter]
-) -> tuple[list[int], list[_Picked]]:
-    """Return the rows of the raw batch that can be read, and their values of _FIELDS."""
-    rows: list[int] = []
-    picked: list[_Picked] = []
-    for row, value in enumerate(raw.values):
-        plan = plans[value if value is None else value[:HEADER_BYTES]]
-        try:
-            if value is None or isinstance(plan, UnreadableRecord):
-                raise cast(UnreadableRecord, plan)
-            picked.append(_pick(plan.read(value)))
-        except UnreadableRecord as error:
-            rejects.append(_reject(raw, row, error.reason, error.detail))
-        else:
-            rows.append(row)
-    return rows, picked
-
 
 def _finite(
-    raw: RawBatch, rows: list[int], picked: list[_Picked], rejects: list[DeadLetter]
-) -> tuple[list[int], list[_Picked], np.ndarray]:
-    """Drop rows with an infinite number; return the others, and their numbers: (4, n) float64, NaN for null."""
+    raw: RawBatch, rows: list[int], picked: list[Picked], rejects: list[DeadLetter]
+) -> tuple[list[int], list[Picked], np.ndarray]:
+    """Drop rows with an infinite number; return the others, and their numbers: (5, n) float64, NaN for null."""
     numbers = np.array([row[: len(_NUMBERS)] for row in picked], np.float64).reshape(-1, len(_NUMBERS)).T
     infinite = np.isinf(numbers)
     if not infinite.any():
@@ -202,13 +104,13 @@ def _finite(
     bad = np.any(infinite, axis=0)
     for at in np.flatnonzero(bad).tolist():
         names = ", ".join(name for name, is_bad in zip(_NUMBERS, infinite[:, at], strict=True) if is_bad)
-        rejects.append(_reject(raw, rows[at], Reason.NOT_FINITE, f"infinite: {names}"))
+        rejects.append(reject(raw, rows[at], Reason.NOT_FINITE, f"infinite: {names}"))
     fits = ~bad
     chosen: list[bool] = fits.tolist()
     return list(compress(rows, chosen)), list(compress(picked, chosen)), numbers[:, fits]
 
 
-def _codes(picked: list[_Picked], series: SeriesDictionary) -> list[int]:
+def _codes(picked: list[Picked], series: SeriesDictionary) -> list[int]:
     """Return the series codes of rows, in order; -1 where the dictionary is full."""
     known: dict[tuple[str, ...], int] = {}
     codes = []
@@ -224,37 +126,26 @@ def _codes(picked: list[_Picked], series: SeriesDictionary) -> list[int]:
 def _micro_batch(
     raw: RawBatch,
     rows: np.ndarray,  # (n,) rows of the raw batch
-    picked: list[_Picked],
+    picked: list[Picked],
     codes: list[int],
-    numbers: np.ndarray,  # (4, n)
+    numbers: np.ndarray,  # (5, n)
     rejects: tuple[DeadLetter, ...],
 ) -> MicroBatch:
     times, lots, wafers, subgroups = zip(*(row[_REST] for row in picked), strict=True) if picked else ((), (), (), ())
-    value, lsl, usl, target = (_read_only(np.ascontiguousarray(column)) for column in numbers)
+    named = {name: read_only(np.ascontiguousarray(column)) for name, column in zip(_NUMBERS, numbers, strict=True)}
     return MicroBatch(
         topic=raw.topic,
         partition=raw.partition,
-        offset=_read_only(raw.offset[rows]),
+        offset=read_only(raw.offset[rows]),
         next_offset=raw.next_offset,
-        event_time_ms=_read_only(np.array(times, np.int64)),
-        published_ms=_read_only(raw.timestamp_ms[rows]),
-        series=_read_only(np.array(codes, np.int32)),
-        value=value,
-        subgroup=_read_only(np.fromiter(map(subgroup_code, subgroups), np.int64, len(subgroups))),
-        columns={"lsl": lsl, "usl": usl, "target": target, "lot": _texts(lots), "wafer": _texts(wafers)},
+        event_time_ms=read_only(np.array(times, np.int64)),
+        published_ms=read_only(raw.timestamp_ms[rows]),
+        series=read_only(np.array(codes, np.int32)),
+        value=named.pop("value"),
+        subgroup=read_only(np.fromiter(map(subgroup_code, subgroups), np.int64, len(subgroups))),
+        columns={**named, "lot": texts(lots), "wafer": texts(wafers)},
         rejects=rejects,
     )
-
-
-def _texts(column: Sequence[str | None]) -> np.ndarray:
-    texts = np.empty(len(column), object)
-    texts[:] = ["" if text is None else text for text in column]
-    return _read_only(texts)
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array
 
 
 _EVENT_PLANS: dict[int, tuple[Any, Plan]] = {}  # id() of a schema → the schema, which keeps that id taken, and its plan
@@ -280,12 +171,12 @@ def decode_event(value: bytes | None, schema_of: SchemaOf) -> dict[str, Any]:
     try:
         schema = schema_of(schema_id)
     except UnknownSchema as error:
-        raise _unknown(error) from error
+        raise unknown(error) from error
     known = _EVENT_PLANS.get(id(schema))
     if known is None:
         while len(_EVENT_PLANS) >= PLANS_MAX:
             del _EVENT_PLANS[next(iter(_EVENT_PLANS))]
-        known = _EVENT_PLANS[id(schema)] = schema, _plan(schema_id, schema, _readers().get(_full_name(schema)))
+        known = _EVENT_PLANS[id(schema)] = schema, plan_of(schema_id, schema, _readers().get(_full_name(schema)))
     return known[1].read(cast(bytes, value))
 
 

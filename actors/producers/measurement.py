@@ -18,7 +18,7 @@ from schemas.topics import MEASUREMENTS, VECTORS
 
 _RECORD = "measurement"
 _VECTOR = "vector_measurement"
-_NUMBERS = ("value", "lsl", "usl", "target")
+_NUMBERS = ("value", "lsl", "usl", "target", "sample_size")
 
 
 class MeasurementPublisher:
@@ -49,9 +49,13 @@ class MeasurementPublisher:
         lsl: float | None = None,
         usl: float | None = None,
         target: float | None = None,
+        sample_size: float | None = None,
         context: Context = NO_CONTEXT,
     ) -> Delivery:
-        """Publish one measured value; `value` and limits in `unit` (UCUM), limits from the customer's specification."""
+        """Publish one measured value; `value` and limits in `unit` (UCUM), limits from the customer's specification.
+
+        `sample_size`, where the value is a count: the units inspected (p, np charts) or the area of opportunity (u chart).
+        """
         row: dict[str, Any] = {
             "equipment": equipment,
             "characteristic": characteristic,
@@ -67,6 +71,7 @@ class MeasurementPublisher:
             "lsl": lsl,
             "usl": usl,
             "target": target,
+            "sample_size": sample_size,
         }
         with self.publisher.counting_invalid():
             row |= {name: _finite(name, row[name]) for name in _NUMBERS}

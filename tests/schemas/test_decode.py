@@ -53,14 +53,14 @@ def test_columns_have_their_dtypes_and_are_read_only(values: tuple[bytes | None,
     got = decode(*values)
     dtypes = {
         "offset": "i8", "event_time_ms": "i8", "published_ms": "i8", "series": "i4", "value": "f8", "subgroup": "i8",
-        "lsl": "f8", "usl": "f8", "target": "f8", "lot": "O", "wafer": "O",
+        "lsl": "f8", "usl": "f8", "target": "f8", "sample_size": "f8", "lot": "O", "wafer": "O",
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column = got.columns[name] if name in got.columns else getattr(got, name)
         assert (column.dtype, len(column)) == (np.dtype(dtype), len(got))
         assert not column.flags.writeable
         assert column.flags.c_contiguous
-    assert set(got.columns) == {"lsl", "usl", "target", "lot", "wafer"}
+    assert set(got.columns) == {"lsl", "usl", "target", "sample_size", "lot", "wafer"}
 
 
 BAD = [
@@ -208,7 +208,7 @@ def test_the_number_of_schemas_kept_is_bounded() -> None:
     decoder = MeasurementDecoder(lambda _: load("measurement"))
     values = [header(schema_id) + GOOD[5:] for schema_id in range(1, PLANS_MAX + 11)]
     assert len(decoder.decode(batch(values), SeriesDictionary())) == PLANS_MAX + 10
-    assert len(decoder._plans) == PLANS_MAX
+    assert len(decoder._reader._plans) == PLANS_MAX
 
 
 def test_events_are_read_by_their_full_name() -> None:

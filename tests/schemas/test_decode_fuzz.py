@@ -39,7 +39,7 @@ def oracle(value: bytes) -> dict[str, Any] | None:
         record: Any = fastavro.schemaless_reader(stream, PARSED, None)
     except BAD_BYTES:
         return None
-    numbers = [record[name] for name in ("value", "lsl", "usl", "target")]
+    numbers = [record[name] for name in ("value", "lsl", "usl", "target", "sample_size")]
     if stream.read() or any(number is not None and math.isinf(number) for number in numbers):
         return None
     return record
@@ -56,7 +56,7 @@ def check(got: MicroBatch, records: Sequence[dict[str, Any]], series: SeriesDict
         assert got.subgroup[row] == subgroup_code(record["subgroup"])
         assert got.columns["lot"][row] == (record["lot"] or "")
         assert got.columns["wafer"][row] == (record["wafer"] or "")
-        for name in ("lsl", "usl", "target"):
+        for name in ("lsl", "usl", "target", "sample_size"):
             given_number = record[name]
             assert got.columns[name][row] == given_number or (given_number is None or math.isnan(given_number))
 

@@ -66,6 +66,7 @@ def measurement(**fields: Any) -> dict[str, Any]:
         "lsl": 40.0,
         "usl": 50.0,
         "target": None,
+        "sample_size": None,
         "metadata": {"shift": "A"},
         **fields,
     }
@@ -100,6 +101,7 @@ measurements = st.fixed_dictionaries(
         "lsl": st.none() | finite,
         "usl": st.none() | finite,
         "target": st.none() | finite,
+        "sample_size": st.none() | finite,
         "metadata": st.dictionaries(words, words, max_size=3),
     }
 )

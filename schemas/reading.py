@@ -1,0 +1,149 @@
+"""From bytes to picked fields, record by record: what the columnar decoders share.
+
+A `RecordReader` reads records of one kind, whichever version of the schema wrote them, and picks some of their fields. It
+looks the schema of every id in the batch up first: `RegistryUnavailable` passes through before anything has been changed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any, cast
+
+import numpy as np
+
+from schemas.batch import DeadLetter, RawBatch, Reason
+from schemas.encode import MAGIC
+from schemas.registry import NotAvroSchema, UnknownSchema
+from schemas.resolution import HEADER_BYTES, IncompatibleSchema, Plan, UnreadableRecord, plan_for
+from schemas.topics import load
+
+NO_SUBGROUP = -1
+PLANS_MAX = 1000  # writers' schemas kept by a reader
+SUBGROUPS_KEPT = 65_536  # hashes kept by name
+
+SchemaOf = Callable[[int], Any]  # schema id → schema; raises UnknownSchema, RegistryUnavailable
+Picked = tuple[Any, ...]  # values of the picked fields of one record
+
+_ID = struct.Struct(">I")
+
+
+@lru_cache(SUBGROUPS_KEPT)
+def subgroup_code(name: str | None) -> int:
+    """Return the stable 63-bit hash of a subgroup's name; -1 where none is given.
+
+    >>> subgroup_code("W07-S1"), subgroup_code(None), subgroup_code("")
+    (1463827526357097123, -1, -1)
+    """
+    if not name:
+        return NO_SUBGROUP
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def schema_id_of(value: bytes | None) -> int:
+    """Return the schema id in the header of a record's value. Raises UnreadableRecord if there is no header.
+
+    >>> schema_id_of(bytes([0, 0, 0, 1, 2, 99]))
+    258
+    """
+    if value is None:
+        raise UnreadableRecord(Reason.NO_VALUE, "the record has a null value")
+    if len(value) < HEADER_BYTES:
+        raise UnreadableRecord(Reason.NOT_AVRO, f"{len(value)} bytes: shorter than the header")
+    if value[0] != MAGIC:
+        raise UnreadableRecord(Reason.NOT_AVRO, f"first byte is 0x{value[0]:02x}, not the magic 0x00")
+    number: int = _ID.unpack_from(value, 1)[0]
+    return number
+
+
+def unknown(error: UnknownSchema) -> UnreadableRecord:
+    """Return what a record of a schema that the registry does not know is: unreadable."""
+    reason = Reason.INCOMPATIBLE_SCHEMA if isinstance(error, NotAvroSchema) else Reason.UNKNOWN_SCHEMA
+    return UnreadableRecord(reason, str(error))
+
+
+def plan_of(schema_id: int, schema: Any, reader: Any | None) -> Plan:
+    """Return how to read records of a schema. Raises UnreadableRecord."""
+    try:
+        return plan_for(schema, reader)
+    except IncompatibleSchema as error:
+        raise UnreadableRecord(Reason.INCOMPATIBLE_SCHEMA, f"schema id {schema_id}: {error}") from error
+
+
+class RecordReader:
+    """Reads records of one kind from raw batches and picks `fields` of them, in this order."""
+
+    def __init__(self, schema_of: SchemaOf, record: str, fields: Sequence[str]) -> None:
+        self._schema_of = schema_of
+        self._record = load(record)
+        self._pick = itemgetter(*fields)
+        self._plans: dict[bytes, Plan] = {}  # by header
+
+    def read(self, raw: RawBatch, rejects: list[DeadLetter]) -> tuple[list[int], list[Picked]]:
+        """Return the rows of the raw batch that can be read, and their fields; the others go to `rejects`."""
+        plans = self._look_up(raw.values)
+        rows: list[int] = []
+        picked: list[Picked] = []
+        for row, value in enumerate(raw.values):
+            plan = plans[value if value is None else value[:HEADER_BYTES]]
+            try:
+                if value is None or isinstance(plan, UnreadableRecord):
+                    raise cast(UnreadableRecord, plan)
+                picked.append(self._pick(plan.read(value)))
+            except UnreadableRecord as error:
+                rejects.append(reject(raw, row, error.reason, error.detail))
+            else:
+                rows.append(row)
+        return rows, picked
+
+    def _look_up(self, values: Sequence[bytes | None]) -> dict[bytes | None, Plan | UnreadableRecord]:
+        """Return what to do with each header of the batch."""
+        headers = {None if value is None else value[:HEADER_BYTES] for value in values}
+        plans: dict[bytes | None, Plan | UnreadableRecord] = {}
+        for header in headers:
+            known = self._plans.get(header) if header is not None else None
+            if known is None:
+                try:
+                    schema_id = schema_id_of(header)
+                    known = plan_of(schema_id, self._schema_of(schema_id), self._record)
+                except UnreadableRecord as error:
+                    plans[header] = error
+                    continue
+                except UnknownSchema as error:
+                    plans[header] = unknown(error)  # not kept: an id that is unknown today may be known tomorrow
+                    continue
+                while len(self._plans) >= PLANS_MAX:
+                    del self._plans[next(iter(self._plans))]
+                self._plans[header or b""] = known
+            plans[header] = known
+        return plans
+
+
+def reject(raw: RawBatch, row: int, reason: Reason, detail: str) -> DeadLetter:
+    """Return a row of the raw batch as a dead letter."""
+    return DeadLetter(
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=int(raw.offset[row]),
+        timestamp_ms=int(raw.timestamp_ms[row]),
+        reason=reason,
+        detail=detail,
+        key=raw.keys[row],
+        value=raw.values[row],
+    )
+
+
+def texts(column: Sequence[str | None]) -> np.ndarray:
+    """Return (n,) str objects, read-only; None becomes ""."""
+    filled = np.empty(len(column), object)
+    filled[:] = ["" if text is None else text for text in column]
+    return read_only(filled)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Mark an array read-only; return it."""
+    array.setflags(write=False)
+    return array
