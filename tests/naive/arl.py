@@ -1,0 +1,89 @@
+"""Average run lengths the slow way: a chain of narrow cells, and a run counted point by point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import norm
+
+from tests.naive import nelson
+
+
+def first_signal(points: Sequence[float], rules: set[str], any_side: bool = False) -> int | None:
+    """Return how many points a chart of mean 0 and sigma 1 with these rules takes to signal; None: it does not."""
+    fired = nelson(points, 0.0, 1.0, any_side)
+    for i in range(len(points)):
+        named = {f"nelson_{number}" for number in fired[i]} | _western_electric(points[: i + 1])
+        if named & rules:
+            return i + 1
+    return None
+
+
+def _western_electric(so_far: Sequence[float]) -> set[str]:
+    def of_last(length: int, sigmas: float) -> int:
+        recent = so_far[-length:]
+        return max(sum(x > sigmas for x in recent), sum(x < -sigmas for x in recent))
+
+    return {
+        name
+        for name, hits, length, sigmas in (("we_1", 1, 1, 3), ("we_2", 2, 3, 2), ("we_3", 4, 5, 1), ("we_4", 8, 8, 0))
+        if of_last(length, sigmas) >= hits
+    }
+
+
+def cusum_one_sided(k: float, h: float, shift: float, start: float, cells: int) -> float:
+    """Brook and Evans 1972: the sum moves between cells of equal width; the error falls with the square of it."""
+    width = 2 * h / (2 * cells - 1)
+    at = np.arange(cells) * width
+    edges = np.concatenate([[-np.inf], at + width / 2])
+    reached = norm.cdf(edges[None, :] - at[:, None] + k - shift)
+    steps = np.linalg.solve(np.eye(cells) - np.diff(reached, axis=1), np.ones(cells))
+    first = np.diff(norm.cdf(edges - start + k - shift))
+    return float(1 + first @ steps)
+
+
+def cusum_two_sided(k: float, h: float, shift: float, start: float, cells: int) -> float:
+    """Both sums in one chain, their pairs as states: no identity is used."""
+    width = 2 * h / (2 * cells - 1)
+    at = np.arange(cells) * width
+    # a fine grid of the point's value stands for its density
+    x = np.linspace(-9, 9, 4001)
+    chance = norm.pdf(x) / norm.pdf(x).sum()
+    x = x + shift
+
+    def moves(up: float, down: float) -> tuple[np.ndarray, np.ndarray]:
+        higher, lower = np.maximum(0, up + x - k), np.maximum(0, down - x - k)
+        inside = (higher <= h) & (lower <= h)
+        to = np.rint(higher[inside] / width).astype(int) * cells + np.rint(lower[inside] / width).astype(int)
+        return to, chance[inside]
+
+    stay = np.zeros((cells**2, cells**2))
+    for i in range(cells):
+        for j in range(cells):
+            to, p = moves(at[i], at[j])
+            np.add.at(stay[i * cells + j], to, p)
+    steps = np.linalg.solve(np.eye(cells**2) - stay, np.ones(cells**2))
+    to, p = moves(start, start)
+    return float(1 + p @ steps[to])
+
+
+def ewma(weight: float, width: float, shift: float, steady: bool, cells: int, points: int) -> float:
+    """Carry the distribution of z over cells of the final limits through `points` points, summing what has not signalled."""
+    final = width * math.sqrt(weight / (2 - weight))
+    edges = np.linspace(-final, final, cells + 1)
+    middle = (edges[:-1] + edges[1:]) / 2
+    step = np.diff(norm.cdf((edges[None, :] - (1 - weight) * middle[:, None]) / weight - shift), axis=1)
+    chance = np.diff(norm.cdf(edges / weight - shift))
+    total = 1.0
+    for t in range(1, points):
+        if not steady:
+            limit = final * math.sqrt(1 - (1 - weight) ** (2 * t))
+            cell = edges[1] - edges[0]
+            chance = chance * np.clip(
+                (limit - np.abs(middle)) / cell + 0.5, 0, 1
+            )  # the cell on the limit counts in part
+        total += float(chance.sum())
+        chance = chance @ step
+    return total
