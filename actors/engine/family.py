@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.engine import alerts
+from actors.engine.judge import Assignment, Judge, assigned, measured
 from actors.engine.params import ParamsChange, ParamsTable
-from actors.engine.state import Page, StateTable
-from models.detector import Detector, SeriesBatch, Verdicts, identity, read_only
+from actors.engine.state import Page
+from models.detector import COLUMNS, Detector, SeriesBatch, Verdicts, dimension, read_only
 from schemas.batch import MicroBatch
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta, pack
 
@@ -50,6 +51,7 @@ class AlertEvent(NamedTuple):
     severity: str
     series: str
     change: alerts.Transition
+    detail: str  # what the detector says of the row that opened it, in a line; "" = nothing
 
 
 class DetectorFailure(NamedTuple):
@@ -71,20 +73,10 @@ class FamilyOutput(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Judge:
-    """A detector on one partition."""
-
-    detector: Detector
-    identity: str
-    table: StateTable
-    book: StateTable
-
-
-@dataclass(slots=True)
 class _Partition:
     topic: str
     series: list[str]
-    judges: list[_Judge]
+    judges: list[Judge]
     params: ParamsTable
 
     def grow(self, new_series: Sequence[str]) -> None:
@@ -93,23 +85,24 @@ class _Partition:
         rows = len(self.series)
         self.params.reserve(rows)
         for judge in self.judges:
-            judge.table.reserve(rows)
-            judge.book.reserve(rows)
+            judge.grow(new_series, rows)
 
 
 class FamilyFold:
     """One family of detectors over any number of partitions."""
 
     def __init__(
-        self, pipeline: str, family: str, detectors: Iterable[Detector], clean_rows: int = alerts.CLEAN_ROWS
+        self,
+        pipeline: str,
+        family: str,
+        detectors: Iterable[Detector | Assignment],
+        clean_rows: int = alerts.CLEAN_ROWS,
     ) -> None:
         self.pipeline = pipeline
         self.family = family
-        self.detectors = tuple(detectors)
+        self.assignments = assigned(detectors)
         self.clean_rows = clean_rows
         self._partitions: dict[int, _Partition] = {}
-        for detector in self.detectors:
-            alerts.check_rules(detector)
 
     def open(
         self, topic: str, partition: int, series: Sequence[str], pages: Iterable[Page], disabled: Iterable[str] = ()
@@ -120,13 +113,8 @@ class FamilyFold:
         for a page that does not fit.
         """
         off = set(disabled)
-        judges = []
-        for detector in self.detectors:
-            key = identity(detector)
-            if key not in off:
-                table = StateTable(self.family, key, detector.state)
-                book = StateTable(self.family, "alerts/" + key, alerts.alert_columns(len(detector.rules)))
-                judges.append(_Judge(detector, key, table, book))
+        every = [Judge(self.family, assignment) for assignment in self.assignments]
+        judges = [judge for judge in every if judge.identity not in off]
         params = ParamsTable(self.family)
         tables = {table.detector: table for judge in judges for table in (judge.table, judge.book)}
         tables[params.table.detector] = params.table
@@ -147,8 +135,8 @@ class FamilyFold:
         opened.grow(work.new_series)
         opened.params.change(work.changes)
         batch = work.batch
-        limits = {name: batch.columns[name] for name in ("lsl", "usl", "target")}
-        read_only(batch.series, batch.offset, batch.event_time_ms, batch.value, batch.subgroup, *limits.values())
+        columns = {name: batch.columns[name] for name in COLUMNS if name in batch.columns}
+        read_only(batch.series, batch.offset, batch.event_time_ms, batch.value, batch.subgroup, *columns.values())
         seen = SeriesBatch(
             row=batch.series,
             offset=batch.offset,
@@ -156,26 +144,22 @@ class FamilyFold:
             value=batch.value,
             subgroup=batch.subgroup,
             params=opened.params.rows,
-            columns=limits,
+            columns=columns,
         )
         said: dict[str, DetectorColumns] = {}
         events: list[AlertEvent] = []
         failures: list[DetectorFailure] = []
-        rows = np.unique(batch.series)
         for judge in list(opened.judges):
             try:
-                verdicts = _checked(judge.detector, judge.detector.update(judge.table.arrays, seen), len(batch))
+                judged = judge.step(seen, self.clean_rows)
             except Exception:  # noqa: BLE001 - any code may stand here; the failure is a value, reported and logged
                 detail = traceback.format_exc()[-DETAIL_CHARS:]
                 failures.append(DetectorFailure(work.partition, work.first_offset, judge.identity, detail))
                 opened.judges.remove(judge)
                 continue
-            judge.table.touch(rows)
-            changes = alerts.advance(judge.book.arrays, judge.detector.rules, seen, verdicts, self.clean_rows)
-            judge.book.touch(rows)
-            if work.emit:
-                said[judge.detector.name] = _columns(judge, verdicts)
-                events.extend(_named(judge, opened.series, change) for change in changes)
+            if work.emit and judged.verdicts is not None:
+                said[judge.name] = _columns(judge, judged.verdicts)
+                events.extend(_named(judge, opened.series, *change) for change in judged.changes)
         moved = batch.next_offset > work.first_offset  # a step of dead letters only leaves an empty block, not a gap
         chart = pack(self._block(opened, work, said)) if work.emit and moved else None
         return FamilyOutput(self.family, chart, tuple(events), tuple(failures))
@@ -192,6 +176,7 @@ class FamilyFold:
         n = 2
         self.open("warm", partition, (), ())
         zero, number = np.zeros(n, np.int64), np.zeros(n)
+        p = dimension(self.assignments[0].detector) if self.assignments else None
         batch = MicroBatch(
             topic="warm",
             partition=partition,
@@ -200,9 +185,9 @@ class FamilyFold:
             event_time_ms=zero,
             published_ms=zero.copy(),
             series=np.zeros(n, np.int32),
-            value=number,
+            value=number if p is None else np.zeros((n, p)),
             subgroup=zero.copy(),
-            columns={name: number.copy() for name in ("lsl", "usl", "target")}
+            columns={name: number.copy() for name in ("lsl", "usl", "target", "sample_size")}
             | {name: np.array([""] * n, object) for name in ("lot", "wafer")},
         )
         self.step(Work(partition, 1, 0, batch, ("warm",), emit=True))
@@ -235,7 +220,7 @@ class FamilyFold:
             offset=batch.offset,
             event_time_ms=batch.event_time_ms,
             published_ms=batch.published_ms,
-            value=batch.value,
+            value=batch.value if batch.value.ndim == 1 else measured(batch.value),
             lsl=batch.columns["lsl"],
             usl=batch.columns["usl"],
             target=batch.columns["target"],
@@ -245,7 +230,7 @@ class FamilyFold:
         )
 
 
-def _columns(judge: _Judge, verdicts: Verdicts) -> DetectorColumns:
+def _columns(judge: Judge, verdicts: Verdicts) -> DetectorColumns:
     return DetectorColumns(
         detector=judge.identity,
         statistics=judge.detector.statistics,
@@ -254,18 +239,6 @@ def _columns(judge: _Judge, verdicts: Verdicts) -> DetectorColumns:
     )
 
 
-def _named(judge: _Judge, series: Sequence[str], change: alerts.Transition) -> AlertEvent:
+def _named(judge: Judge, series: Sequence[str], change: alerts.Transition, detail: str) -> AlertEvent:
     rule = judge.detector.rules[change.rule]
-    return AlertEvent(judge.identity, rule.name, rule.doc, rule.severity, series[change.series], change)
-
-
-def _checked(detector: Detector, said: Verdicts, n: int) -> Verdicts:
-    """Return the verdicts as the engine reads them; raise if they are not what the contract says, before anything reads them."""
-    q = len(detector.statistics)
-    if said.statistic.shape != (n, q) or said.signal.shape != (n,) or said.valid.shape != (n,):
-        shapes = [np.shape(part) for part in said]
-        raise ValueError(f"{detector.name} returned shapes {shapes} for {n} rows and {q} statistics")
-    if said.signal.dtype != np.uint32 or said.valid.dtype != np.bool_:
-        raise ValueError(f"{detector.name}: signal must be uint32 and valid bool")
-    wide = [np.ascontiguousarray(np.broadcast_to(np.asarray(part, np.float64), (n, q))) for part in said[:4]]
-    return Verdicts(wide[0], wide[1], wide[2], wide[3], said.signal, said.valid)
+    return AlertEvent(judge.identity, rule.name, rule.doc, rule.severity, series[change.series], change, detail)

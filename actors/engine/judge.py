@@ -1,0 +1,167 @@
+"""One detector on one partition: the series it judges, its state, its book of alerts.
+
+Theory of operation
+-------------------
+An `Assignment` says which detector judges which series. A `Judge` is an assignment on a partition. It picks the rows of its
+series out of a step, lets the detector advance, and puts the verdicts back beside all rows of the step, so that a chart record
+stays one table; rows of other series are not valid there. A detector for all series is handed the step as it is.
+
+Whether a series is one of the judge's depends on its key alone, so a replay picks the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import numpy as np
+
+from actors.engine import alerts
+from actors.engine.state import StateTable
+from actors.errors import ConfigError
+from models.detector import Detector, SeriesBatch, Verdicts, dimension, identity, read_only
+
+EVERY = ("*",)
+
+
+class Assignment(NamedTuple):
+    """A detector, and the series it judges: those whose key matches one of the patterns, with `*` and `?` for any text."""
+
+    detector: Detector
+    series: tuple[str, ...] = EVERY
+    label: str = ""  # what charts call it; its name unless said otherwise
+
+    @property
+    def name(self) -> str:
+        """Return what charts call it."""
+        return self.label or self.detector.name
+
+
+def assigned(detectors: Iterable[Detector | Assignment]) -> tuple[Assignment, ...]:
+    """Return assignments; a detector alone judges every series. Raises ConfigError for what a family cannot hold."""
+    found = tuple(each if isinstance(each, Assignment) else Assignment(each) for each in detectors)
+    for what, names in (
+        ("detector", [identity(each.detector) for each in found]),
+        ("label", [each.name for each in found]),
+    ):
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ConfigError(
+                f"{what} {', '.join(sorted(twice))} stands twice in a family: join the series, or give labels"
+            )
+    sizes = {dimension(each.detector) for each in found}
+    if len(sizes) > 1:
+        raise ConfigError(
+            f"detectors of a family judge the same values; these judge vectors of {sizes} (None: single values)"
+        )
+    for each in found:
+        try:
+            alerts.check_rules(each.detector)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    return found
+
+
+class Judged(NamedTuple):
+    """What a detector says of one step."""
+
+    verdicts: Verdicts | None  # of every row of the step; None: no row is of its series
+    changes: tuple[tuple[alerts.Transition, str], ...]  # transitions, with what the detector says of an opening row
+
+
+class Judge:
+    """A detector on one partition."""
+
+    def __init__(self, family: str, assignment: Assignment) -> None:
+        self.detector = assignment.detector
+        self.name = assignment.name
+        self.identity = identity(self.detector)
+        self.table = StateTable(family, self.identity, self.detector.state)
+        columns = alerts.alert_columns(len(self.detector.rules))
+        self.book = StateTable(family, "alerts/" + self.identity, columns)
+        self._patterns = assignment.series
+        self._ours = np.zeros(0, np.bool_)  # (≥ series,) unused where all series are judged
+        self._series = 0
+
+    def grow(self, new_series: Sequence[str], rows: int) -> None:
+        """Have state for every series."""
+        self.table.reserve(rows)
+        self.book.reserve(rows)
+        if self._patterns == EVERY:
+            return
+        if rows > len(self._ours):
+            wider = np.zeros(max(rows, 2 * len(self._ours)), np.bool_)
+            wider[: self._series] = self._ours[: self._series]
+            self._ours = wider
+        self._ours[self._series : rows] = [self.judges(key) for key in new_series]
+        self._series = rows
+
+    def judges(self, key: str) -> bool:
+        """Say whether a series is one of this detector's."""
+        return any(fnmatchcase(key, pattern) for pattern in self._patterns)
+
+    def step(self, seen: SeriesBatch, clean_rows: int) -> Judged:
+        """Advance state and book by one batch. Raises whatever the detector raises, and ValueError for a wrong form."""
+        at = None if self._patterns == EVERY else np.flatnonzero(self._ours[seen.row])
+        if at is not None and len(at) == len(seen):
+            at = None
+        ours = seen if at is None else _rows(seen, at)
+        if not len(ours) and len(seen):
+            return Judged(None, ())
+        verdicts = checked(self.detector, self.detector.update(self.table.arrays, ours), len(ours))
+        touched = np.unique(ours.row)
+        self.table.touch(touched)
+        single = ours if ours.value.ndim == 1 else replace(ours, value=measured(ours.value))
+        changes = alerts.advance(self.book.arrays, self.detector.rules, single, verdicts, clean_rows)
+        self.book.touch(touched)
+        said = tuple((self._placed(change, at), self._explained(change, ours)) for change in changes)
+        return Judged(verdicts if at is None else _beside(verdicts, at, len(seen)), said)
+
+    def _placed(self, change: alerts.Transition, at: np.ndarray | None) -> alerts.Transition:
+        return change if at is None else replace(change, at=int(at[change.at]))
+
+    def _explained(self, change: alerts.Transition, ours: SeriesBatch) -> str:
+        explain = getattr(self.detector, "explain", None)
+        return str(explain(self.table.arrays, ours, change.at)) if explain is not None and change.opened else ""
+
+
+def measured(value: np.ndarray) -> np.ndarray:
+    """Return how many entries of each vector are there, (n,) float64, NaN where none is: it stands for a vector as a number."""
+    found: np.ndarray = np.isfinite(value).sum(axis=1).astype(np.float64)
+    found[found == 0] = np.nan
+    read_only(found)
+    return found
+
+
+def checked(detector: Detector, said: Verdicts, n: int) -> Verdicts:
+    """Return the verdicts as the engine reads them; raise if they are not what the contract says, before anything reads them."""
+    q = len(detector.statistics)
+    if said.statistic.shape != (n, q) or said.signal.shape != (n,) or said.valid.shape != (n,):
+        shapes = [np.shape(part) for part in said]
+        raise ValueError(f"{detector.name} returned shapes {shapes} for {n} rows and {q} statistics")
+    if said.signal.dtype != np.uint32 or said.valid.dtype != np.bool_:
+        raise ValueError(f"{detector.name}: signal must be uint32 and valid bool")
+    wide = [np.ascontiguousarray(np.broadcast_to(np.asarray(part, np.float64), (n, q))) for part in said[:4]]
+    return Verdicts(wide[0], wide[1], wide[2], wide[3], said.signal, said.valid)
+
+
+def _rows(seen: SeriesBatch, at: np.ndarray) -> SeriesBatch:
+    """Return some rows of a batch, in order, read-only as the whole."""
+    part = {name: getattr(seen, name)[at] for name in ("row", "offset", "event_time_ms", "value", "subgroup")}
+    columns = {name: column[at] for name, column in seen.columns.items()}
+    read_only(*part.values(), *columns.values())
+    return SeriesBatch(**part, params=seen.params, columns=columns)
+
+
+def _beside(verdicts: Verdicts, at: np.ndarray, n: int) -> Verdicts:
+    """Spread verdicts of the rows `at` over n rows; the others are not valid."""
+    wide = []
+    for part in verdicts[:4]:
+        spread = np.full((n, part.shape[1]), np.nan)
+        spread[at] = part
+        wide.append(spread)
+    signal, valid = np.zeros(n, np.uint32), np.zeros(n, np.bool_)
+    signal[at], valid[at] = verdicts.signal, verdicts.valid
+    return Verdicts(wide[0], wide[1], wide[2], wide[3], signal, valid)
