@@ -5,7 +5,7 @@ to its definition, and rounded to 12 decimals, so that two machines whose librar
 the same limits.
 
 Convention: the exact constants, unless a chart is told `d2_digits=3`. NIST, qcc and most books divide by d2 rounded to
-three digits (1.128 for n = 2, 2.326 for n = 5), which moves a limit in its fifth digit.
+three digits (1.128 for n = 2, 2.326 for n = 5), which moves a limit in its fifth digit. d3 and c4 are always exact.
 
 Source: Montgomery, Introduction to SQC, 7th ed., appendix VI; ASTM Manual on Presentation of Data, 8th ed., tables
 49–52.
@@ -21,6 +21,7 @@ from scipy.special import ndtr
 
 SUBGROUP_SIZE_MAX = 25
 _DECIMALS = 12
+_SERIES_FROM = 400  # from this n on, c4 by its asymptotic series: there the gamma function has too few digits left
 
 
 @lru_cache(maxsize=1)
@@ -59,19 +60,35 @@ def d2(n: int, digits: int | None = None) -> float:
 
 
 def d3(n: int) -> float:
-    """Return the standard deviation of the range of n standard normals."""
+    """Return the standard deviation of the range of n standard normals. Raises ValueError unless 2 ≤ n ≤ 25."""
     first, second = _range_moments()[_checked(n)].tolist()
     return round(math.sqrt(second - first * first), _DECIMALS)
 
 
 def c4(n: int) -> float:
-    """Mean of the sample standard deviation of n standard normals: √(2/(n−1)) Γ(n/2) / Γ((n−1)/2)."""
-    log_ratio = math.lgamma(_checked(n) / 2.0) - math.lgamma((n - 1) / 2.0)
-    return round(math.sqrt(2.0 / (n - 1)) * math.exp(log_ratio), _DECIMALS)
+    """Mean of the sample standard deviation of n standard normals: √(2/(n−1)) Γ(n/2) / Γ((n−1)/2), for any n ≥ 2.
+
+    A pooled standard deviation of f degrees of freedom is divided by c4(f + 1), so n is not bounded by the tables.
+
+    >>> c4(5), c4(100)
+    (0.939985602987, 0.997477976071)
+    """
+    if n < 2:
+        raise ValueError(f"subgroup size {n}: c4 is for 2 and more")
+    freedom = n - 1
+    if n < _SERIES_FROM:
+        log_ratio = math.lgamma(n / 2.0) - math.lgamma(freedom / 2.0)
+        return round(math.sqrt(2.0 / freedom) * math.exp(log_ratio), _DECIMALS)
+    series = 1.0 - 1.0 / (4.0 * freedom) + 1.0 / (32.0 * freedom**2) + 5.0 / (128.0 * freedom**3)
+    return round(series - 21.0 / (2048.0 * freedom**4), _DECIMALS)
 
 
 def constants(n: int) -> dict[str, float]:
     """Return every constant of the tables for subgroups of n, by its name in the books.
+
+    d2, d3: mean and standard deviation of R; c4: mean of s; all three in sigmas. The rest are factors of limits three
+    standard deviations wide: A, A2, A3 of x̄ (times sigma, R̄, s̄); B3, B4 and B5, B6 of s (times s̄, sigma); D3, D4 and
+    D1, D2 of R (times R̄, sigma); E2 of single values (times R̄). Raises ValueError unless 2 ≤ n ≤ 25.
 
     >>> {name: round(value, 3) for name, value in constants(5).items() if name in ("A2", "D3", "D4", "E2")}
     {'A2': 0.577, 'D3': 0.0, 'D4': 2.114, 'E2': 1.29}
@@ -99,9 +116,25 @@ def constants(n: int) -> dict[str, float]:
 
 @lru_cache(maxsize=8)
 def range_constants(digits: int | None = None) -> np.ndarray:
-    """Return d2 and d3 by subgroup size: (26, 2) float64, read-only; row n is (d2(n), d3(n)), rows 0 and 1 are NaN."""
+    """Return mean and standard deviation of R in sigmas, by subgroup size.
+
+    (26, 2) float64, read-only; row n is (d2(n), d3(n)), d2 exact or rounded to `digits`; rows 0 and 1 are NaN.
+    """
     table = np.full((SUBGROUP_SIZE_MAX + 1, 2), np.nan)
     for n in range(2, SUBGROUP_SIZE_MAX + 1):
         table[n] = d2(n, digits), d3(n)
+    table.flags.writeable = False
+    return table
+
+
+@lru_cache(maxsize=1)
+def deviation_constants() -> np.ndarray:
+    """Return mean and standard deviation of s in sigmas, by subgroup size.
+
+    (26, 2) float64, read-only; row n is (c4(n), √(1 − c4(n)²)); rows 0 and 1 are NaN.
+    """
+    table = np.full((SUBGROUP_SIZE_MAX + 1, 2), np.nan)
+    for n in range(2, SUBGROUP_SIZE_MAX + 1):
+        table[n] = c4(n), math.sqrt(1.0 - c4(n) ** 2)
     table.flags.writeable = False
     return table

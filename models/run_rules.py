@@ -1,24 +1,33 @@
-"""Nelson's run rules 1–8, as one step that the charts' loops call for every plotted point.
+"""Run rules, as one step that the charts' loops call for every plotted point: Nelson 1–8 and Western Electric 1–4.
 
 Theory of operation
 -------------------
 A rule looks at a window of the last points of a series. The window is kept as counters and bit histories in eight small
-integers per series, column "runs"; the previous point (for rules 3 and 4) is an argument. A window holds only points
-that were judged under one version of the limits: it starts empty, so that no point of Phase I is in it, and the charts
-empty it with `forget` when the limits change.
+integers per series, column "runs"; the previous point (for Nelson 3 and 4) is an argument. Both sets of rules share the
+window: Western Electric 1, 2 and 3 are Nelson 1, 5 and 6, and one count of points on a side serves Nelson's nine and
+Western Electric's eight. Which of them a chart reports, and in which bits, is chosen at the end of the step.
+
+A window holds only judged points, so no point of Phase I is in it. The charts empty it with `forget` when the limits
+change, at a reset, and at an excluded point; `window_ends` says at which of these (see `models.phase_one`). A missing
+row is no point: the window goes on across it.
 
 Readings where the books differ, pinned by tests:
 
 - On a line is inside: rules compare strictly, with the very numbers that are drawn.
-- The last point of a window must itself qualify (rules 5, 6), so that a rule does not go on firing on good points.
-- A tie is neither a rise nor a fall: it breaks rules 3 and 4. A point on the centre line breaks rule 2.
+- The last point of a window must itself qualify (Nelson 5, 6, Western Electric 2, 3), so that a rule does not go on
+  firing on good points.
+- A tie is neither a rise nor a fall: it breaks Nelson 3 and 4. A point on the centre line is on no side: it breaks
+  Nelson 2 and Western Electric 4.
 - Six points in a row are five rises; fourteen alternating points are thirteen differences.
-- Rule 8 wants points on both sides of zone C, as Nelson drew it; `any_side` takes them on any side, as qcc and Minitab
-  do.
-- With sigma 0, zone C has no width: rule 7 does not fire, any point off the centre line is beyond every zone.
+- Nelson 8 wants points on both sides of zone C, as Nelson drew it; `any_side` takes them on any side, as qcc and
+  Minitab do.
+- A run that is longer than its rule goes on firing, at every further point.
+- With sigma 0, zone C has no width: Nelson 7 does not fire, any point off the centre line is beyond every zone.
+- Where sigma differs from point to point (subgroups of different size), each point is put into its own zones, and rises
+  and falls are those of the plotted values.
 
 Source: L. S. Nelson, The Shewhart control chart: tests for special causes, Journal of Quality Technology 16 (1984)
-237–239.
+237–239. Western Electric, Statistical Quality Control Handbook (1956), pp. 25–27.
 """
 
 from __future__ import annotations
@@ -43,6 +52,18 @@ NELSON = {
     8: Rule("nelson_8", "8 points in a row with none in zone C, on both sides"),
 }
 
+WESTERN_ELECTRIC = {
+    1: Rule("western_electric_1", "1 point more than 3 sigma from the centre line", "critical"),
+    2: Rule("western_electric_2", "2 of 3 points in a row more than 2 sigma off on one side"),
+    3: Rule("western_electric_3", "4 of 5 points in a row more than 1 sigma off on one side"),
+    4: Rule("western_electric_4", "8 points in a row on one side of the centre line"),
+}
+
+# Bits of the step's result: 0 to 7 are Nelson's rules, from OWN on the chart's own (at most 8), 16 is the run of eight.
+OWN = 8
+_NELSON_BITS = {number: number - 1 for number in ALL}
+_WESTERN_ELECTRIC_BITS = {1: _NELSON_BITS[1], 2: _NELSON_BITS[5], 3: _NELSON_BITS[6], 4: 16}
+
 # Where each window is kept in the column "runs". Counters stop at the length of their rule: no run is too long.
 _SIDE, _TREND, _ALTERNATING, _WITHIN, _BEYOND_2, _ABOVE_1, _BELOW_1, _STARTED = range(8)
 RUNS = Column("i2", (8,))
@@ -50,21 +71,44 @@ RUNS = Column("i2", (8,))
 _BITS_3, _BITS_5, _BITS_8 = 0b111, 0b11111, 0b11111111
 
 
-def checked(nelson: Iterable[int]) -> None:
-    """Raise ValueError if these are not different numbers of rules."""
-    numbers = tuple(nelson)
-    if not set(numbers) <= set(ALL) or len(set(numbers)) != len(numbers):
-        raise ValueError(f"nelson = {numbers}: rules are different numbers from 1 to 8")
+def _patterns(least: int, points: int) -> int:
+    """Return a number whose bit h says whether in history h, newest point in bit 0, `least` points are set, and the newest is."""
+    return sum(1 << h for h in range(1, 1 << points, 2) if h.bit_count() >= least)
 
 
-def wanted(nelson: Iterable[int], others: int) -> np.ndarray:
-    """Return, for each rule of a chart, its bit in the loop's signal: the Nelson rules, then bits 8, 9, … of its own."""
-    return np.array([number - 1 for number in nelson] + [8 + i for i in range(others)], np.int64)
+_TWO_OF_THREE, _FOUR_OF_FIVE = _patterns(2, 3), _patterns(4, 5)
+
+
+def checked(nelson: Iterable[int], western_electric: Iterable[int] = ()) -> None:
+    """Raise ValueError if these are not different numbers of rules of their set."""
+    for name, numbers, known in (("nelson", nelson, NELSON), ("western_electric", western_electric, WESTERN_ELECTRIC)):
+        given = tuple(numbers)
+        if not set(given) <= set(known) or len(set(given)) != len(given):
+            raise ValueError(f"{name} = {given}: rules are different numbers from 1 to {len(known)}")
+
+
+def named(nelson: Iterable[int], western_electric: Iterable[int] = ()) -> tuple[Rule, ...]:
+    """Return the chosen rules in the order of the signal's bits: Nelson's, then Western Electric's.
+
+    >>> [rule.name for rule in named((1, 5), (4,))]
+    ['nelson_1', 'nelson_5', 'western_electric_4']
+    """
+    return (*(NELSON[number] for number in nelson), *(WESTERN_ELECTRIC[number] for number in western_electric))
+
+
+def wanted(nelson: Iterable[int], others: int, western_electric: Iterable[int] = ()) -> np.ndarray:
+    """Return, for each rule of a chart, its bit in the loop's result: (rules,) int64, in the order of `named`.
+
+    `others` is how many rules of its own the chart has, after these; they are bits OWN, OWN + 1, … of the result.
+    """
+    bits = [_NELSON_BITS[number] for number in nelson]
+    bits += [_WESTERN_ELECTRIC_BITS[number] for number in western_electric]
+    return np.array(bits + [OWN + i for i in range(others)], np.int64)
 
 
 @kernel
 def chosen(fired: int, wanted_bits: np.ndarray) -> int:
-    """Gather the wanted bits of `fired` into bits 0, 1, …"""
+    """Gather the wanted bits of `fired` into bits 0, 1, …: what becomes a row's signal."""
     bits = 0
     if fired != 0:
         for i in range(wanted_bits.shape[0]):
@@ -80,35 +124,20 @@ def forget(runs: np.ndarray, s: int) -> None:
 
 
 @kernel
-def _ones(bits: int) -> int:
-    count = 0
-    while bits != 0:
-        bits &= bits - 1
-        count += 1
-    return count
-
-
-@kernel
 def _longer(run: int, direction: int, longest: int) -> int:
     """Return the run, + up and − down, after a step in `direction` (−1, 0, +1)."""
-    if direction == 0:
-        return 0
-    if run * direction < 0:
-        return direction
-    return min(run + 1, longest) if direction > 0 else max(run - 1, -longest)
+    return direction * min(abs(run) * int(run * direction > 0) + 1, longest)
 
 
 @kernel
 def _alternated(run: int, direction: int) -> int:
     """Return how many differences in a row alternate, with the sign of the last one."""
-    if run * direction < 0:
-        return direction * min(abs(run) + 1, 13)
-    return direction
+    return direction * min(abs(run) * int(run * direction < 0) + 1, 13)
 
 
 @kernel
 def nelson(runs: np.ndarray, s: int, x: float, previous: float, mu: float, sigma: float, any_side: bool) -> int:
-    """Add the point `x` to the windows of series `s`; return a bit per rule that fires, rule 1 in bit 0.
+    """Add the point `x` to the windows of series `s`; return a bit per rule that fires, to be `chosen` from.
 
     runs: (S, 8) int16; previous: the point before, looked at only if the window has one. All else in the unit of `x`.
     """
@@ -140,11 +169,8 @@ def nelson(runs: np.ndarray, s: int, x: float, previous: float, mu: float, sigma
     fired |= int(abs(same_side) >= 9) << 1
     fired |= int(abs(trend) >= 5) << 2
     fired |= int(abs(alternating) >= 13) << 3
-    if a_high or a_low:
-        fired |= int(_ones(above_2 if a_high else below_2) >= 2) << 4
-    if b_high or b_low:
-        fired |= int(_ones((above_1 if b_high else below_1) & _BITS_5) >= 4) << 5
-        both = any_side or (above_1 != 0 and below_1 != 0)
-        fired |= int((above_1 | below_1) == _BITS_8 and both) << 7
+    fired |= (_TWO_OF_THREE >> above_2 | _TWO_OF_THREE >> below_2) % 2 << 4
+    fired |= (_FOUR_OF_FIVE >> (above_1 & _BITS_5) | _FOUR_OF_FIVE >> (below_1 & _BITS_5)) % 2 << 5
     fired |= int(within >= 15) << 6
-    return fired
+    fired |= int((above_1 | below_1) == _BITS_8 and (any_side or (above_1 != 0 and below_1 != 0))) << 7
+    return fired | int(abs(same_side) >= 8) << 16

@@ -31,7 +31,10 @@ DETECTORS: list[Detector] = [
     # individuals
     IndividualsChart(),
     IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),
+    IndividualsChart(nelson=(), western_electric=(4, 3, 2, 1), window_ends=()),
     # xbar
     XbarChart(),
-    XbarChart(subgroup_size=3, phase_one_subgroups=4),
+    XbarChart(subgroup_size=3, phase_one_subgroups=4, window_ends=("reset",)),
+    XbarChart(spread="S"),
+    XbarChart(subgroup_size=4, phase_one_subgroups=3, spread="S", nelson=(), western_electric=(1, 2, 3, 4)),
 ]

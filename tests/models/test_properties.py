@@ -5,11 +5,9 @@ so that the oracle's arithmetic is the kernel's, and a point on a line is on it 
 """
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import judge
@@ -17,9 +15,7 @@ from models.anomaly import RobustZ
 from models.capability import Capability
 from models.cusum import Cusum
 from models.ewma import Ewma
-from models.individuals import IndividualsChart
-from models.limits import d2, d3
-from models.xbar import XbarChart
+from models.limits import d2
 from tests import naive
 
 coarse = st.integers(-7, 7).map(lambda steps: steps / 2)
@@ -28,58 +24,6 @@ any_float = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value,
 log = st.lists(coarse, max_size=60) | st.lists(calm, max_size=60)
 sigmas = st.sampled_from([0.0, 0.5, 1.0, 2.0])
 usual = settings(max_examples=80, deadline=None)
-
-
-def bits(sets: Sequence[set[int]]) -> list[int]:
-    return [sum(1 << (rule - 1) for rule in rules) for rules in sets]
-
-
-@usual
-@given(log, st.sampled_from([-0.5, 0.0, 0.5]), sigmas, st.booleans())
-@example([0.5] * 60, 0.0, 1.0, False)
-def test_run_rules(values: list[float], mu: float, sigma: float, any_side: bool) -> None:
-    v = judge(IndividualsChart(any_side=any_side), values, mu=mu, sigma=sigma)
-    assert (v.signal & 0xFF).tolist() == bits(naive.nelson(values, mu, sigma, any_side))
-
-
-@usual
-@given(st.lists(any_float, min_size=6, max_size=40), st.integers(2, 5))
-def test_individuals_phase_one(values: list[float], rows: int) -> None:
-    v = judge(IndividualsChart(phase_one_rows=rows), values)
-    mu, sigma = naive.phase_one(values[:rows], d2(2))
-    assert v.valid.tolist() == [i >= rows for i in range(len(values))]
-    scale = 1e-9 * (1 + max(map(abs, values)))
-    np.testing.assert_allclose(
-        v.centre[rows:], np.broadcast_to([mu, d2(2) * sigma], (len(values) - rows, 2)), atol=scale
-    )
-    np.testing.assert_allclose(v.ucl[rows:, 0], mu + 3 * sigma, atol=scale)
-    np.testing.assert_allclose(v.lcl[rows:, 0], mu - 3 * sigma, atol=scale)
-    np.testing.assert_allclose(v.ucl[rows:, 1], (d2(2) + 3 * d3(2)) * sigma, atol=scale)
-    np.testing.assert_array_equal(v.statistic[:, 0], values)
-    np.testing.assert_array_equal(v.statistic[1:, 1], np.abs(np.diff(values)))
-    range_rule = (v.signal[rows:] >> 8) & 1
-    np.testing.assert_array_equal(range_rule == 1, v.statistic[rows:, 1] > v.ucl[rows:, 1])
-
-
-@usual
-@given(st.lists(st.tuples(coarse, st.integers(0, 3)), max_size=60), sigmas, st.sampled_from([2, 4]))
-def test_xbar(rows: list[tuple[float, int]], sigma: float, size: int) -> None:
-    values, names = [value for value, _ in rows], [name for _, name in rows]
-    v = judge(XbarChart(size), values, subgroup=np.array(names, np.int64), mu=0.5, sigma=sigma)
-    groups = naive.subgroups(values, names, size)
-    assert np.flatnonzero(v.valid).tolist() == [group.at for group in groups]
-    for group in groups:
-        n, mean, spread = len(group.values), math.fsum(group.values) / len(group.values), np.ptp(group.values)
-        assert v.statistic[group.at].tolist() == [mean, spread]
-        half = 3 * sigma / math.sqrt(n)
-        lcl, ucl = max(0.0, d2(n) - 3 * d3(n)) * sigma, (d2(n) + 3 * d3(n)) * sigma
-        assert v.lcl[group.at].tolist() == pytest.approx([0.5 - half, lcl])
-        assert v.ucl[group.at].tolist() == pytest.approx([0.5 + half, ucl])
-        assert v.signal[group.at] >> 8 & 1 == int(not lcl <= spread <= ucl)
-    if groups and all(len(group.values) == size for group in groups):
-        means = [math.fsum(group.values) / size for group in groups]
-        fired = v.signal[[group.at for group in groups]] & 0xFF
-        assert fired.tolist() == bits(naive.nelson(means, 0.5, sigma / math.sqrt(size)))
 
 
 limits = st.sampled_from([math.nan, -4.0, 4.0])
