@@ -88,23 +88,23 @@ def arl_shewhart(
 def arl_cusum(k: float, h: float, shift: float = 0.0, headstart: float = 0.0, sides: int = 2) -> float:
     """Return the ARL of a tabular CUSUM with reference value k and decision interval h, in sigmas.
 
-    headstart: where the sums start, 0 to h; h/2 is Lucas and Crosier's fast initial response. sides: 2, or 1 for the upper
-    sum alone. Raises ValueError for parameters without meaning, and for a two-sided headstart above h/2 + k, where both
-    sums can signal together and the formula does not hold.
+    headstart: the part of h that the sums start with, 0 to 1, as in `models.cusum`; 0.5 is Lucas and Crosier's fast initial
+    response. sides: 2, or 1 for the upper sum alone. Raises ValueError for parameters without meaning, and for a two-sided
+    start above h/2 + k, where both sums can signal together and the formula does not hold.
 
     >>> [round(arl_cusum(0.5, 5.0, shift), 3) for shift in (0.0, 0.5, 1.0, 2.0)]
     [465.444, 37.996, 10.376, 4.009]
-    >>> round(arl_cusum(0.5, 5.0, 1.0, headstart=2.5), 3), round(arl_cusum(0.5, 5.0, 0.0, sides=1), 1)
+    >>> round(arl_cusum(0.5, 5.0, 1.0, headstart=0.5), 3), round(arl_cusum(0.5, 5.0, 0.0, sides=1), 1)
     (6.347, 930.9)
     """
     _checked_cusum(k, h, headstart, sides)
     _checked_shift(shift)
-    upper, upper_started = _one_sided_cusum(k, h, shift, headstart)
+    upper, upper_started = _one_sided_cusum(k, h, shift, headstart * h)
     if sides == 1:
         if upper == math.inf:
             raise ValueError(f"shift = {shift:g}: the ARL is above {_ARL_KNOWN:g} points")
         return upper_started
-    lower, lower_started = _one_sided_cusum(k, h, -shift, headstart)
+    lower, lower_started = _one_sided_cusum(k, h, -shift, headstart * h)
     # (U* L + L* U − U L) / (U + L), divided by U L so that neither product overflows
     shares = [
         started / steps if steps < math.inf else 1.0
@@ -113,8 +113,8 @@ def arl_cusum(k: float, h: float, shift: float = 0.0, headstart: float = 0.0, si
     return (sum(shares) - 1.0) / (1.0 / upper + 1.0 / lower)
 
 
-def _one_sided_cusum(k: float, h: float, shift: float, headstart: float) -> tuple[float, float]:
-    """Return the ARL of the upper sum from 0 and from the headstart."""
+def _one_sided_cusum(k: float, h: float, shift: float, started: float) -> tuple[float, float]:
+    """Return the ARL of the upper sum from 0 and from `started`."""
     nodes, weights = _gauss_legendre(0.0, h, 1.0)
     start = np.concatenate([[0.0], nodes])
     stay = np.empty((len(start), len(start)))
@@ -124,9 +124,9 @@ def _one_sided_cusum(k: float, h: float, shift: float, headstart: float) -> tupl
         steps = _steps_to_signal(stay, ndtr(start + shift - k - h))
     if not steps[0] < _ARL_KNOWN:
         return math.inf, math.inf
-    from_headstart = 1.0 + steps[0] * ndtr(k - shift - headstart)
-    from_headstart += steps[1:] @ (weights * _density(nodes + k - shift - headstart))
-    return float(steps[0]), float(from_headstart) if headstart > 0.0 else float(steps[0])
+    from_start = 1.0 + steps[0] * ndtr(k - shift - started)
+    from_start += steps[1:] @ (weights * _density(nodes + k - shift - started))
+    return float(steps[0]), float(from_start) if started > 0.0 else float(steps[0])
 
 
 def _checked_cusum(k: float, h: float, headstart: float, sides: int) -> None:
@@ -136,10 +136,10 @@ def _checked_cusum(k: float, h: float, headstart: float, sides: int) -> None:
         raise ValueError(f"h = {h:g}: the decision interval is above 0, in sigmas")
     if sides not in {1, 2}:
         raise ValueError(f"sides = {sides}: 1 (the upper sum) or 2")
-    if not 0.0 <= headstart <= h:
-        raise ValueError(f"headstart = {headstart:g}: from 0 to h = {h:g}, in sigmas")
-    if sides == 2 and headstart > h / 2.0 + k:
-        raise ValueError(f"headstart = {headstart:g}: a two-sided ARL is known up to h/2 + k = {h / 2.0 + k:g}")
+    if not 0.0 <= headstart <= 1.0:
+        raise ValueError(f"headstart = {headstart:g}: a part of h, from 0 to 1")
+    if sides == 2 and headstart * h > h / 2.0 + k:
+        raise ValueError(f"headstart = {headstart:g}: a two-sided ARL is known up to 1/2 + k/h = {0.5 + k / h:g}")
 
 
 # --- EWMA -----------------------------------------------------------------------------------------------------------
@@ -211,12 +211,12 @@ def _checked_ewma(weight: float, width: float) -> None:
 
 
 def design_cusum(
-    arl0: float, shift: float = 1.0, *, k: float | None = None, headstart_share: float = 0.0, sides: int = 2
+    arl0: float, shift: float = 1.0, *, k: float | None = None, headstart: float = 0.0, sides: int = 2
 ) -> CusumDesign:
     """Return k and h of the CUSUM with an in-control ARL of `arl0` that finds a shift of `shift` sigmas soonest.
 
-    k is half the shift (Moustakides, Annals of Statistics 14 (1986) 1379–1387) unless it is given. `headstart_share` is
-    the headstart as a share of h. Raises ValueError if no h gives `arl0`.
+    k is half the shift (Moustakides, Annals of Statistics 14 (1986) 1379–1387) unless it is given. Headstarts up to
+    0.5 of h. Raises ValueError if no h gives `arl0`.
 
     >>> design = design_cusum(465.44, shift=1.0)
     >>> design.k, round(design.h, 3)
@@ -228,11 +228,11 @@ def design_cusum(
         if shift == 0.0:
             raise ValueError("shift = 0: which shift is to be found, or k, must be given")
         k = abs(shift) / 2.0
-    if not 0.0 <= headstart_share <= 0.5:
-        raise ValueError(f"headstart_share = {headstart_share:g}: from 0 to 0.5 of h")
-    _checked_cusum(k, 1.0, 0.0, sides)
+    if not 0.0 <= headstart <= 0.5:
+        raise ValueError(f"headstart = {headstart:g}: for a design, from 0 to 0.5 of h")
+    _checked_cusum(k, 1.0, headstart, sides)
     chosen = k
-    h = _solve(lambda h: arl_cusum(chosen, h, 0.0, headstart_share * h, sides), arl0, low=1e-6, first=1.0)
+    h = _solve(lambda h: arl_cusum(chosen, h, 0.0, headstart, sides), arl0, low=1e-6, first=1.0)
     return CusumDesign(k, h)
 
 

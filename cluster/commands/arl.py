@@ -60,7 +60,7 @@ def cusum(
     k: Annotated[float | None, typer.Option(help="Reference value, in sigmas; half the shift unless given.")] = None,
     h: Annotated[float | None, typer.Option(help="Decision interval, in sigmas; or give --arl0.")] = None,
     shift: ShiftOption = 0.0,
-    headstart: Annotated[float, typer.Option(help="Where the sums start, in sigmas; with --arl0, a share of h.")] = 0.0,
+    headstart: Annotated[float, typer.Option(help="The part of h that the sums start with; 0.5 is usual.")] = 0.0,
     one_sided: Annotated[bool, typer.Option("--one-sided", help="The upper sum alone.")] = False,
     arl0: Arl0Option = None,
     output: OutputOption = Output.text,
@@ -72,8 +72,7 @@ def cusum(
     try:
         if arl0 is not None:
             _one_of("--h", h)
-            k, h = design_cusum(arl0, shift, k=k, headstart_share=headstart, sides=sides)
-            headstart *= h
+            k, h = design_cusum(arl0, shift, k=k, headstart=headstart, sides=sides)
         elif k is None or h is None:
             raise ValueError("give --k and --h, or --arl0 to search h")
         arl = arl_cusum(k, h, shift, headstart, sides)

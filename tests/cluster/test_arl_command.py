@@ -30,7 +30,7 @@ def test_cusum() -> None:
 
 def test_cusum_one_sided_and_with_a_headstart() -> None:
     assert said("cusum", "--k", "0.5", "--h", "5", "--one-sided")["arl"] == pytest.approx(930.88701, rel=1e-7)
-    started = said("cusum", "--k", "0.5", "--h", "4", "--headstart", "2", "--shift", "-1")
+    started = said("cusum", "--k", "0.5", "--h", "4", "--headstart", "0.5", "--shift", "-1")
     assert started["arl"] == pytest.approx(5.28689, rel=1e-5)
 
 
@@ -61,7 +61,7 @@ def test_searching_the_limit() -> None:
     assert (cusum["k"], cusum["arl0"]) == (0.5, 465.44351)
     assert (cusum["h"], cusum["arl"]) == pytest.approx((5.0, 10.37597), rel=1e-6)
     started = said("cusum", "--arl0", "430.39084", "--k", "0.5", "--headstart", "0.5", "--shift", "1")
-    assert (started["h"], started["headstart"], started["arl"]) == pytest.approx((5.0, 2.5, 6.34685), rel=1e-6)
+    assert (started["h"], started["headstart"], started["arl"]) == pytest.approx((5.0, 0.5, 6.34685), rel=1e-6)
     ewma = said("ewma", "--lambda", "0.2", "--arl0", "494.38565", "--time-varying")
     assert (ewma["limit"], ewma["arl"]) == pytest.approx((2.962, 494.38565), rel=1e-6)
 

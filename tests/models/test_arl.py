@@ -74,7 +74,7 @@ def test_shewhart_has_the_published_arl(shift: float) -> None:
 @pytest.mark.parametrize(("k", "h"), CUSUM)
 def test_cusum_has_the_published_arl(k: float, h: float) -> None:
     for shift, published in CUSUM[k, h].items():
-        found = arl_cusum(k, h, shift, sides=1), arl_cusum(k, h, shift), arl_cusum(k, h, shift, headstart=h / 2)
+        found = arl_cusum(k, h, shift, sides=1), arl_cusum(k, h, shift), arl_cusum(k, h, shift, headstart=0.5)
         assert found == pytest.approx(published, **FIVE_DIGITS)
 
 
@@ -112,18 +112,18 @@ def test_a_weight_of_one_and_a_sum_of_one_point_are_the_shewhart_chart() -> None
 
 
 @pytest.mark.parametrize(
-    ("k", "h", "shift", "start"), [(0.25, 3.0, 0.4, 0.0), (1.0, 2.5, -0.3, 1.0), (0.5, 4.0, 1.7, 3.9)]
+    ("k", "h", "shift", "start"), [(0.25, 3.0, 0.4, 0.0), (1.0, 2.5, -0.3, 0.4), (0.5, 4.0, 1.7, 0.975)]
 )
 def test_cusum_against_a_chain_of_cells(k: float, h: float, shift: float, start: float) -> None:
-    coarse, fine = (naive.cusum_one_sided(k, h, shift, start, cells) for cells in (150, 300))
+    coarse, fine = (naive.cusum_one_sided(k, h, shift, start * h, cells) for cells in (150, 300))
     assert arl_cusum(k, h, shift, start, sides=1) == pytest.approx(fine + (fine - coarse) / 3, rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("k", "h", "shift", "start"), [(0.5, 1.5, 0.0, 0.0), (0.0, 1.2, 0.3, 0.6), (0.4, 1.6, -0.5, 1.2)]
+    ("k", "h", "shift", "start"), [(0.5, 1.5, 0.0, 0.0), (0.0, 1.2, 0.3, 0.5), (0.4, 1.6, -0.5, 0.75)]
 )
 def test_two_sided_cusum_against_a_chain_of_pairs(k: float, h: float, shift: float, start: float) -> None:
-    assert arl_cusum(k, h, shift, start) == pytest.approx(naive.cusum_two_sided(k, h, shift, start, 24), rel=5e-3)
+    assert arl_cusum(k, h, shift, start) == pytest.approx(naive.cusum_two_sided(k, h, shift, start * h, 24), rel=5e-3)
 
 
 @pytest.mark.parametrize("steady", [True, False])
@@ -185,7 +185,7 @@ def test_cusum_grows_with_k_and_h_and_shrinks_with_a_headstart(k: float, h: floa
     assert arl == pytest.approx(arl_cusum(k, h, -shift), rel=1e-9)
     assert arl_cusum(k, h + more, shift) > arl
     assert arl_cusum(k + more, h, shift) >= arl * (1 - 1e-12)
-    assert arl_cusum(k, h, shift, headstart=h / 2) <= arl * (1 + 1e-12)
+    assert arl_cusum(k, h, shift, headstart=0.5) <= arl * (1 + 1e-12)
     assert arl_cusum(k, h, shift, sides=1) >= arl * (1 - 1e-12)
 
 
@@ -224,8 +224,8 @@ def test_a_designed_cusum_has_the_arl(arl0: float, shift: float, sides: int) -> 
 
 
 def test_a_designed_headstart_is_a_share_of_h() -> None:
-    k, h = design_cusum(500.0, 1.0, headstart_share=0.5)
-    assert arl_cusum(k, h, headstart=h / 2) == pytest.approx(500, rel=1e-9)
+    k, h = design_cusum(500.0, 1.0, headstart=0.5)
+    assert arl_cusum(k, h, headstart=0.5) == pytest.approx(500, rel=1e-9)
 
 
 @pytest.mark.parametrize("steady", [True, False])
@@ -258,8 +258,8 @@ def test_rule_names() -> None:
         (lambda: arl_cusum(0.5, 1e4), "1500 nodes"),
         (lambda: arl_cusum(0.5, 5.0, math.nan), "shift = nan"),
         (lambda: arl_cusum(0.5, 5.0, 31.0), "shift = 31"),
-        (lambda: arl_cusum(0.5, 5.0, headstart=5.1), "headstart = 5.1"),
-        (lambda: arl_cusum(0.5, 5.0, headstart=3.1), "h/2 \\+ k = 3"),
+        (lambda: arl_cusum(0.5, 5.0, headstart=1.1), "headstart = 1.1"),
+        (lambda: arl_cusum(0.5, 5.0, headstart=0.7), "1/2 \\+ k/h = 0.6"),
         (lambda: arl_cusum(0.5, 5.0, sides=3), "sides = 3"),
         (lambda: arl_cusum(0.5, 60.0, -25.0, sides=1), "shift = -25: the ARL is above"),
         (lambda: arl_ewma(0.0, 3.0), "weight = 0"),
@@ -275,7 +275,7 @@ def test_rule_names() -> None:
         (lambda: design_cusum(1.2), "arl0 = 1.2"),
         (lambda: design_cusum(math.nan), "arl0 = nan"),
         (lambda: design_cusum(500.0, 0.0), "shift = 0"),
-        (lambda: design_cusum(500.0, headstart_share=0.6), "headstart_share = 0.6"),
+        (lambda: design_cusum(500.0, headstart=0.6), "headstart = 0.6"),
         (lambda: design_ewma(500.0, 2.0), "weight = 2"),
         (lambda: design_ewma(1e13, 0.2), "arl0 = 1e\\+13"),
     ],
