@@ -11,16 +11,18 @@ import numpy as np
 from models import phase_one
 from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
 from models.kernel import frozen, kernel
-from models.phase_one import is_given, learn, reference
+from models.phase_one import epoch, is_given, learn, reference
 
 
 @kernel
 def _loop(
     row: np.ndarray,
     value: np.ndarray,
+    excluded: np.ndarray,
     params: np.ndarray,
     rows: int,
     d2_2: float,
+    ends: np.ndarray,
     weight: float,
     width: float,
     steady: bool,
@@ -29,16 +31,17 @@ def _loop(
     signal: np.ndarray,
     valid: np.ndarray,
 ) -> None:
-    seen, mean, ranges, range_sum, last, version, average, start = columns
-    given_mu, given_sigma, given_version = params["mu"], params["sigma"], params["limits_version"]
+    seen, mean, ranges, range_sum, last, epochs, average, start = columns
+    given_mu, given_sigma = params["mu"], params["sigma"]
     for i in range(row.shape[0]):
         s, x = row[i], value[i]
-        if not is_given(x):
-            continue
-        if version[s] != given_version[s]:
-            version[s] = given_version[s]
+        now = epoch(params, s, ends)
+        if (excluded[i] and ends[2] != 0) or (is_given(x) and epochs[s] != now):
+            epochs[s] = now
             start[s] = 1.0
             last[s] = np.nan
+        if excluded[i] or not is_given(x):
+            continue
         known, mu, sigma = reference(given_mu[s], given_sigma[s], rows, d2_2, seen[s], mean[s], ranges[s], range_sum[s])
         if not known:
             learn(s, x, abs(x - last[s]), seen, mean, ranges, range_sum)
@@ -66,10 +69,11 @@ class Ewma:
     sigma are given, or learned from the first `phase_one_rows` rows (see `models.phase_one`), which have no statistic
     and are not valid.
 
-    - Missing or infinite value: not judged, state untouched.
+    - Missing or infinite value, excluded row: not judged, no part of the average.
     - Sigma 0: z is the value itself and the limits fall on the centre line; equal is in control, anything else is
       beyond.
-    - Another `limits_version`: the average starts again from mu.
+    - `window_ends` names what starts the average again from mu, and the limits from their first width: "limits" (another
+      version of them), "reset", "exclusion" (of a past point, or an excluded row).
 
     >>> from models import judge
     >>> v = judge(Ewma(weight=0.1, width=2.7), [9.45, 7.99, 9.29], mu=10.0, sigma=1.0)  # Montgomery, table 9.10
@@ -83,15 +87,19 @@ class Ewma:
     width: float = 2.962  # ARL 500 in control for weight 0.2 and steady limits
     phase_one_rows: int = 50
     steady: bool = False
+    window_ends: tuple[str, ...] = ("limits", "reset")
 
     name = "spc.ewma"
-    version = 1
+    version = 2
     statistics = ("z",)
 
     def __post_init__(self) -> None:
         phase_one.checked_rows(self.phase_one_rows)
+        phase_one.window_ends(self.window_ends)
         if not 0.0 < self.weight <= 1.0:
             raise ValueError(f"weight = {self.weight}: above 0 and at most 1")
+        if not 0.0 < self.width < np.inf:
+            raise ValueError(f"width = {self.width}: above 0")
 
     @property
     def state(self) -> Mapping[str, Column]:
@@ -111,8 +119,9 @@ class Ewma:
         n = len(batch)
         out, signal, valid = np.full((4, n, 1), np.nan), np.zeros(n, np.uint32), np.zeros(n, np.bool_)
         _loop(
-            frozen(batch.row, np.int32), frozen(batch.value, np.float64), frozen(batch.params, PARAMS),
-            self.phase_one_rows, phase_one.moving_range_d2(None), float(self.weight), float(self.width), self.steady,
+            frozen(batch.row, np.int32), frozen(batch.value, np.float64), frozen(batch.column("excluded"), np.bool_),
+            frozen(batch.params, PARAMS), self.phase_one_rows, phase_one.moving_range_d2(None),
+            phase_one.window_ends(self.window_ends), float(self.weight), float(self.width), self.steady,
             tuple(state[name] for name in self.state), out, signal, valid,
         )  # fmt: skip
         return Verdicts(out[0], out[1], out[2], out[3], signal, valid)

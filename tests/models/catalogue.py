@@ -1,6 +1,7 @@
 """Every built-in detector, in configurations that differ: what the conformance suite goes through."""
 
 from models.anomaly import RobustZ
+from models.attributes import CChart, NpChart, PChart, UChart
 from models.capability import Capability
 from models.cusum import Cusum
 from models.detector import Detector
@@ -11,6 +12,15 @@ from models.individuals import IndividualsChart
 from models.xbar import XbarChart
 
 DETECTORS: list[Detector] = [
+    # attributes
+    PChart(sample_size=50),
+    PChart(10, (1, 2, 3, 5, 6), sample_size=30, dispersion=1.5, standardised=True),
+    NpChart(sample_size=50),
+    NpChart(phase_one_rows=5, nelson=(1, 8), any_side=True),
+    CChart(),
+    CChart(phase_one_rows=10, nelson=(1, 2, 3, 4, 5, 6, 8), window_ends=("limits",)),
+    UChart(sample_size=2.5),
+    UChart(phase_one_rows=10, nelson=(2,), dispersion=0.5),
     # anomaly
     RobustZ(),
     RobustZ(window=7, threshold=2.0, min_rows=3, refractory=5),
@@ -20,6 +30,7 @@ DETECTORS: list[Detector] = [
     # cusum
     Cusum(),
     Cusum(phase_one_rows=10, restart=True),
+    Cusum(side="low", restart=True, headstart=0.5, counters=True, window_ends=("exclusion",)),
     # drift
     LearnedCusum(),
     # esd
@@ -28,6 +39,7 @@ DETECTORS: list[Detector] = [
     # ewma
     Ewma(),
     Ewma(weight=0.05, phase_one_rows=10, steady=True),
+    Ewma(window_ends=("limits", "reset", "exclusion")),
     # individuals
     IndividualsChart(),
     IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from statistics import stdev
 from typing import NamedTuple
 
+from tests.naive.accumulating import cusum as cusum
+from tests.naive.accumulating import ewma as ewma
 from tests.naive.anomaly import robust_z as robust_z
 from tests.naive.shewhart import Subgroup as Subgroup
 from tests.naive.shewhart import nelson as nelson
@@ -35,30 +37,3 @@ def capability(values: Sequence[float], lsl: float, usl: float, d2: float) -> In
         return (usl - lsl) / (6 * sigma), min(sides, default=math.nan)
 
     return Indices(*pair(within), *pair(stdev(values)))
-
-
-def cusum(
-    values: Sequence[float], mu: float, sigma: float, k: float, h: float, *, restart: bool
-) -> list[tuple[float, float]]:
-    """Return C+ and C− of each value."""
-    sums, high, low = [], 0.0, 0.0
-    for x in values:
-        if sigma == 0:
-            high = low = 0.0
-        high = max(0.0, high + (x - (mu + k * sigma)))
-        low = max(0.0, low + ((mu - k * sigma) - x))
-        sums.append((high, low))
-        if restart and max(high, low) > h * sigma:
-            high = low = 0.0
-    return sums
-
-
-def ewma(values: Sequence[float], mu: float, sigma: float, weight: float, width: float) -> list[tuple[float, float]]:
-    """Return z of each value, and the half width of the limits at it."""
-    lines = []
-    for t in range(1, len(values) + 1):
-        newest_first = values[:t][::-1]
-        z = sum(weight * (1 - weight) ** i * x for i, x in enumerate(newest_first)) + (1 - weight) ** t * mu
-        half = width * sigma * math.sqrt(weight / (2 - weight) * (1 - (1 - weight) ** (2 * t)))
-        lines.append((z, half))
-    return lines
