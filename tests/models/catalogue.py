@@ -9,6 +9,8 @@ from models.drift import LearnedCusum
 from models.esd import SlidingEsd
 from models.ewma import Ewma
 from models.individuals import IndividualsChart
+from models.residual import ResidualChart
+from models.short_run import ShortRunChart
 from models.xbar import XbarChart
 
 DETECTORS: list[Detector] = [
@@ -20,7 +22,7 @@ DETECTORS: list[Detector] = [
     CChart(),
     CChart(phase_one_rows=10, nelson=(1, 2, 3, 4, 5, 6, 8), window_ends=("limits",)),
     UChart(sample_size=2.5),
-    UChart(phase_one_rows=10, nelson=(2,), dispersion=0.5),
+    UChart(phase_one_rows=10, nelson=(2,), dispersion=0.5, western_electric=(1, 2, 3, 4)),
     # anomaly
     RobustZ(),
     RobustZ(window=7, threshold=2.0, min_rows=3, refractory=5),
@@ -33,6 +35,7 @@ DETECTORS: list[Detector] = [
     Cusum(side="low", restart=True, headstart=0.5, counters=True, window_ends=("exclusion",)),
     # drift
     LearnedCusum(),
+    LearnedCusum(k=0.5, h=4.0, phase_one_rows=10, headstart=0.25, relearn=True),
     # esd
     SlidingEsd(),
     SlidingEsd(window=20, max_outliers=2, alpha=0.2, min_rows=15, refractory=3, window_ends=("reset", "limits")),
@@ -44,6 +47,13 @@ DETECTORS: list[Detector] = [
     IndividualsChart(),
     IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),
     IndividualsChart(nelson=(), western_electric=(4, 3, 2, 1), window_ends=()),
+    # residual
+    ResidualChart(),
+    ResidualChart(Cusum(restart=True, headstart=0.5), phi=0.5, phase_one_rows=20),
+    # short_run
+    ShortRunChart(),
+    ShortRunChart(XbarChart(3, phase_one_subgroups=4), scale="tolerance", centre="learned"),
+    ShortRunChart(Ewma(), scale="part", parts=((10.0, 1.0), (12.0, 0.5))),
     # xbar
     XbarChart(),
     XbarChart(subgroup_size=3, phase_one_subgroups=4, window_ends=("reset",)),

@@ -8,7 +8,6 @@ from models.anomaly import RobustZ
 from models.capability import Capability
 from models.cusum import Cusum
 from models.detector import Detector, Verdicts, new_params, new_state, series_batch
-from models.drift import LearnedCusum
 from models.ewma import Ewma
 from models.individuals import IndividualsChart
 from models.limits import d2
@@ -17,7 +16,6 @@ from models.xbar import XbarChart
 LEARNERS = [
     IndividualsChart(phase_one_rows=4),
     Cusum(phase_one_rows=4),
-    LearnedCusum(phase_one_rows=4),
     Ewma(phase_one_rows=4),
 ]
 ALL = [*LEARNERS, XbarChart(2, 2), XbarChart(2, 2, spread="S"), Capability(min_rows=4), RobustZ(5, 3.5, 4)]
@@ -107,58 +105,6 @@ def test_zero_sigma_has_its_limits_on_the_centre_line(chart: Detector, given: di
     np.testing.assert_array_equal(level != 0, off)
 
 
-def test_capability_of_given_limits_by_definition() -> None:
-    values = [9.0, 11.0, 10.0, 12.0]
-    v = judge(Capability(min_rows=3), values, lsl=4.0, usl=16.0)
-    assert v.valid.tolist() == [False, False, True, True]
-    assert np.isnan(v.statistic[0]).all()
-    within, overall = (5 / 3) / d2(2), np.std(values, ddof=1)
-    expected = [2 / within, 5.5 / 3 / within, 2 / overall, 5.5 / 3 / overall]
-    np.testing.assert_allclose(v.statistic[3], expected)
-    assert v.lcl[3].tolist() == pytest.approx([np.nan, 1.0, np.nan, np.nan], nan_ok=True)
-
-
-def test_capability_takes_the_latest_limits_that_rows_carried() -> None:
-    values = np.array([9.0, 11.0, 9.0, 11.0, np.nan, 10.0])
-    columns = {
-        "lsl": np.array([np.nan, 4.0, np.nan, -np.inf, 0.0, np.nan]),
-        "usl": np.array([np.nan, np.nan, 16.0, 13.0, 0.0, np.nan]),
-    }
-    v = judge(Capability(min_rows=2), values, **columns)
-    cp, cpk = v.statistic[:, 0], v.statistic[:, 1]
-    sigma = 2.0 / d2(2)
-    assert v.valid.tolist() == [False, True, True, True, False, True]
-    assert cpk[1] == pytest.approx(6 / 3 / sigma)  # one-sided: Cpl
-    assert np.isnan(cp[1])
-    assert cp[2] == pytest.approx(12 / 6 / sigma)
-    assert cp[3] == pytest.approx(9 / 6 / sigma), "infinite is not given: 4 stays"
-    assert cp[5] == pytest.approx(9 / 6 / (7 / 4 / d2(2))), "limits on a missing row are not taken"
-    given_usl = series_batch(values, params=new_params(1, usl=40.0), columns=columns)
-    given = Capability(min_rows=2).update(new_state(Capability(min_rows=2), 1), given_usl)
-    assert given.statistic[2, 0] == pytest.approx(36 / 6 / sigma), "the given one wins, the other is the row's"
-
-
-def test_capability_signals_from_min_rows_on() -> None:
-    v = judge(Capability(min_rows=4, cpk_min=1.33), [9.0, 11.0] * 4, lsl=9.5, usl=10.5)
-    assert v.signal.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
-    assert v.ucl.shape == v.statistic.shape
-
-
-def test_capability_without_limits_is_not_judged() -> None:
-    v = judge(Capability(min_rows=2), [9.0, 11.0, 10.0])
-    assert not v.valid.any()
-    assert np.isnan(v.statistic).all()
-
-
-@pytest.mark.parametrize(("value", "signal"), [(10.0, 0), (12.0, 0), (12.5, 1), (7.0, 1)])
-def test_capability_of_a_constant(value: float, signal: int) -> None:
-    v = judge(Capability(min_rows=3), [value] * 3, lsl=8.0, usl=12.0)
-    assert np.isnan(v.statistic).all()
-    assert v.signal.tolist() == [0, 0, signal]
-    one_sided = judge(Capability(min_rows=3), [value] * 3, usl=12.0)
-    assert one_sided.signal[2] == (value > 12.0)
-
-
 def test_robust_z_looks_at_the_values_before() -> None:
     v = judge(RobustZ(window=5, min_rows=3), [1.0, 2.0, 3.0, 30.0, 2.0, 1.0, -30.0])
     assert v.valid.tolist() == [False] * 3 + [True] * 4
@@ -207,7 +153,6 @@ def test_sums_start_again_with_new_limits(chart: Detector) -> None:
         lambda: Cusum(phase_one_rows=0),
         lambda: Ewma(phase_one_rows=1),
         lambda: Ewma(weight=0.0),
-        lambda: Capability(min_rows=1),
         lambda: RobustZ(window=5, min_rows=6),
         lambda: RobustZ(window=5000),
     ],
