@@ -82,6 +82,22 @@ class LocalConfig(_Section):
     registry_port: int = Field(18081, ge=1, le=65535)
 
 
+class DetectorConfig(_Section):
+    """One detector of a pipeline, and the series it judges."""
+
+    detector: str = Field(description="its name, e.g. spc.ewma; `chipquality detectors list` shows them")
+    series: str | list[str] = Field("*", description="which series: patterns of series keys, * and ? for any text")
+    label: str = Field("", description="what charts call it, where one detector stands twice in a family")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="its parameters by name; `model`: an artefact's path"
+    )
+
+    @property
+    def patterns(self) -> list[str]:
+        """Return the patterns as a list."""
+        return [self.series] if isinstance(self.series, str) else self.series
+
+
 class PipelineConfig(_Section):
     """The main pipeline; see actors/pipeline.py for what each number bounds."""
 
@@ -92,6 +108,9 @@ class PipelineConfig(_Section):
     phase_one_rows: int = Field(50, ge=10, le=10_000, description="rows of a series from which its limits are learned")
     commit_interval_ms: int = Field(50, ge=5, le=1000)
     snapshot_interval_ms: int = Field(5000, ge=100, le=600_000)
+    detectors: list[DetectorConfig] | None = Field(
+        None, min_length=1, description="what judges; not set: the built-in set of models/builtin.py on every series"
+    )
 
 
 class Config(BaseSettings):
