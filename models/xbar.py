@@ -14,7 +14,7 @@ from models.kernel import frozen, kernel
 from models.limits import deviation_constants, range_constants
 from models.phase_one import WINDOW_ENDS, epoch, is_given
 from models.run_rules import chosen, forget, nelson
-from models.subgroups import gather
+from models.subgroups import summary
 
 SPREADS = ("R", "S")
 """What is plotted beside the mean of a subgroup: its range, or its standard deviation."""
@@ -93,7 +93,17 @@ def _loop(
         if epochs[s] != now:
             epochs[s] = now
             forget(runs, s)
-        n, mean, spread = gather(s, subgroup[i], x, of_deviation, open_group, open_rows, open_values)
+        rows = int(open_rows[s])
+        early = rows != 0 and open_group[s] != subgroup[i]  # the next subgroup closes this one short
+        if not early:
+            open_values[s, rows] = x
+            rows += 1
+        n = rows if early or rows >= open_values.shape[1] else 0  # rows that close
+        mean, spread = summary(open_values[s], n, of_deviation) if n >= 2 else (x, 0.0)
+        if early:
+            open_values[s, 0] = x
+        open_group[s] = subgroup[i]
+        open_rows[s] = 1 if early else rows - n
         if n < 2:  # one row has no spread
             continue
         out[0, i, 0] = mean
