@@ -25,7 +25,7 @@ class Pipeline:
     partitions: tuple[int, ...]
     topics: Topics
     families: Mapping[str, tuple[Detector, ...]]
-    schema_ids: Mapping[str, int]  # of the records we write: alert, dead_letter, position, page, series_page
+    schema_ids: Mapping[str, int]  # of what we write: alert, dead_letter, position, page, …
     hosting: Literal["actor", "owner"] = "actor"
     step_rows_max: int = 4_000  # records in one step over all partitions; bounds memory and the size of a chart record
     commit_interval_ms: int = 50  # a step is taken at most this often while there is little to do

@@ -9,32 +9,37 @@ Opening, in this order (ARCHITECTURE: "every fault has one cure"):
 3. the state, read_committed, until the position reaches them (the last stable offset hangs below an open transaction, and the
    end of a transaction is acknowledged before its markers are written);
 4. the committed offsets; one that differs from the position record is a torn transaction: quarantine;
-5. families opened from the pages; the input from the snapshot to the position folded again with outputs suppressed, the
-   `applied` log applied at its offsets;
-6. live.
+5. families opened from the pages; the input from the snapshot to the position folded again with outputs suppressed, detectors
+   switched off and changes made at the offsets at which they were (actors/engine/replay.py);
+6. the control topic, from its first record to its end: what was not made yet waits for the first step;
+7. live.
 
-A step: poll, decode, all families, one transaction. The next step is computed while the last one commits. If anything raises
-ReopenError or FencedError the slot is abandoned and a new one opened; a StateError quarantines its partition.
+A step: poll, decode, all families, one transaction. What the control topic has brought for a partition is made at its next
+step, an empty one if no record has come (actors/engine/control.py). The next step is computed while the last one commits. If
+anything raises ReopenError or FencedError the slot is abandoned and a new one opened; a StateError quarantines its partition.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from actors.engine.control import PartitionChange, Waiting
 from actors.engine.fold import Decodes, PartitionFold, Step
-from actors.engine.position import DISABLED, Encodes, Position, Record, StateImage, position_record, read_image
+from actors.engine.position import Encodes, Position, Record, StateImage, position_record, read_image
+from actors.engine.replay import Piece, Replay
 from actors.errors import StateError
 from actors.hosts import Hosts, Opening
 from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
+from actors.kafka.control_reader import ControlReader
 from actors.kafka.transaction import TransactionalWriter
 from actors.pipeline import Pipeline
-from schemas.batch import RawBatch, cut
+from schemas.batch import RawBatch
 from schemas.decode import MeasurementDecoder, decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry, RegistryUnavailable
@@ -59,6 +64,8 @@ class SlotStatus:
     step_ms: float = 0.0
     commit_ms: float = 0.0
     replayed: int = 0
+    changes: int = 0  # of limits, resets, exclusions, that took effect on a partition
+    changes_waiting: int = 0  # for a partition's event time, or for its next step
     quarantined: dict[int, str] = field(default_factory=dict)
     without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)  # detectors that began in Phase I
 
@@ -81,6 +88,12 @@ class Slot:
             name: Encoder(name, schema_id) for name, schema_id in pipeline.schema_ids.items()
         }
         self._offsets = Offsets(cluster)
+        self._waiting = Waiting(pipeline.name, pipeline.input_topic, pipeline.partitions)
+        self._control = (
+            ControlReader(cluster, pipeline.name, pipeline.topics.control, self._registry.schema)
+            if pipeline.topics.control
+            else None
+        )
         self._commit: Future[None] | None = None
         self._last_step = self._last_snapshot = self._last_commit = time.monotonic()
 
@@ -95,7 +108,7 @@ class Slot:
         committed = self._reader.committed(pipeline.partitions)
         first = self._offsets.first(pipeline.input_topic, pipeline.partitions)
         fresh: list[Record] = []
-        targets: dict[int, Position] = {}
+        replays: dict[int, Replay] = {}
         for partition in pipeline.partitions:
             try:
                 image = read_image(records[partition], lambda value: decode_event(value, self._registry.schema))
@@ -104,10 +117,12 @@ class Slot:
                 if image.position is None:
                     fresh.append(position_record(pipeline.topics.state, position, self._encoders))
                 self._restore(position, image)
-                targets[partition] = position
+                replays[partition] = Replay(position, image.changes)
             except StateError as error:
                 self._quarantine(partition, str(error))
-        self._replay(targets)
+        self._replay(replays)
+        if self._control is not None:
+            self._waiting.take(self._control.open())
         if fresh:
             self._submit(fresh)
         self._resume()
@@ -125,15 +140,20 @@ class Slot:
             _LOG.warning("%s:%d: no state for %s: Phase I", pipeline.input_topic, partition, ", ".join(without_state))
         start = position._replace(next_offset=position.snapshot_offset, code_version=pipeline.code_version)
         self.folds[partition] = PartitionFold(
-            pipeline.name, start, image.series, self._decoder, self._encoders, pipeline.topics
+            pipeline.name,
+            start,
+            image.series,
+            self._decoder,
+            self._encoders,
+            pipeline.topics,
+            (made.change.change_id for made in image.changes),
         )
 
-    def _replay(self, targets: Mapping[int, Position]) -> None:
+    def _replay(self, replays: Mapping[int, Replay]) -> None:
         """Fold the input between snapshot and position again, writing nothing."""
-        behind = {p: t for p, t in targets.items() if t.snapshot_offset < t.next_offset}
-        if not behind:
-            return
-        self._reader.assign({partition: target.snapshot_offset for partition, target in behind.items()})
+        behind = {partition: replay for partition, replay in replays.items() if not replay.done}
+        if behind:
+            self._reader.assign({partition: replay.at for partition, replay in behind.items()})
         last_record = time.monotonic()
         while behind and not self._should_stop():
             polled = self._reader.poll(self.pipeline.step_rows_max, 0.1)
@@ -143,28 +163,28 @@ class Slot:
             for raw in polled.batches:
                 if raw.partition in behind:
                     last_record = time.monotonic()
-                    self._replay_batch(raw, behind[raw.partition])
-                    if self.folds[raw.partition].position.next_offset >= behind[raw.partition].next_offset:
+                    for piece in behind[raw.partition].pieces(raw):
+                        self._again(piece)
+                    if behind[raw.partition].done:
                         del behind[raw.partition]
             if time.monotonic() - last_record > REPLAY_IDLE_S:
                 for partition in behind:
                     self._quarantine(partition, f"replay: no record for {REPLAY_IDLE_S:.0f} s")
-                return
+                break
+        for partition, replay in replays.items():
+            rest = replay.rest()
+            if rest is not None and partition in self.folds and replay.done:
+                self._again(rest)
 
-    def _replay_batch(self, raw: RawBatch, target: Position) -> None:
+    def _again(self, piece: Piece) -> None:
+        raw = piece.raw
         fold = self.folds[raw.partition]
-        disabled = [entry for entry in target.applied if entry.kind == DISABLED]
-        for piece in cut(raw, {target.next_offset, *(entry.at_offset for entry in disabled)}):
-            at = fold.position.next_offset
-            if at >= target.next_offset or piece.next_offset <= at:
-                continue
-            for entry in disabled:
-                if entry.at_offset == at:
-                    self.hosts.disable(raw.partition, entry.subject)
-            step = self._begin(fold, piece, emit=False)
-            self.hosts.judge([step.work], snapshot=False)()
-            fold.replayed(step)
-            self.status.replayed += len(piece)
+        for detector in piece.disabled:
+            self.hosts.disable(raw.partition, detector)
+        step = self._begin(fold, raw, piece.changes, emit=False)
+        self.hosts.judge([step.work], snapshot=False)()
+        fold.replayed(step)
+        self.status.replayed += len(raw)
 
     def _resume(self) -> None:
         self._reader.assign({partition: fold.position.next_offset for partition, fold in self.folds.items()})
@@ -187,11 +207,12 @@ class Slot:
                 self._quarantine(partition, why)
             self._resume()
         batches = [raw for raw in polled.batches if self._is_news(raw)]
+        due = self._due()
         snapshot = started - self._last_snapshot >= self.pipeline.snapshot_interval_ms / 1000
-        if not batches and not snapshot:
+        if not batches and not snapshot and not due:
             self._settle(block=False)
             return 0
-        records, rows = self._judge(batches, snapshot)
+        records, rows = self._judge(batches, snapshot, due)
         if records or started - self._last_commit > RECOMMIT_S:
             self.status.step_ms = (time.monotonic() - started) * 1000
             self._submit(records)
@@ -203,18 +224,33 @@ class Slot:
         fold = self.folds.get(raw.partition)
         return fold is not None and raw.next_offset > fold.position.next_offset
 
-    def _judge(self, batches: list[RawBatch], snapshot: bool) -> tuple[list[Record], int]:
-        """Fold the batches; with `snapshot`, also every partition that has moved since its last one."""
-        if snapshot:
-            present = {raw.partition for raw in batches}
-            batches = batches + [
-                _empty(fold.position)
-                for partition, fold in self.folds.items()
-                if partition not in present and fold.position.seq > fold.position.snapshot_seq
-            ]
+    def _due(self) -> dict[int, list[PartitionChange]]:
+        """Return the changes that partitions have to make now."""
+        if self._control is None:
+            return {}
+        self._waiting.take(self._control.poll())
+        due = {
+            partition: changes
+            for partition, fold in self.folds.items()
+            if (changes := self._waiting.due(partition, fold.changes_made, fold.position.event_time_ms))
+        }
+        self.status.changes_waiting = len(self._waiting)
+        return due
+
+    def _judge(
+        self, batches: list[RawBatch], snapshot: bool, due: Mapping[int, list[PartitionChange]]
+    ) -> tuple[list[Record], int]:
+        """Fold the batches, and every partition with a change; with `snapshot`, every one that has moved since its last."""
+        present = {raw.partition for raw in batches}
+        batches = batches + [
+            _empty(fold.position)
+            for partition, fold in self.folds.items()
+            if partition not in present
+            and (partition in due or (snapshot and fold.position.seq > fold.position.snapshot_seq))
+        ]
         if not batches:
             return [], 0
-        steps = [self._begin(self.folds[raw.partition], raw, emit=True) for raw in batches]
+        steps = [self._begin(self.folds[raw.partition], raw, due.get(raw.partition, ()), emit=True) for raw in batches]
         judged = self.hosts.judge([step.work for step in steps], snapshot)()
         records: list[Record] = []
         for step in steps:
@@ -224,14 +260,15 @@ class Slot:
             self.status.rows += len(step.work.batch)
             self.status.missing += int(np.isnan(step.work.batch.value).sum())
             self.status.dead_lettered += len(step.rejects)
+            self.status.changes += len(step.changes)
         self.status.steps += 1
         return records, sum(len(raw) for raw in batches)
 
-    def _begin(self, fold: PartitionFold, raw: RawBatch, *, emit: bool) -> Step:
+    def _begin(self, fold: PartitionFold, raw: RawBatch, changes: Sequence[PartitionChange], *, emit: bool) -> Step:
         """Decode; while the registry is away, wait: its absence is no property of a record."""
         while True:
             try:
-                return fold.begin(raw, emit=emit)
+                return fold.begin(raw, changes, emit=emit)
             except RegistryUnavailable as error:
                 if self._should_stop():
                     raise
@@ -255,19 +292,24 @@ class Slot:
 
     def close(self) -> None:
         """Commit a snapshot, so that nothing need be replayed, and end."""
-        records, _ = self._judge([], snapshot=True)
+        records, _ = self._judge([], snapshot=True, due={})
         if records:
             self._submit(records)
         self._settle(block=True)
         self._writer.close()
-        self._reader.close()
+        self._close_readers()
         self.hosts.close()
 
     def abandon(self) -> None:
         """Leave everything behind; the broker has what was committed."""
         self._writer.abandon()
-        self._reader.close()
+        self._close_readers()
         self.hosts.close()
+
+    def _close_readers(self) -> None:
+        self._reader.close()
+        if self._control is not None:
+            self._control.close()
 
 
 def _empty(position: Position) -> RawBatch:

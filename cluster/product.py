@@ -28,7 +28,7 @@ from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
 from cluster.ray_address import connect_ray, own_signal_handlers
 from models.builtin import FAMILIES
-from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, STATE, dead_letter_topic
+from schemas.topics import ALERTS, CHARTS, CONTROL, MEASUREMENTS, STATE, dead_letter_topic
 
 Progress = Callable[[str, float], None]
 
@@ -135,11 +135,12 @@ class Product:
     def pipeline(self) -> Pipeline:
         """Return the main pipeline as configured."""
         config = self.config.pipeline
-        topics = Topics(CHARTS, ALERTS, dead_letter_topic(MEASUREMENTS), STATE)
+        topics = Topics(CHARTS, ALERTS, dead_letter_topic(MEASUREMENTS), STATE, CONTROL)
         wanted = {
             "position": STATE,
             "page": STATE,
             "series_page": STATE,
+            "applied_change": STATE,
             "alert": ALERTS,
             "dead_letter": topics.dead_letters,
         }

@@ -35,6 +35,7 @@ ML = "fab.ml"
 ALERTS = "quality.alerts"
 CHARTS = "quality.charts"
 STATE = "quality.state"
+CONTROL = "quality.control"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
 
@@ -186,11 +187,21 @@ _OURS = (
     ),
     Topic(
         name=STATE,
-        doc="Positions, pages of detector state, series dictionaries; partition as the input's",
-        key="position, page|detector|layout|number or series|number",
-        records=("position", "page", "series_page"),
+        doc="Positions, pages of detector state, series dictionaries, applied changes; partition as the input's",
+        key="position, page|detector|layout|number, series|number or applied|change_id",
+        records=("position", "page", "series_page", "applied_change"),
         writers="partition owners, in the transaction of the step",
-        readers="partition owners when they open a slot",
+        readers="partition owners when they open a slot; `chipquality limits`, read_committed",
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=CONTROL,
+        doc="Changes that people make: limits, resets, exclusions; one partition, so that all see them in one order",
+        key="change_id",
+        records=("control",),
+        writers="`chipquality limits`",
+        readers="partition owners, from the beginning when they open a slot and then step by step",
+        partitions=1,
         config=_COMPACTED,
     ),
 )

@@ -7,18 +7,23 @@ Theory of operation
 `begin` decodes; `conclude` turns outputs into records, advances the position and puts it first. Between the two the families
 advance their state (actors/engine/family.py), here or in other processes: the fold does not know. It is driven by plain calls,
 live and in a replay; a replay differs only in that its outputs are suppressed.
+
+Changes of limits, resets and exclusions enter with a step, hold from its first offset on, and are recorded in its transaction
+(actors/engine/control.py). A series that a change names before its first row gets its code then, so that the limits are there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from actors.engine import alerts
+from actors.engine.control import AppliedChange, PartitionChange
 from actors.engine.dead_letters import dead_letter_record
 from actors.engine.family import AlertEvent, DetectorFailure, FamilyOutput, Work
+from actors.engine.params import ParamsChange
 from actors.engine.position import (
     APPLIED_MAX,
     DISABLED,
@@ -26,12 +31,14 @@ from actors.engine.position import (
     Encodes,
     Position,
     Record,
+    change_record,
     page_record,
     position_record,
     series_records,
 )
 from actors.engine.state import Page
 from actors.errors import StateError
+from models.limit_versions import effect
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, SeriesDictionary
 
 
@@ -45,12 +52,13 @@ class Decodes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Where a fold writes."""
+    """Where a fold writes, and where its owner hears of changes."""
 
     charts: str
     alerts: str
     dead_letters: str
     state: str
+    control: str = ""  # empty: nobody can change anything
 
 
 class Step(NamedTuple):
@@ -58,6 +66,7 @@ class Step(NamedTuple):
 
     work: Work
     rejects: tuple[DeadLetter, ...]
+    changes: tuple[PartitionChange, ...] = ()
 
 
 class PartitionFold:
@@ -71,6 +80,7 @@ class PartitionFold:
         decoder: Decodes,
         encoders: Mapping[str, Encodes],
         topics: Topics,
+        changes_made: Iterable[str] = (),
     ) -> None:
         self.pipeline = pipeline
         self.position = position
@@ -78,21 +88,34 @@ class PartitionFold:
         self.decoder = decoder
         self.encoders = encoders
         self.topics = topics
-        self._snapshot_series = len(self.series)
+        self.changes_made = set(changes_made)  # ids
+        self._snapshot_series = self._begun_series = len(self.series)
 
-    def begin(self, raw: RawBatch, *, emit: bool = True) -> Step:
-        """Decode the next records of the partition. Nothing is advanced but the series dictionary."""
-        known = len(self.series)
+    def begin(self, raw: RawBatch, changes: Sequence[PartitionChange] = (), *, emit: bool = True) -> Step:
+        """Decode the next records of the partition; `changes` hold from the first of them on.
+
+        Nothing is advanced but the series dictionary; if decoding raises, call it again with the same arguments.
+        """
+        params = tuple(self._params_changes(changes))
         batch = self.decoder.decode(raw, self.series)
         work = Work(
             partition=raw.partition,
             seq=self.position.seq + 1,
             first_offset=self.position.next_offset,
             batch=replace(batch, rejects=()),
-            new_series=tuple(self.series.keys[known:]),
+            new_series=tuple(self.series.keys[self._begun_series :]),
             emit=emit,
+            changes=params,
         )
-        return Step(work, batch.rejects)
+        self._begun_series = len(self.series)
+        return Step(work, batch.rejects, tuple(changes))
+
+    def _params_changes(self, changes: Sequence[PartitionChange]) -> Iterable[ParamsChange]:
+        for change in changes:
+            for share in change.shares:
+                code = self.series.code(share.series)
+                if code >= 0:  # else the dictionary is full: none of this series' rows will be judged either
+                    yield ParamsChange(code, *effect(change.kind, share))
 
     def replayed(self, step: Step) -> None:
         """Advance past a step of a replay: only the offset moves, nothing is written."""
@@ -105,16 +128,28 @@ class PartitionFold:
 
         `pages`, when given (even empty), are a snapshot as of this step.
         """
-        work = step.work
+        work, before = step.work, self.position
         outputs = tuple(outputs)
         failures = tuple(failure for output in outputs for failure in output.failures)
-        position = self.position._replace(
-            next_offset=work.batch.next_offset, seq=work.seq, applied=self._applied(failures)
+        position = before._replace(
+            next_offset=work.batch.next_offset,
+            seq=work.seq,
+            applied=self._applied(failures),
+            event_time_ms=int(work.batch.event_time_ms.max(initial=before.event_time_ms)),
         )
-        state: list[Record] = []
+        state = [
+            change_record(
+                self.topics.state,
+                position.partition,
+                AppliedChange(change, work.first_offset, work.seq, before.event_time_ms),
+                self.encoders,
+            )
+            for change in step.changes
+        ]
+        self.changes_made.update(change.change_id for change in step.changes)
         if pages is not None:
             position = position._replace(snapshot_offset=position.next_offset, snapshot_seq=position.seq)
-            state = self._snapshot(pages, position)
+            state += self._snapshot(pages, position)
         self.position = position
         records = [position_record(self.topics.state, position, self.encoders), *state]
         for output in outputs:
@@ -167,7 +202,7 @@ class PartitionFold:
             **{name: _number(getattr(change, name)) for name in ("value", "statistic", "centre", "lcl", "ucl")},
             "lot": str(batch.columns["lot"][change.at]),
             "wafer": str(batch.columns["wafer"][change.at]),
-            "detail": "",
+            "detail": event.detail,
             "published_ms": int(batch.published_ms[change.at]),
         }
         return self._alert_record(fields)

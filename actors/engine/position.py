@@ -2,14 +2,18 @@
 
 Theory of operation
 -------------------
-Three kinds of records, told apart by key; the topic is compacted, so the newest of each key is what counts:
+Four kinds of records, told apart by key; the topic is compacted, so the newest of each key is what counts:
 
-- `position`: written first in every transaction. Where the fold stands, where its last snapshot stands, and the `applied` log.
+- `position`: written first in every transaction. Where the fold stands, where its last snapshot stands, which detectors are off.
+- `applied|<change id>`: a change of limits, a reset or an exclusion that took effect here (actors/engine/control.py), written
+  in the transaction of its step and never again. Those after the snapshot are made again by a replay; all of them are
+  kept, so that no change is made twice and a person can see where it was made.
 - `page|<detector>|<layout>|<number>`: rows of state columns (actors/engine/state.py).
 - `series|<number>`: a stretch of the series dictionary.
 
 Pages and series are written only together with a position that names their step as its snapshot. So a page newer than
-`snapshot_seq` cannot be; if there is one, the log has been torn and the partition is quarantined, never guessed.
+`snapshot_seq` cannot be, nor a change newer than `seq`; if there is one, the log has been torn and the partition is quarantined,
+never guessed.
 """
 
 from __future__ import annotations
@@ -17,12 +21,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from actors.engine.control import AppliedChange
 from actors.engine.state import Page
 from actors.errors import StateError
 
 SERIES_PER_PAGE = 1024
 APPLIED_MAX = 1000  # entries of the applied log; the log is part of every position record
 POSITION_KEY = b"position"
+CHANGE_KEY = b"applied|"  # and the id of the change
 
 
 class Encodes(Protocol):
@@ -62,6 +68,7 @@ class Position(NamedTuple):
     snapshot_seq: int
     code_version: str
     applied: tuple[Applied, ...] = ()
+    event_time_ms: int = 0  # the largest one folded so far; 0: none
 
     def disabled_before(self, offset: int) -> set[str]:
         """Return the detectors that are off for rows from `offset` on."""
@@ -77,12 +84,19 @@ class StateImage(NamedTuple):
     position: Position | None
     series: list[str]
     pages: list[Page]
+    changes: tuple[AppliedChange, ...] = ()  # in the order in which they were made
 
 
 def position_record(state_topic: str, position: Position, encoders: Mapping[str, Encodes]) -> Record:
     """Return the record of a position."""
     fields = position._asdict() | {"applied": [entry._asdict() for entry in position.applied]}
     return Record(state_topic, position.partition, POSITION_KEY, encoders["position"].encode(fields))
+
+
+def change_record(state_topic: str, partition: int, change: AppliedChange, encoders: Mapping[str, Encodes]) -> Record:
+    """Return the record of a change that took effect."""
+    value = encoders["applied_change"].encode(change.to_record())
+    return Record(state_topic, partition, CHANGE_KEY + change.change.change_id.encode(), value)
 
 
 def page_record(state_topic: str, partition: int, page: Page, encoders: Mapping[str, Encodes]) -> Record:
@@ -124,11 +138,15 @@ def read_image(records: Iterable[tuple[bytes, bytes | None]], decode: Callable[[
     position = _position(decode(newest.pop(POSITION_KEY))) if POSITION_KEY in newest else None
     pages: list[Page] = []
     stretches: dict[int, list[str]] = {}
+    changes: list[AppliedChange] = []
     for key, value in newest.items():
         fields = decode(value)
-        if position is None or fields["seq"] > position.snapshot_seq:
+        a_change = key.startswith(CHANGE_KEY)
+        if position is None or fields["seq"] > (position.seq if a_change else position.snapshot_seq):
             raise StateError(f"state record {key.decode()} is of step {fields['seq']}; the position says {position}")
-        if key.startswith(b"series|"):
+        if a_change:
+            changes.append(_change(fields))
+        elif key.startswith(b"series|"):
             stretches[fields["page"]] = fields["keys"]
         else:
             columns = tuple((column["name"], column["data"]) for column in fields.pop("columns"))
@@ -138,8 +156,15 @@ def read_image(records: Iterable[tuple[bytes, bytes | None]], decode: Callable[[
         if page * SERIES_PER_PAGE != len(series):
             raise StateError(f"series dictionary: page {page} begins after {len(series)} series")
         series.extend(stretches[page])
-    return StateImage(position, series, pages)
+    return StateImage(position, series, pages, tuple(sorted(changes, key=lambda change: change.seq)))
 
 
 def _position(fields: dict[str, Any]) -> Position:
     return Position(**fields | {"applied": tuple(Applied(**entry) for entry in fields["applied"])})
+
+
+def _change(fields: dict[str, Any]) -> AppliedChange:
+    try:
+        return AppliedChange.of(fields)
+    except ValueError as error:
+        raise StateError(f"change {fields['change_id']}: {error}: written by a newer version") from error

@@ -33,6 +33,7 @@ OUTPUT_RECORDS = {
     "position": "state",
     "page": "state",
     "series_page": "state",
+    "applied_change": "state",
 }
 
 
@@ -62,7 +63,13 @@ class TestLine:
         self.cluster = Cluster(self.endpoints.bootstrap_servers, self.endpoints.registry_url)
         self.registry = Registry(self.endpoints.registry_url)
         self.input = f"{self.name}.in"
-        self.topics = Topics(f"{self.name}.charts", f"{self.name}.alerts", f"{self.name}.dlq", f"{self.name}.state")
+        self.topics = Topics(
+            f"{self.name}.charts",
+            f"{self.name}.alerts",
+            f"{self.name}.dlq",
+            f"{self.name}.state",
+            f"{self.name}.control",
+        )
         self.admin = AdminClient({"bootstrap.servers": self.endpoints.bootstrap_servers})
         compacted = {"cleanup.policy": "compact"}
         large = {"max.message.bytes": "8388608"}
@@ -72,6 +79,7 @@ class TestLine:
             NewTopic(self.topics.alerts, self.partitions, 1),
             NewTopic(self.topics.dead_letters, self.partitions, 1),
             NewTopic(self.topics.state, self.partitions, 1, config=compacted),
+            NewTopic(self.topics.control, 1, 1, config=compacted),
         ]
         for future in self.admin.create_topics(new).values():
             future.result(20)

@@ -13,6 +13,7 @@ from schemas.topics import (
     ALERTS,
     AVRO,
     CHARTS,
+    CONTROL,
     MEASUREMENTS,
     STATE,
     TOPICS,
@@ -45,8 +46,8 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_schemas_are_the_ones_agreed() -> None:
     assert set(NAMES) == {
-        "alert", "dead_letter", "inspection", "manufacturing", "measurement", "ml", "page", "position", "quality",
-        "series_page", "system", "user", "vector_measurement",
+        "alert", "applied_change", "control", "dead_letter", "inspection", "manufacturing", "measurement", "ml", "page",
+        "position", "quality", "series_page", "system", "user", "vector_measurement",
     }  # fmt: skip
 
 
@@ -96,7 +97,9 @@ def test_the_registered_text_is_the_file_whatever_its_layout() -> None:
 
 
 def test_an_unknown_schema_is_named() -> None:
-    with pytest.raises(KeyError, match="no schema 'measurements'; there are alert, dead_letter"):
+    with pytest.raises(
+        KeyError, match="no schema 'measurements'; there are alert, applied_change, control, dead_letter"
+    ):
         load("measurements")
 
 
@@ -125,6 +128,20 @@ def test_state_is_compacted_within_minutes() -> None:
     assert config["cleanup.policy"] == "compact"
     assert int(config["segment.ms"]) <= 15 * 60_000
     assert int(config["max.compaction.lag.ms"]) <= 15 * 60_000
+
+
+def test_changes_are_in_one_order_and_kept() -> None:
+    control = TOPICS[CONTROL]
+    assert control.partition_count(9) == 1
+    assert control.config["cleanup.policy"] == "compact"
+    assert control.key == "change_id"
+
+
+def test_what_is_written_of_a_series_when_it_took_effect_is_what_the_change_said() -> None:
+    control, applied = (
+        {f["name"]: f for f in load(name)["fields"]}["changes"] for name in ("control", "applied_change")
+    )
+    assert control["type"]["items"]["fields"] == applied["type"]["items"]["fields"]
 
 
 def test_outputs_are_partitioned_as_the_input() -> None:

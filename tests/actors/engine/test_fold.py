@@ -40,7 +40,7 @@ def test_position_stands_first_in_every_transaction() -> None:
     assert [record.topic for record in records] == ["state", "charts"]
     assert decode_json(records[0].value) == {
         "topic": "fab", "partition": 0, "next_offset": 2, "seq": 1, "snapshot_offset": 0, "snapshot_seq": 0,
-        "code_version": "1", "applied": [],
+        "code_version": "1", "applied": [], "event_time_ms": 10,
     }  # fmt: skip
 
 

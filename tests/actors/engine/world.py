@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from actors.engine.control import PartitionChange
 from actors.engine.family import FamilyFold
 from actors.engine.fold import PartitionFold, Topics
+from actors.engine.judge import Assignment
 from actors.engine.position import Position, Record, StateImage, read_image
+from actors.engine.replay import Piece, Replay
 from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut
 
@@ -117,7 +120,7 @@ def raw_of(words: Sequence[str], first: int = 0) -> RawBatch:
 class World:
     """One partition with one family, and the log of what it committed."""
 
-    detectors: tuple[Detector, ...] = (Above(),)
+    detectors: tuple[Detector | Assignment, ...] = (Above(),)
     clean_rows: int = 2
     log: list[Record] = field(default_factory=list)
 
@@ -135,38 +138,34 @@ class World:
         disabled = position.disabled_before(position.snapshot_offset)
         without = self.family.open("fab", 0, image.series, image.pages, disabled)
         start = position._replace(next_offset=position.snapshot_offset)
-        encoders = dict.fromkeys(("position", "page", "series_page", "alert", "dead_letter"), Json())
-        self.fold = PartitionFold("quality", start, image.series, Words(), encoders, TOPICS)
+        encoders = dict.fromkeys(("position", "page", "series_page", "applied_change", "alert", "dead_letter"), Json())
+        made = (made.change.change_id for made in image.changes)
+        self.fold = PartitionFold("quality", start, image.series, Words(), encoders, TOPICS, made)
         return without
 
     def replay(self, words: Sequence[str], target: Position, at_most: int = 1000) -> None:
-        """Fold the log's records between snapshot and position again, in batches of `at_most`."""
-        disabled = [entry.at_offset for entry in target.applied]
-        edges = {*range(0, target.next_offset, at_most), target.next_offset, *disabled}
-        for piece in cut(raw_of(words), edges):
-            at = self.fold.position.next_offset
-            if piece.next_offset <= at or at >= target.next_offset:
-                continue
-            for entry in target.applied:
-                if entry.at_offset == at:
-                    self.family.disable(0, entry.subject)
-            start = int(np.searchsorted(piece.offset, at))
-            kept = RawBatch(
-                "fab",
-                0,
-                piece.offset[start:],
-                piece.timestamp_ms[start:],
-                piece.keys[start:],
-                piece.values[start:],
-                piece.next_offset,
-            )
-            step = self.fold.begin(kept, emit=False)
-            self.family.step(step.work)
-            self.fold.replayed(step)
+        """Fold the log's records between snapshot and position again, in batches of `at_most`, as a slot does."""
+        replay = Replay(target, self.image().changes)
+        for raw in cut(raw_of(words), range(0, len(words), at_most)):
+            for piece in replay.pieces(raw):
+                self.again(piece)
+        assert replay.done
+        rest = replay.rest()
+        if rest is not None:
+            self.again(rest)
 
-    def step(self, words: Sequence[str], *, snapshot: bool = False) -> list[Record]:
+    def again(self, piece: Piece) -> None:
+        for detector in piece.disabled:
+            self.family.disable(0, detector)
+        step = self.fold.begin(piece.raw, piece.changes, emit=False)
+        self.family.step(step.work)
+        self.fold.replayed(step)
+
+    def step(
+        self, words: Sequence[str], *, snapshot: bool = False, changes: Sequence[PartitionChange] = ()
+    ) -> list[Record]:
         """Fold a batch and commit what comes out."""
-        step = self.fold.begin(raw_of(words, self.fold.position.next_offset))
+        step = self.fold.begin(raw_of(words, self.fold.position.next_offset), changes)
         outputs, pages = self.family.run([step.work], snapshot)
         records = self.fold.conclude(step, outputs, pages.get(0) if snapshot else None)
         self.log += records
@@ -179,7 +178,7 @@ class World:
             table.detector: [(name, array[: table.rows].tobytes()) for name, array in sorted(table.arrays.items())]
             for judge in opened.judges
             for table in (judge.table, judge.book)
-        }
+        } | {"params": [("rows", opened.params.rows[: len(opened.series)].tobytes())]}
 
     def alerts(self) -> list[dict[str, Any]]:
         return [decode_json(record.value) for record in self.log if record.topic == "alerts"]
