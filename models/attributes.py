@@ -110,7 +110,8 @@ class _Chart:
     sample_size: float | None = None  # of rows that carry none
     dispersion: float = 1.0  # Laney's sigma_z
     standardised: bool = False
-    any_side: bool = False  # rule 8 on any side
+    any_side: bool = False  # Nelson 8 on any side
+    western_electric: tuple[int, ...] = ()
     window_ends: tuple[str, ...] = phase_one.WINDOW_ENDS
 
     kind: ClassVar[int]
@@ -118,7 +119,7 @@ class _Chart:
     version = 1
 
     def __post_init__(self) -> None:
-        run_rules.checked(self.nelson)
+        run_rules.checked(self.nelson, self.western_electric)
         phase_one.window_ends(self.window_ends)
         if self.phase_one_rows < 1:
             raise ValueError(f"phase_one_rows = {self.phase_one_rows}: at least 1")
@@ -146,8 +147,8 @@ class _Chart:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Return the chosen Nelson rules."""
-        return tuple(run_rules.NELSON[number] for number in self.nelson)
+        """Return the chosen run rules."""
+        return run_rules.named(self.nelson, self.western_electric)
 
     def update(self, state: Mapping[str, np.ndarray], batch: SeriesBatch) -> Verdicts:
         """Judge each row as one sample of its series."""
@@ -157,7 +158,7 @@ class _Chart:
             frozen(batch.row, np.int32), frozen(batch.value, np.float64), frozen(batch.column("excluded"), np.bool_),
             frozen(batch.column("sample_size"), np.float64), frozen(batch.params, PARAMS), self.phase_one_rows,
             self.kind, np.nan if self.sample_size is None else float(self.sample_size), float(self.dispersion),
-            self.standardised, self.any_side, run_rules.wanted(self.nelson, others=0),
+            self.standardised, self.any_side, run_rules.wanted(self.nelson, 0, self.western_electric),
             phase_one.window_ends(self.window_ends), tuple(state[name] for name in self.state), out, signal, valid,
         )  # fmt: skip
         return Verdicts(out[0], out[1], out[2], out[3], signal, valid)
@@ -180,8 +181,8 @@ class PChart(_Chart):
     - A row with a missing or infinite value, without a sample size above 0, with a count below 0 or above n, or excluded: not
       judged, not learned from, no part of a window. Counts need not be whole.
     - No scatter (p is 0 or 1): the limits fall on the centre line; equal is in control, anything else is beyond.
-    - `nelson` chooses run rules; `window_ends` names what ends their windows: "limits", "reset", "exclusion" (see
-      `models.phase_one`).
+    - `nelson` and `western_electric` choose run rules (see `models.run_rules`); they look at z, so that a rise is one in
+      standard deviations. `window_ends` names what ends their windows: "limits", "reset", "exclusion".
 
     >>> from models import judge
     >>> bad, size = [12, 8, 6, 9, 20], [100, 80, 80, 100, 110]  # Montgomery, table 7.4, samples 1 to 4, and 11

@@ -28,7 +28,9 @@ DETECTORS: list[Detector] = [
     RobustZ(window=7, threshold=2.0, min_rows=3, refractory=5),
     # capability
     Capability(),
-    Capability(min_rows=2),
+    Capability(min_rows=2, within="moving_range", ppm=False, d2_digits=3),
+    Capability(min_rows=5, within="range", subgroup_size=3, window_ends=("reset", "exclusion")),
+    Capability(min_rows=5, within="pooled", subgroup_size=4, cpk_min=1.33),
     # cusum
     Cusum(),
     Cusum(phase_one_rows=10, restart=True),

@@ -82,7 +82,7 @@ rows_of_counts = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)).map(l
 def test_attribute_charts(kind: str, rows: list[tuple[int, int]], quarters: int, dispersion: float) -> None:
     mean = Fraction(quarters, 4)
     counts, sizes = [count for count, _ in rows], [size for _, size in rows]
-    chart = CHARTS[kind](nelson=(1, 2, 3, 5), dispersion=dispersion)
+    chart = CHARTS[kind](nelson=(1, 2, 3, 5), dispersion=dispersion, western_electric=(1, 2))
     v = judge(chart, counts, sample_size=sizes, mu=float(mean))
     samples = [sample(kind, count, size, mean, dispersion) for count, size in rows]
     expected = np.array([s[:4] for s in samples]).reshape(-1, 4)
@@ -93,9 +93,10 @@ def test_attribute_charts(kind: str, rows: list[tuple[int, int]], quarters: int,
     fired = naive.nelson([s.z for s in samples], 0.0, scatter)
     for i, s in enumerate(samples):
         if min(abs(s.point - s.ucl), abs(s.point - s.lcl)) > 1e-9 or not scatter:
-            assert v.signal[i] & 1 == int(s.point > s.ucl or s.point < s.lcl)
+            assert v.signal[i] & 1 == v.signal[i] >> 4 & 1 == int(s.point > s.ucl or s.point < s.lcl)
         if abs(abs(s.z) - 2) > 1e-9:
-            assert v.signal[i] >> 1 == sum(1 << at for at, rule in enumerate((2, 3, 5)) if rule in fired[i])
+            assert v.signal[i] >> 5 == v.signal[i] >> 3 & 1, "Western Electric 2 is Nelson 5"
+            assert v.signal[i] >> 1 & 7 == sum(1 << at for at, rule in enumerate((2, 3, 5)) if rule in fired[i])
 
 
 @settings(max_examples=60, deadline=None)
