@@ -4,7 +4,12 @@ import * as echarts from "/web/vendor/echarts.esm.min.js";
 import { byId, count, element, index, number, tick } from "/web/format.js";
 
 const SPEC = "#6a3d9a", BAR = "#7d9cbb", OUT = "#c0152f";
-const MEANING = { Cp: "potential, within", Cpk: "within", Pp: "potential, overall", Ppk: "overall" };
+const MEANING = {
+  Cp: "potential, within", Cpk: "within", Pp: "potential, overall", Ppk: "overall",
+  Cpl: "of the lower limit, within", Cpu: "of the upper limit, within", Cpm: "potential, about the target", Cpmk: "about the target",
+  ppm_within: "expected outside, within", ppm_overall: "expected outside, overall", ppm_observed: "seen outside",
+};
+const ppm = (name) => name.startsWith("ppm_");
 const SPEC_STRETCH = 2.5;
 
 export class Capability {
@@ -66,8 +71,8 @@ export class Capability {
     const rows = [];
     for (const [name, value] of Object.entries(capability ?? {})) {
       if (name === "offset") continue;
-      const low = value !== null && value < 1;
-      rows.push(element("tr", {}, element("td", {}, name), element("td", { class: low ? "alarm" : "" }, index(value)), element("td", { class: "quiet" }, low ? "below 1.00" : MEANING[name] ?? "")));
+      const low = !ppm(name) && value !== null && value < 1;
+      rows.push(element("tr", {}, element("td", {}, ppm(name) ? "ppm" : name), element("td", { class: low ? "alarm" : "" }, ppm(name) ? number(value, 4) : index(value)), element("td", { class: "quiet" }, low ? "below 1.00" : MEANING[name] ?? "")));
     }
     if (histogram) {
       rows.push(element("tr", {}, element("td", {}, "mean"), element("td", {}, number(histogram.mean)), element("td", { class: "quiet" }, `of last ${count(histogram.n)}`)));

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from models import judge
-from models.capability import Capability, indices
 from models.cusum import Cusum
 from models.ewma import Ewma
 from models.individuals import IndividualsChart
@@ -127,32 +126,3 @@ def test_qcc_piston_rings_xbar_and_range() -> None:
     assert v.ucl[129, 1] == pytest.approx(0.04812533, abs=2e-7)  # qcc's table has d3(5) = 0.86409, the exact is 0.86408
     signals = (v.signal[closes] & 1).nonzero()[0] + 1
     assert signals.tolist() == [37, 38, 39]  # samples beyond the limits, as qcc draws them
-
-
-def test_nist_capability() -> None:
-    assert indices(16.0, 2.0, 8.0, 20.0) == pytest.approx((1.0, 0.6667), abs=5e-5)
-    assert indices(16.0, 2.0, 8.0, np.nan)[1] == pytest.approx(1.3333, abs=5e-5)  # Cpl
-    assert indices(16.0, 2.0, np.nan, 20.0)[1] == pytest.approx(0.6667, abs=5e-5)  # Cpu
-
-
-def test_qcc_piston_rings_capability() -> None:
-    assert indices(74.00118, 0.009785039, 73.95, 74.05) == pytest.approx((1.703, 1.663), abs=5e-4)
-
-
-NUM_ACC_2 = [1.2] + [1.1, 1.3] * 500
-NUM_ACC_3 = [1000000.2] + [1000000.1, 1000000.3] * 500
-
-
-@pytest.mark.parametrize(
-    ("values", "mean", "sd", "rel"),
-    [
-        ([10000001.0, 10000003.0, 10000002.0], 10000002.0, 1.0, 1e-12),
-        (NUM_ACC_2, 1.2, 0.1, 1e-12),
-        (NUM_ACC_3, 1000000.2, 0.1, 1e-8),  # digits are lost in the data: 1000000.1 has an error of 1e-10
-    ],
-)
-def test_nist_strd_certified_mean_and_sd(values: list[float], mean: float, sd: float, rel: float) -> None:
-    v = judge(Capability(min_rows=2), values, lsl=mean - 6.0, usl=mean + 6.0)
-    pp, ppk = v.statistic[-1, 2:]
-    assert 12.0 / (6.0 * pp) == pytest.approx(sd, rel=rel)
-    assert ppk == pytest.approx(pp, rel=1e-9)  # the mean is in the middle
