@@ -5,7 +5,8 @@ Theory of operation
 All is in process sigmas, for independent normal points with known mean and sigma. The shift is there from the first
 point on, when the chart starts (the zero-state ARL of the papers). The last point, the one that signals, is counted.
 
-- Shewhart with run rules: a finite Markov chain, see `models.arl_rules`; exact.
+- Shewhart with run rules: a finite Markov chain, see `models.arl_rules`; with Nelson's 3 and 4, which look at differences,
+  one that also knows where in its zone the last point is, see `models.arl_differences`.
 - CUSUM: the ARL L(u) from the sum u of a one-sided chart solves
   L(u) = 1 + L(0) Φ(k − u − δ) + ∫₀ʰ L(y) φ(y + k − u − δ) dy (Page, Biometrika 41 (1954) 100–115).
   Two sides: 1/ARL = 1/ARL⁺ + 1/ARL⁻ (Kemp, Journal of the Royal Statistical Society B 23 (1961) 149–153); with a
@@ -32,6 +33,7 @@ from scipy.sparse import coo_matrix, identity
 from scipy.sparse.linalg import spsolve
 from scipy.special import ndtr, roots_legendre
 
+from models.arl_differences import OF_DIFFERENCES, mean_run_length
 from models.arl_rules import EDGES, ZONES, chain, rule_names
 
 NODES_MAX = 1_500  # of an integral; the work grows with the cube
@@ -61,20 +63,25 @@ def arl_shewhart(
     """Return the ARL of a chart of single points with 3-sigma limits and these rules (see `arl_rules.rule_names`).
 
     shift: of the mean, in sigmas of a plotted point; a shift of δ process sigmas is δ√n for means of n. `any_side` as in
-    `models.run_rules`. Raises ValueError for unknown rules, and for Nelson's 3 and 4, which look at differences.
+    `models.run_rules`. Raises ValueError for unknown rules.
 
     >>> round(arl_shewhart(0.0), 2), round(arl_shewhart(1.0), 2)
     (370.4, 43.89)
     >>> round(arl_shewhart(0.0, "western-electric"), 2), round(arl_shewhart(0.0, (1, 2, 5, 6)), 2)
     (91.75, 109.05)
+    >>> round(arl_shewhart(0.0, "nelson"), 2)  # all eight
+    73.48
     """
     _checked_shift(shift)
-    moves = chain(rule_names(rules), any_side)
+    names = rule_names(rules)
+    moves = chain([name for name in names if name not in OF_DIFFERENCES], any_side)
     below = ndtr(EDGES - shift)
     above = ndtr(shift - EDGES)
     lower = np.diff(below, prepend=0.0)[: ZONES // 2]  # each tail from its own end, so that no digits are lost
     upper = -np.diff(above, append=0.0)[ZONES // 2 - 1 :]
     probability = np.concatenate([lower, upper])
+    if OF_DIFFERENCES & set(names):
+        return mean_run_length(moves, OF_DIFFERENCES & set(names), probability)
     states = len(moves)
     state, zone = np.nonzero(moves >= 0)
     stay = coo_matrix((probability[zone], (state, moves[state, zone])), shape=(states, states)).tocsc()

@@ -11,7 +11,7 @@ A rule "m of n points in these zones" remembers which of the last n − 1 points
 be part of a window that fires is forgotten at once, which keeps the chain small and changes nothing else. With that, a
 run is "n of n".
 
-Rules 3 and 4 of Nelson compare a point with the one before, not with a line: no finite chain of zones holds them.
+Rules 3 and 4 of Nelson compare a point with the one before, not with a line: see `models.arl_differences`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ ZONES = len(EDGES) + 1
 
 WESTERN_ELECTRIC = ("we_1", "we_2", "we_3", "we_4")
 NELSON = tuple(f"nelson_{number}" for number in range(1, 9))
-OF_DIFFERENCES = frozenset({"nelson_3", "nelson_4"})
 
 _EMPTY = 0
 _FIRED = -1
@@ -153,20 +152,14 @@ def _one_name(text: str) -> tuple[str, ...]:
 def chain(rules: Iterable[str], any_side: bool = False) -> np.ndarray:
     """Return the chain of these rules' memories: (S, 8) int64, the next state by state and zone, −1 where a rule fires.
 
-    State 0 is the empty memory. Raises ValueError for rules that look at differences.
+    State 0 is the empty memory. Rules that look at differences are not for this chain: KeyError.
 
     >>> chain(["we_1"])
     array([[-1,  0,  0,  0,  0,  0,  0, -1]])
     >>> len(chain(["we_1", "we_2", "we_3", "we_4"]))
     295
     """
-    wanted = tuple(rules)
-    for name in wanted:
-        if name in OF_DIFFERENCES:
-            raise ValueError(
-                f"rule {name}: it compares a point with the one before, so that no Markov chain of zones gives its ARL"
-            )
-    memories = tuple(dict.fromkeys(memory for name in wanted for memory in _memories(name, any_side)))
+    memories = tuple(dict.fromkeys(memory for name in rules for memory in _memories(name, any_side)))
     start = (_EMPTY,) * len(memories)
     index = {start: 0}
     reached = [start]

@@ -33,6 +33,34 @@ def _western_electric(so_far: Sequence[float]) -> set[str]:
     }
 
 
+def rank_rules(trend: bool, alternating: bool, points: int) -> float:
+    """Nelson's 3 (six points rising or falling) and 4 (fourteen alternating), of points in random order.
+
+    By the rank of the last point among those so far, for `points` points; the chances of no signal are then taken to fall
+    by the factor of the last one.
+    """
+    # chances by (rises in a row, differences that alternate) and the rank of the last point
+    chance = {(0, 0): np.ones(1)}
+    none_yet = [1.0, 1.0]
+    for n in range(1, points):
+        following: dict[tuple[int, int], np.ndarray] = {}
+        for (run, turns), by_rank in chance.items():
+            risen, fallen = np.zeros(n + 1), np.zeros(n + 1)
+            for rank, p in enumerate(by_rank):
+                risen[rank + 1 :] += p / (n + 1)
+                fallen[: rank + 1] += p / (n + 1)
+            for way, reached in ((1, risen), (-1, fallen)):
+                longer = run + way if run * way >= 0 else way
+                turned = way if turns * way >= 0 else way * (abs(turns) + 1)
+                if not (trend and abs(longer) == 5) and not (alternating and abs(turned) == 13):
+                    kept = following.setdefault((longer, turned), np.zeros(n + 1))
+                    kept += reached
+        chance = following
+        none_yet.append(sum(float(by_rank.sum()) for by_rank in chance.values()))
+    factor = none_yet[-1] / none_yet[-2]
+    return sum(none_yet) + none_yet[-1] * factor / (1 - factor)
+
+
 def cusum_one_sided(k: float, h: float, shift: float, start: float, cells: int) -> float:
     """Brook and Evans 1972: the sum moves between cells of equal width; the error falls with the square of it."""
     width = 2 * h / (2 * cells - 1)

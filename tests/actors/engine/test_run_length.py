@@ -17,6 +17,10 @@ RUNS_MAX = 4_000
 MORE = (
     Case("Shewhart, rule 1", IndividualsChart(nelson=(1,)), 1.0, arl_shewhart(1.0)),
     Case("Nelson 1, 2, 5, 6", IndividualsChart(nelson=(1, 2, 5, 6)), -0.4, arl_shewhart(-0.4, (1, 2, 5, 6))),
+    Case("Nelson 3", IndividualsChart(nelson=(3,)), 0.0, arl_shewhart(0.0, (3,))),
+    Case("Nelson 4", IndividualsChart(nelson=(4,)), 0.0, arl_shewhart(0.0, (4,))),
+    Case("Nelson 1-8", IndividualsChart(), 0.0, arl_shewhart(0.0, "nelson")),
+    Case("Nelson 1-8", IndividualsChart(), 0.7, arl_shewhart(0.7, "nelson")),
     Case("Nelson 7", IndividualsChart(nelson=(7,)), 0.0, arl_shewhart(0.0, (7,))),
     Case("Nelson 8", IndividualsChart(nelson=(8,)), 1.0, arl_shewhart(1.0, (8,))),
     Case("Nelson 8, any side", IndividualsChart(nelson=(8,), any_side=True), 1.0, arl_shewhart(1.0, (8,), any_side=True)),
