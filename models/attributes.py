@@ -48,6 +48,7 @@ def _loop(
     default_size: float,
     dispersion: float,
     standardised: bool,
+    windows: bool,
     any_side: bool,
     wanted: np.ndarray,
     ends: np.ndarray,
@@ -87,8 +88,10 @@ def _loop(
         lcl = max(0.0, centre - 3.0 * deviation)
         ucl = min(n if kind == _NP else highest, centre + 3.0 * deviation)
         z = (point - centre) / deviation if deviation > 0.0 else point - centre
-        fired = nelson(runs, s, z, last[s], 0.0, 1.0 if deviation > 0.0 else 0.0, any_side)
-        last[s] = z
+        fired = 0
+        if windows:
+            fired = nelson(runs, s, z, last[s], 0.0, 1.0 if deviation > 0.0 else 0.0, any_side)
+            last[s] = z
         beyond = int(point > ucl or point < lcl)
         signal[i] = chosen((fired & ~1) | beyond, wanted)
         valid[i] = True
@@ -158,7 +161,8 @@ class _Chart:
             frozen(batch.row, np.int32), frozen(batch.value, np.float64), frozen(batch.column("excluded"), np.bool_),
             frozen(batch.column("sample_size"), np.float64), frozen(batch.params, PARAMS), self.phase_one_rows,
             self.kind, np.nan if self.sample_size is None else float(self.sample_size), float(self.dispersion),
-            self.standardised, self.any_side, run_rules.wanted(self.nelson, 0, self.western_electric),
+            self.standardised, bool({*self.nelson, *self.western_electric} - {1}), self.any_side,
+            run_rules.wanted(self.nelson, 0, self.western_electric),
             phase_one.window_ends(self.window_ends), tuple(state[name] for name in self.state), out, signal, valid,
         )  # fmt: skip
         return Verdicts(out[0], out[1], out[2], out[3], signal, valid)

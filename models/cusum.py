@@ -58,8 +58,6 @@ def _loop(
             high[s] = low[s] = 0.0
         high[s] = max(0.0, high[s] + (x - (mu + k * sigma)))
         low[s] = max(0.0, low[s] + ((mu - k * sigma) - x))
-        high_rows[s] = high_rows[s] + 1 if high[s] > 0.0 else 0
-        low_rows[s] = low_rows[s] + 1 if low[s] > 0.0 else 0
         if at[0] >= 0:
             out[0, i, at[0]] = high[s]
             out[1, i, at[0]] = 0.0
@@ -69,8 +67,10 @@ def _loop(
             out[1, i, at[1]] = 0.0
             out[3, i, at[1]] = limit
         if at[2] >= 0:
+            high_rows[s] = (high_rows[s] + 1) * int(high[s] > 0.0)
             out[0, i, at[2]] = high_rows[s]
         if at[3] >= 0:
+            low_rows[s] = (low_rows[s] + 1) * int(low[s] > 0.0)
             out[0, i, at[3]] = low_rows[s]
         fired = (int(high[s] > limit) | int(low[s] > limit) << 1) & watched
         if restart and fired != 0:
@@ -170,7 +170,7 @@ class Cusum:
 
     @property
     def state(self) -> Mapping[str, Column]:
-        """Return the sums of Phase I, C+ and C− (NaN: they start with the next row), and N+ and N−."""
+        """Return the sums of Phase I, C+ and C− (NaN: they start with the next row), and N+ and N− if shown."""
         sums = {"high": Column("f8", (), np.nan), "low": Column("f8", (), np.nan)}
         return {**phase_one.COLUMNS, **sums, "high_rows": Column("i8"), "low_rows": Column("i8")}
 

@@ -164,11 +164,19 @@ def test_parameters_without_meaning_are_refused(make: type[Detector], name: str,
 
 
 @pytest.mark.compiled_only
-@pytest.mark.parametrize(("shift", "expected"), [(0.5, 28.66583), (1.0, 6.34685)])
-def test_run_length_with_a_headstart(shift: float, expected: float) -> None:
-    """Exact run lengths of the two-sided CUSUM(0.5, 5) with headstart h/2, by integral equation."""
+@pytest.mark.parametrize(
+    ("chart", "shift", "expected"),
+    [
+        (Cusum(headstart=0.5), 0.5, 28.66583),
+        (Cusum(headstart=0.5), 1.0, 6.34685),
+        (Cusum(side="high"), 0.5, 38.00961),
+        (Cusum(side="low"), -1.0, 10.37598),
+    ],
+    ids=["FIR 0.5", "FIR 1", "high", "low"],
+)
+def test_run_length(chart: Cusum, shift: float, expected: float) -> None:
+    """Exact run lengths of the CUSUM(0.5, 5), two-sided with headstart h/2 and one-sided, by integral equation."""
     series, rows = 4000, 500
-    chart = Cusum(headstart=0.5)
     values = np.random.default_rng(3).normal(shift, 1.0, (series, rows))
     batch = series_batch(
         values.ravel(), series=np.repeat(np.arange(series), rows), params=new_params(series, mu=0.0, sigma=1.0)

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,20 +61,26 @@ def test_what_is_given_wins_each_for_itself(values: list[float], said: dict[str,
     np.testing.assert_allclose(v.ucl[4:, 0], 3 * sigma * math.sqrt(1 - phi * phi), atol=1e-9)
 
 
+def listed(file: str) -> list[float]:
+    return [float(line) for line in (Path(__file__).parent / "data" / file).read_text().split()]
+
+
 ALTERNATING = np.resize([-0.1, 0.1], 1000)
 
 
 @pytest.mark.parametrize(
     ("values", "mean", "sd", "autocorrelation"),
     [
+        (listed("lew.txt"), -177.435, 277.332168044316, -0.307304800605679),
+        (listed("michelso.txt"), 299.8524, 0.0790105478190518, 0.535199668621283),
         ([10000001, 10000003, 10000002], 10000002, 1.0, -0.5),
         (np.append(1.2, 1.2 + ALTERNATING), 1.2, 0.1, -0.999),
         (np.append(1000000.2, 1000000.2 + ALTERNATING), 1000000.2, 0.1, -0.999),
     ],
-    ids=["NumAcc1", "NumAcc2", "NumAcc3"],
+    ids=["Lew", "Michelso", "NumAcc1", "NumAcc2", "NumAcc3"],
 )
 def test_nist_certified_autocorrelation(values: list[float], mean: float, sd: float, autocorrelation: float) -> None:
-    """NIST StRD, univariate summary statistics; the last two as NIST makes them."""
+    """NIST StRD, univariate summary statistics; NumAcc2 and NumAcc3 as NIST makes them."""
     chart = ResidualChart(phase_one_rows=len(values))
     state = new_state(chart, 2)
     chart.update(state, series_batch(np.array(values, float), params=new_params(2)))
