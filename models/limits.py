@@ -5,7 +5,8 @@ to its definition, and rounded to 12 decimals, so that two machines whose librar
 the same limits.
 
 Convention: the exact constants, unless a chart is told `d2_digits=3`. NIST, qcc and most books divide by d2 rounded to
-three digits (1.128 for n = 2, 2.326 for n = 5), which moves a limit in its fifth digit. d3 and c4 are always exact.
+three digits (1.128 for n = 2, 2.326 for n = 5), which moves a limit in its fifth digit. With d2 of three digits goes d3 as R's
+qcc has it (right to 2e-5): its printed limits of ranges then come out to their last digit. c4 is exact.
 
 Source: Montgomery, Introduction to SQC, 7th ed., appendix VI; ASTM Manual on Presentation of Data, 8th ed., tables
 49–52.
@@ -21,6 +22,12 @@ from scipy.special import ndtr
 
 SUBGROUP_SIZE_MAX = 25
 _DECIMALS = 12
+_QCC_D3 = (
+    0.8525033, 0.8883697, 0.8798108, 0.8640855, 0.8480442, 0.8332108, 0.8198378, 0.8078413, 0.7970584, 0.7873230,
+    0.7784873, 0.7704257, 0.7630330, 0.7562217, 0.7499188, 0.7440627, 0.7386021, 0.7334929, 0.7286980, 0.7241851,
+    0.7199267, 0.7158987, 0.7120802, 0.7084528,
+)  # fmt: skip  # n = 2 to 25: qcc.options("se.R.unscaled") of R's qcc 2.7
+_BOOKS_DIGITS = 3
 _SERIES_FROM = 400  # from this n on, c4 by its asymptotic series: there the gamma function has too few digits left
 
 
@@ -118,11 +125,15 @@ def constants(n: int) -> dict[str, float]:
 def range_constants(digits: int | None = None) -> np.ndarray:
     """Return mean and standard deviation of R in sigmas, by subgroup size.
 
-    (26, 2) float64, read-only; row n is (d2(n), d3(n)), d2 exact or rounded to `digits`; rows 0 and 1 are NaN.
+    (26, 2) float64, read-only; row n is (d2(n), d3(n)), d2 exact or rounded to `digits`; with 3 digits d3 is qcc's. Rows 0 and
+    1 are NaN.
+
+    >>> range_constants()[5], range_constants(3)[5]
+    (array([2.32592895, 0.86408194]), array([2.326    , 0.8640855]))
     """
     table = np.full((SUBGROUP_SIZE_MAX + 1, 2), np.nan)
     for n in range(2, SUBGROUP_SIZE_MAX + 1):
-        table[n] = d2(n, digits), d3(n)
+        table[n] = d2(n, digits), _QCC_D3[n - 2] if digits == _BOOKS_DIGITS else d3(n)
     table.flags.writeable = False
     return table
 

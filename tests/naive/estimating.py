@@ -35,13 +35,16 @@ def sigma_of_values(values: Sequence[float | None], method: str, d2: float, d4: 
 
 
 def kept_by_three_sigma(values: Sequence[float], d2: float) -> list[int]:
-    """Return the rows that are left when what is beyond three sigma of the rest is taken out, round after round."""
+    """Return the rows that are left when what is beyond three sigma of the rest is taken out, round after round.
+
+    Before more than a quarter would be gone, it ends.
+    """
     kept: list[float | None] = list(values)
     while True:
         there = [x for x in kept if x is not None]
         mu, sigma = fmean(there), fmean(changes(kept)) / d2
         beyond = [i for i, x in enumerate(kept) if x is not None and (x > mu + 3 * sigma or x < mu - 3 * sigma)]
-        if not beyond:
+        if not beyond or 4 * (kept.count(None) + len(beyond)) > len(values):
             return [i for i, x in enumerate(kept) if x is not None]
         for i in beyond:
             kept[i] = None
