@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.capability_indices import indices, ppm_expected, target_indices
+from models.capability_indices import indices, ppm_expected, sides, target_indices
 from models.capability_within import (
     ESTIMATORS,
     INSPECTED,
@@ -25,9 +25,11 @@ from models.capability_within import (
     OUTSIDE,
     RANGES,
     ROWS,
+    WITHIN,
     close,
     gather,
-    sigma_within,
+    sigma_of_ranges,
+    sigma_of_subgroups,
 )
 from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts, new_state
 from models.kernel import frozen, kernel
@@ -50,20 +52,19 @@ PPM = ("ppm_within", "ppm_overall", "ppm_observed")
 
 @kernel
 def _line(
-    mean: float, within: float, overall: float, lsl: float, usl: float, target: float, observed: float, line: np.ndarray
+    mean: float, within: float, overall: float, lsl: float, usl: float, target: float, outside: float, line: np.ndarray
 ) -> None:
     """Write the statistics of one series, INDICES and then, if there is room, PPM."""
     line[0], line[1] = indices(mean, within, lsl, usl)
     line[2], line[3] = indices(mean, overall, lsl, usl)
-    line[4] = indices(mean, within, lsl, np.nan)[1]
-    line[5] = indices(mean, within, np.nan, usl)[1]
+    line[4], line[5] = sides(mean, within, lsl, usl)
     line[6], line[7] = target_indices(mean, within, lsl, usl, target)
     if line.shape[0] > len(INDICES):
         below, above = ppm_expected(mean, within, lsl, usl)
         line[8] = below + above
         below, above = ppm_expected(mean, overall, lsl, usl)
         line[9] = below + above
-        line[10] = observed
+        line[10] = 1e6 * outside
 
 
 @kernel
@@ -78,27 +79,6 @@ def _carry(s: int, now_ms: int, carried: tuple[float, float, float], specs: np.n
 @kernel
 def _chosen(given: float, carried: float) -> float:
     return given if is_given(given) else carried
-
-
-@kernel
-def _judge(
-    s: int,
-    limits: tuple[float, float, float],
-    mode: int,
-    d2_2: float,
-    counts: np.ndarray,
-    sums: np.ndarray,
-    ranges: np.ndarray,
-    within: np.ndarray,
-    opened: np.ndarray,
-    line: np.ndarray,
-) -> tuple[float, float]:
-    """Write the statistics of series `s` as it stands; return its mean and sigma within."""
-    mean, overall = mean_and_deviation(sums, s, int(counts[s, ROWS]))
-    sigma = sigma_within(s, mode, d2_2, counts, ranges, within, opened)
-    observed = 1e6 * counts[s, OUTSIDE] / counts[s, INSPECTED] if counts[s, INSPECTED] > 0 else np.nan
-    _line(mean, sigma, overall, limits[0], limits[1], limits[2], observed, line)
-    return mean, sigma
 
 
 @kernel
@@ -155,7 +135,7 @@ def _loop(
                 counts[s, RANGES] += 1
                 add_to_total(ranges, s, abs(x - last[s]))
             last[s] = x
-        if mode != MOVING_RANGE:
+        if mode != MOVING_RANGE and (subgroup[i] >= 0 or size > 0 or opened[s, 0] > 0.0):
             gather(s, subgroup[i], x, mode, size, constants, open_group, opened, within, counts)
         if np.isnan(low) and np.isnan(high):
             continue
@@ -164,7 +144,13 @@ def _loop(
         n = counts[s, ROWS]
         if n < 2:
             continue
-        mean, sigma = _judge(s, (low, high, target), mode, d2_2, counts, sums, ranges, within, opened, out[0, i])
+        mean, overall = mean_and_deviation(sums, s, int(n))
+        sigma = np.nan
+        if mode != MOVING_RANGE and (counts[s, WITHIN] > 0 or opened[s, 0] > 1.0):
+            sigma = sigma_of_subgroups(s, mode, counts, within, opened)
+        if mode <= MOVING_RANGE and np.isnan(sigma):
+            sigma = sigma_of_ranges(s, d2_2, counts, ranges)
+        _line(mean, sigma, overall, low, high, target, counts[s, OUTSIDE] / counts[s, INSPECTED], out[0, i])
         if n >= min_rows and not np.isnan(sigma):
             valid[i] = True
             out[2, i, 1] = cpk_min
@@ -184,7 +170,12 @@ def _read(
         low, high = _chosen(params["lsl"][s], specs[s, 0]), _chosen(params["usl"][s], specs[s, 1])
         target = _chosen(params["target"][s], specs[s, 2])
         if counts[s, ROWS] > 1 and not (np.isnan(low) and np.isnan(high)):
-            _judge(s, (low, high, target), mode, d2_2, counts, sums, ranges, within, opened, out[s])
+            mean, overall = mean_and_deviation(sums, s, int(counts[s, ROWS]))
+            sigma = sigma_of_subgroups(s, mode, counts, within, opened) if mode != MOVING_RANGE else np.nan
+            if mode <= MOVING_RANGE and np.isnan(sigma):
+                sigma = sigma_of_ranges(s, d2_2, counts, ranges)
+            outside = counts[s, OUTSIDE] / counts[s, INSPECTED] if counts[s, INSPECTED] > 0 else np.nan
+            _line(mean, sigma, overall, low, high, target, outside, out[s])
 
 
 @kernel

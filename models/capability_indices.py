@@ -10,6 +10,22 @@ from models.kernel import kernel
 
 
 @kernel
+def sides(mean: float, sigma: float, lsl: float, usl: float) -> tuple[float, float]:
+    """Return (Cpl, Cpu), NaN for a limit that is NaN; sigma 0 has no index."""
+    if not sigma > 0.0:
+        return np.nan, np.nan
+    return (mean - lsl) / (3.0 * sigma), (usl - mean) / (3.0 * sigma)
+
+
+@kernel
+def nearer(lower: float, upper: float) -> float:
+    """Return the smaller of two indices, or the one that is a number."""
+    if np.isnan(lower):
+        return upper
+    return lower if np.isnan(upper) else min(upper, lower)
+
+
+@kernel
 def indices(mean: float, sigma: float, lsl: float, usl: float) -> tuple[float, float]:
     """Return (Cp, Cpk) for a sigma within, or (Pp, Ppk) for an overall one. NaN where there is none.
 
@@ -18,15 +34,8 @@ def indices(mean: float, sigma: float, lsl: float, usl: float) -> tuple[float, f
     >>> indices(16.0, 2.0, 8.0, 20.0)  # NIST/SEMATECH e-Handbook 6.1.6
     (1.0, 0.6666666666666666)
     """
-    if not sigma > 0.0:
-        return np.nan, np.nan
-    upper = (usl - mean) / (3.0 * sigma)
-    lower = (mean - lsl) / (3.0 * sigma)
-    if np.isnan(lsl):
-        return np.nan, upper
-    if np.isnan(usl):
-        return np.nan, lower
-    return (usl - lsl) / (6.0 * sigma), min(upper, lower)
+    lower, upper = sides(mean, sigma, lsl, usl)
+    return (usl - lsl) / (6.0 * sigma) if sigma > 0.0 else np.nan, nearer(lower, upper)
 
 
 @kernel

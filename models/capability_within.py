@@ -69,23 +69,18 @@ def gather(
 
 
 @kernel
-def sigma_within(
-    s: int,
-    mode: int,
-    d2_2: float,
-    counts: np.ndarray,
-    ranges: np.ndarray,
-    within: np.ndarray,
-    opened: np.ndarray,
-) -> float:
-    """Return sigma within of series `s`, NaN where there is none yet."""
+def sigma_of_subgroups(s: int, mode: int, counts: np.ndarray, within: np.ndarray, opened: np.ndarray) -> float:
+    """Return sigma within of the subgroups of series `s`; NaN where they give none, or too little for "auto"."""
     count = int(counts[s, WITHIN])
     if mode == RANGE:
         return total_of(within, s) / count if count > 0 else np.nan
-    if mode != MOVING_RANGE:
-        degrees = count + max(0, int(opened[s, 0]) - 1)
-        if degrees > 0 and (mode == POOLED or 4 * degrees >= counts[s, ROWS]):
-            return math.sqrt((total_of(within, s) + _squares(opened, s)) / degrees)
-        if mode == POOLED:
-            return np.nan
+    degrees = count + max(0, int(opened[s, 0]) - 1)
+    if degrees < 1 or (mode == AUTO and 4 * degrees < counts[s, ROWS]):
+        return np.nan
+    return math.sqrt((total_of(within, s) + _squares(opened, s)) / degrees)
+
+
+@kernel
+def sigma_of_ranges(s: int, d2_2: float, counts: np.ndarray, ranges: np.ndarray) -> float:
+    """Return MRbar/d2 of series `s`, NaN where there is no moving range yet."""
     return total_of(ranges, s) / counts[s, RANGES] / d2_2 if counts[s, RANGES] > 0 else np.nan

@@ -185,7 +185,7 @@ def test_given_limits_by_definition() -> None:
     assert v.valid.tolist() == [False, False, True, True]
     assert np.isnan(v.statistic[0]).all()
     within, overall = (5 / 3) / d2(2), np.std(values, ddof=1)
-    expected = [2 / within, 5.5 / 3 / within, 2 / overall, 5.5 / 3 / overall]
+    expected = np.array([2 / within, 5.5 / 3 / within, 2 / overall, 5.5 / 3 / overall], np.float64)
     np.testing.assert_allclose(v.statistic[3, :4], expected)
     assert v.lcl[3].tolist() == pytest.approx([np.nan, 1.0] + [np.nan] * 9, nan_ok=True)
 

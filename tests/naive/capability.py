@@ -34,10 +34,10 @@ class MoreIndices(NamedTuple):
 def exact_mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Return mean and standard deviation (n − 1), rounded once from exact fractions; deviation NaN for one value."""
     exact = [Fraction(value) for value in values]
-    mean = sum(exact) / len(exact)
+    mean = sum(exact, Fraction(0)) / len(exact)
     if len(exact) < 2:
         return float(mean), math.nan
-    variance = sum((value - mean) ** 2 for value in exact) / (len(exact) - 1)
+    variance = sum(((value - mean) ** 2 for value in exact), Fraction(0)) / (len(exact) - 1)
     top, bottom = variance.numerator, variance.denominator
     shift = 80 - (top.bit_length() - bottom.bit_length()) // 2  # so that the root has about 80 bits
     square = (top << 2 * shift) // bottom if shift > 0 else top // (bottom << -2 * shift)
