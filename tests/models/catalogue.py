@@ -14,6 +14,9 @@ from models.short_run import ShortRunChart
 from models.xbar import XbarChart
 
 DETECTORS: list[Detector] = [
+    # anomaly
+    RobustZ(),
+    RobustZ(window=7, threshold=2.0, min_rows=3, refractory=5),
     # attributes
     PChart(sample_size=50),
     PChart(10, (1, 2, 3, 5, 6), sample_size=30, dispersion=1.5, standardised=True),
@@ -23,9 +26,6 @@ DETECTORS: list[Detector] = [
     CChart(phase_one_rows=10, nelson=(1, 2, 3, 4, 5, 6, 8), window_ends=("limits",)),
     UChart(sample_size=2.5),
     UChart(phase_one_rows=10, nelson=(2,), dispersion=0.5, western_electric=(1, 2, 3, 4)),
-    # anomaly
-    RobustZ(),
-    RobustZ(window=7, threshold=2.0, min_rows=3, refractory=5),
     # capability
     Capability(),
     Capability(min_rows=2, within="moving_range", ppm=False, d2_digits=3),

@@ -32,6 +32,12 @@ CLOTH = [14, 12, 20, 11, 7, 10, 21, 16, 19, 23]
 CLOTH_UNITS = [10.0, 8.0, 13.0, 10.0, 9.5, 10.0, 12.0, 10.5, 12.0, 12.5]
 
 
+# Montgomery, table 7.7: nonconformities of printed circuit boards, 26 samples of 100
+BOARDS = [
+    21, 24, 16, 12, 15, 5, 28, 20, 31, 25, 20, 24, 16, 19, 10, 17, 13, 22, 18, 39, 30, 24, 16, 19, 17, 15,
+]  # fmt: skip
+
+
 def test_nist_c_chart() -> None:
     v = judge(CChart(phase_one_rows=25), [*NIST_C, *NIST_C])
     assert not v.valid[:25].any()
@@ -71,6 +77,34 @@ def test_montgomery_u_chart_with_varying_units() -> None:
     given = judge(UChart(), CLOTH, sample_size=CLOTH_UNITS, mu=1.42)
     np.testing.assert_allclose(given.ucl[:, 0], ucl, atol=0.0051)
     np.testing.assert_allclose(given.lcl[:, 0], lcl, atol=0.0051)
+    assert not v.signal.any()
+
+
+def without(counts: list[int], *samples: int) -> list[bool]:
+    """Return the column `excluded` that leaves out these samples, counted from 1."""
+    return [i + 1 in samples for i in range(len(counts))]
+
+
+def test_montgomery_limits_without_assignable_samples() -> None:
+    """§7.2.1 and §7.3.1: limits are computed again without the samples that had an assignable cause."""
+    juice = judge(PChart(28, sample_size=50), [*NIST_P, 10], excluded=[*without(NIST_P, 15, 23), False])
+    assert [juice.lcl[30, 0], juice.centre[30, 0], juice.ucl[30, 0]] == pytest.approx(
+        [0.0407, 0.2150, 0.3893], abs=5e-5
+    )
+    boards = judge(CChart(26), [*BOARDS, 10])
+    assert [boards.lcl[26, 0], boards.centre[26, 0], boards.ucl[26, 0]] == pytest.approx([6.48, 19.85, 33.22], abs=0.01)
+    beyond = judge(CChart(), BOARDS, mu=516 / 26)
+    assert (np.flatnonzero(beyond.signal) + 1).tolist() == [6, 20]
+    again = judge(CChart(24), [*BOARDS, 10], excluded=[*without(BOARDS, 6, 20), False])
+    assert [again.lcl[26, 0], again.centre[26, 0], again.ucl[26, 0]] == pytest.approx([6.36, 19.67, 32.97], abs=0.005)
+
+
+def test_montgomery_u_chart() -> None:
+    """§7.3.1, personal computers: 20 samples of 5."""
+    computers = [10, 12, 8, 14, 10, 16, 11, 7, 10, 15, 9, 5, 7, 11, 12, 6, 8, 10, 7, 5]
+    v = judge(UChart(20, sample_size=5), [*computers, *computers])
+    assert [v.lcl[20, 0], v.centre[20, 0], v.ucl[20, 0]] == pytest.approx([0.07, 1.93, 3.79], abs=0.005)
+    assert v.statistic[0, 0] == 2.0
     assert not v.signal.any()
 
 
