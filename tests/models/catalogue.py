@@ -1,19 +1,26 @@
 """Every built-in detector, in configurations that differ: what the conformance suite goes through."""
 
+from models.adwin import Adwin
 from models.anomaly import RobustZ
 from models.attributes import CChart, NpChart, PChart, UChart
 from models.capability import Capability
 from models.cusum import Cusum
+from models.ddm import Ddm
 from models.detector import Detector
 from models.drift import LearnedCusum
 from models.esd import SlidingEsd
 from models.ewma import Ewma
+from models.hddm import HddmA, HddmW
 from models.individuals import IndividualsChart
+from models.page_hinkley import PageHinkley
 from models.residual import ResidualChart
 from models.short_run import ShortRunChart
 from models.xbar import XbarChart
 
 DETECTORS: list[Detector] = [
+    # adwin
+    Adwin(),
+    Adwin(delta=0.1, clock=1, buckets=2, levels=3, part_rows_min=3, unit=5.0),
     # anomaly
     RobustZ(),
     RobustZ(window=7, threshold=2.0, min_rows=3, refractory=5),
@@ -35,6 +42,9 @@ DETECTORS: list[Detector] = [
     Cusum(),
     Cusum(phase_one_rows=10, restart=True),
     Cusum(side="low", restart=True, headstart=0.5, counters=True, window_ends=("exclusion",)),
+    # ddm
+    Ddm(),
+    Ddm(rows_min=5, warning=1.5, drift=2.0),
     # drift
     LearnedCusum(),
     LearnedCusum(k=0.5, h=4.0, phase_one_rows=10, headstart=0.25, relearn=True),
@@ -45,10 +55,18 @@ DETECTORS: list[Detector] = [
     Ewma(),
     Ewma(weight=0.05, phase_one_rows=10, steady=True),
     Ewma(window_ends=("limits", "reset", "exclusion")),
+    # hddm
+    HddmA(),
+    HddmA(drift_alpha=0.05, warning_alpha=0.2, two_sided=True),
+    HddmW(),
+    HddmW(drift_alpha=0.05, warning_alpha=0.2, weight=0.1, two_sided=True),
     # individuals
     IndividualsChart(),
     IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),
     IndividualsChart(nelson=(), western_electric=(4, 3, 2, 1), window_ends=()),
+    # page_hinkley
+    PageHinkley(),
+    PageHinkley(delta=0.25, threshold=8.0, phase_one_rows=10, fading=0.99),
     # residual
     ResidualChart(),
     ResidualChart(Cusum(restart=True, headstart=0.5), phi=0.5, phase_one_rows=20),
