@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABELS_MAX = 40  # names of rules written into one panel; the points are marked all the same
+LABEL_GAP = 0.06  # share of the points in a panel within which a name is not written again
 PANEL_HEIGHT, FIRST_PANEL_HEIGHT, WIDTH = 1.7, 2.7, 9.0  # inches
 _ZONES = ((1.0 / 3.0, "C"), (2.0 / 3.0, "B"), (1.0, "A"))  # share of the way from centre to limit
 _INK, _QUIET, _LIMIT = "#2b3a4a", "#9aa5b1", "#b45309"
@@ -41,9 +42,9 @@ def plot(
     from the centre to limits that are as far above it as below.
 
     A point that was not judged (Phase I) is grey. A signal is red if its rule is critical, else orange; the rule's name
-    stands at the first point of every run of signals. Returns a figure that belongs to nobody: `figure.savefig("x.png")`; a
-    notebook shows it after `%matplotlib inline`. Raises ImportError if matplotlib is not installed, ValueError for lengths
-    that do not fit.
+    stands at the first point of a run of signals, unless it stands close before. Returns a figure that belongs to nobody:
+    `figure.savefig("x.png")`; a notebook shows it after `%matplotlib inline`. Raises ImportError if matplotlib is not
+    installed, ValueError for lengths that do not fit.
 
     >>> from models import judge
     >>> from models.individuals import IndividualsChart
@@ -173,9 +174,15 @@ def _signals(
             axes.plot(places[at], statistic[at], "o", color=_SIGNAL[severity], markersize=5.5, gid=severity)
     before = np.vstack([np.zeros((1, len(rules)), np.bool_), fired[:-1]]) if len(fired) else fired
     begins = fired & ~before
-    for point in np.flatnonzero(begins.any(axis=1))[:LABELS_MAX]:
-        text = ", ".join(rule.name for (_, rule), begun in zip(rules, begins[point], strict=True) if begun)
+    gap, written = LABEL_GAP * len(seen), dict.fromkeys(range(len(rules)), -np.inf)
+    labels = 0
+    for point in np.flatnonzero(begins.any(axis=1)).tolist():
+        new = [j for j in np.flatnonzero(begins[point]).tolist() if point - written[j] > gap]
+        if not new or labels == LABELS_MAX:
+            continue
+        labels += 1
+        written.update(dict.fromkeys(new, point))
         axes.annotate(
-            text, (places[seen[point]], statistic[seen[point]]), xytext=(4, 5), textcoords="offset points", fontsize=7,
-            color=_SIGNAL["critical" if worst[point] else "warning"], gid="rule",
+            ", ".join(rules[j][1].name for j in new), (places[seen[point]], statistic[seen[point]]), xytext=(4, 5),
+            textcoords="offset points", fontsize=7, color=_SIGNAL["critical" if worst[point] else "warning"], gid="rule",
         )  # fmt: skip

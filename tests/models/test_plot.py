@@ -115,8 +115,13 @@ def test_a_name_stands_where_a_run_of_signals_begins_and_there_are_not_too_many(
     axes = plot(on, detector=chart).axes[0]
     assert [at for at, _, _ in texts(axes)] == [1, 5]
     assert lines(axes, "critical")[0][:, 0].tolist() == [1, 2, 3, 5, 6]
-    many = plot(judge(chart, [10.0, 20.0] * 100, mu=10.0, sigma=1.0), detector=chart).axes[0]
-    assert (len(texts(many)), len(lines(many, "critical")[0])) == (LABELS_MAX, 100)
+    close = plot(judge(chart, [10.0, 20.0] * 100, mu=10.0, sigma=1.0), detector=chart).axes[0]
+    assert [at for at, _, _ in texts(close)] == list(range(2, 200, 14))  # 6 % of 200 points are 12
+    assert len(lines(close, "critical")[0]) == 100
+
+    every = np.arange(100, dtype=np.uint32)  # rules that come and go
+    verdicts = Verdicts(np.zeros((100, 1)), *(np.full((1, 1), np.nan) for _ in range(3)), every, every >= 0)
+    assert len(texts(plot(verdicts).axes[0])) <= LABELS_MAX
 
 
 def test_without_a_detector_things_have_numbers() -> None:
