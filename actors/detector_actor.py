@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import ray
 
 from actors.engine.family import FamilyFold, FamilyOutput
+from actors.engine.judge import Assignment
 from actors.engine.state import Page
 from models.detector import Detector
 
@@ -17,7 +18,9 @@ from models.detector import Detector
 class DetectorActor:
     """One family of one slot. Its owner creates it and it dies with its owner."""
 
-    def __init__(self, pipeline: str, family: str, detectors: tuple[Detector, ...], clean_rows: int) -> None:
+    def __init__(
+        self, pipeline: str, family: str, detectors: tuple[Detector | Assignment, ...], clean_rows: int
+    ) -> None:
         self._fold = FamilyFold(pipeline, family, detectors, clean_rows)
         self._fold.warm()
         self._name = f"detector:{pipeline}:0:{family}"

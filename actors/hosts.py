@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from actors.calls import answer
 from actors.detector_actor import DetectorActor
 from actors.engine.family import FamilyFold, FamilyOutput, Work
+from actors.engine.judge import Assignment
 from actors.engine.state import Page
 from actors.errors import ReopenError, StateError
 from models.detector import Detector
@@ -77,7 +78,9 @@ def _merge(works: Sequence[Work], rounds: Iterable[tuple[list[FamilyOutput], dic
 class InOwner:
     """Families in the calling process: fastest on a small machine."""
 
-    def __init__(self, pipeline: str, families: Mapping[str, tuple[Detector, ...]], clean_rows: int) -> None:
+    def __init__(
+        self, pipeline: str, families: Mapping[str, tuple[Detector | Assignment, ...]], clean_rows: int
+    ) -> None:
         self._folds = [FamilyFold(pipeline, family, detectors, clean_rows) for family, detectors in families.items()]
         for fold in self._folds:
             fold.warm()
@@ -105,7 +108,7 @@ class InActors:
     """Each family in a Ray actor, in the owner's placement group: same node, other cores."""
 
     def __init__(
-        self, pipeline: str, families: Mapping[str, tuple[Detector, ...]], clean_rows: int, cpus: float
+        self, pipeline: str, families: Mapping[str, tuple[Detector | Assignment, ...]], clean_rows: int, cpus: float
     ) -> None:
         group = get_current_placement_group()
         strategy = PlacementGroupSchedulingStrategy(group) if group else "DEFAULT"

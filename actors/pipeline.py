@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from actors.engine.alerts import CLEAN_ROWS
 from actors.engine.fold import Topics
+from actors.engine.judge import Assignment
 from actors.kafka.client import Cluster
 from models.detector import Detector
 
 NAMESPACE = "chipquality"  # of our actors in Ray
+
+
+class Vector(NamedTuple):
+    """Which vector of `fab.vectors` a pipeline judges."""
+
+    name: str
+    characteristics: tuple[str, ...]  # p of them, in the order that its detectors' models have
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,9 @@ class Pipeline:
     input_topic: str
     partitions: tuple[int, ...]
     topics: Topics
-    families: Mapping[str, tuple[Detector, ...]]
+    families: Mapping[str, tuple[Detector | Assignment, ...]]
     schema_ids: Mapping[str, int]  # of what we write: alert, dead_letter, position, page, …
+    vector: Vector | None = None  # None: single measurements
     hosting: Literal["actor", "owner"] = "actor"
     step_rows_max: int = 4_000  # records in one step over all partitions; bounds memory and the size of a chart record
     commit_interval_ms: int = 50  # a step is taken at most this often while there is little to do

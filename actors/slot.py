@@ -41,6 +41,7 @@ from actors.kafka.transaction import TransactionalWriter
 from actors.pipeline import Pipeline
 from schemas.batch import RawBatch
 from schemas.decode import MeasurementDecoder, decode_event
+from schemas.decode_vectors import VectorDecoder
 from schemas.encode import Encoder
 from schemas.registry import Registry, RegistryUnavailable
 
@@ -83,7 +84,7 @@ class Slot:
         self._writer = TransactionalWriter(cluster, pipeline.transactional_id)
         self._reader = PartitionReader(cluster, pipeline.name, pipeline.input_topic)
         self._registry = Registry(cluster.registry_url, cluster.registry_client)
-        self._decoder: Decodes = MeasurementDecoder(self._registry.schema)
+        self._decoder = _decoder(pipeline, self._registry)
         self._encoders: Mapping[str, Encodes] = {
             name: Encoder(name, schema_id) for name, schema_id in pipeline.schema_ids.items()
         }
@@ -310,6 +311,12 @@ class Slot:
         self._reader.close()
         if self._control is not None:
             self._control.close()
+
+
+def _decoder(pipeline: Pipeline, registry: Registry) -> Decodes:
+    if pipeline.vector is None:
+        return MeasurementDecoder(registry.schema)
+    return VectorDecoder(registry.schema, *pipeline.vector)
 
 
 def _empty(position: Position) -> RawBatch:

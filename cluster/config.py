@@ -113,6 +113,16 @@ class PipelineConfig(_Section):
     )
 
 
+class VectorsConfig(_Section):
+    """A second pipeline: multivariate detectors on one vector of `fab.vectors`. Not set: it does not run."""
+
+    vector: str | None = Field(None, description="name of the vector, the last part of its series keys")
+    name: str = Field("vectors", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="of the pipeline")
+    detectors: list[DetectorConfig] = Field(
+        default_factory=list, description="what judges, e.g. multivariate.pca with its model; see `chipquality fit`"
+    )
+
+
 class Config(BaseSettings):
     """All settings."""
 
@@ -126,6 +136,7 @@ class Config(BaseSettings):
     serve: ServeConfig = ServeConfig()
     local: LocalConfig = LocalConfig()
     pipeline: PipelineConfig = PipelineConfig()
+    vectors: VectorsConfig = VectorsConfig()
 
     @classmethod
     def settings_customise_sources(

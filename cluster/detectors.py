@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from actors.engine.judge import Assignment, assigned
 from actors.errors import ConfigError
-from cluster.config import DetectorConfig
+from actors.pipeline import Vector
+from cluster.config import Config, DetectorConfig, VectorsConfig
+from models.artefact import Artefact
 from models.builtin import FAMILIES
 from models.catalogue import family_of, make
+from models.detector import dimension
 
 
 def families_of(
@@ -32,3 +36,40 @@ def families_of(
         return {family: assigned(found) for family, found in families.items()}
     except ConfigError as error:
         raise ConfigError(f"{setting}: {error}") from error
+
+
+def vector_of(config: VectorsConfig, families: Mapping[str, tuple[Assignment, ...]]) -> Vector:
+    """Return the vector that these families judge: its characteristics are those of their models, in the same order.
+
+    Raises ConfigError if there is no detector, one that judges single values, or two whose models differ in this.
+    """
+    found = {}
+    for assignment in (each for family in families.values() for each in family):
+        model = getattr(assignment.detector, "model", None)
+        names = model.facts.get("names") if isinstance(model, Artefact) else None
+        if names is None or dimension(assignment.detector) is None:
+            raise ConfigError(f"vectors.detectors: {assignment.name} does not judge vectors by a model with names")
+        found[tuple(names)] = assignment.name
+    if len(found) != 1:
+        raise ConfigError(
+            f"vectors.detectors: one model, or several of the same characteristics; got {len(found)} kinds"
+        )
+    return Vector(config.vector or "", next(iter(found)))
+
+
+class Judging(NamedTuple):
+    """What the product's pipelines judge by."""
+
+    main: Mapping[str, tuple[Assignment, ...]]
+    vectors: Mapping[str, tuple[Assignment, ...]]
+    vector: Vector | None  # None: no pipeline of vectors runs
+
+
+def judging_of(config: Config) -> Judging:
+    """Return what the configuration says of both pipelines. Raises ConfigError."""
+    rows = config.pipeline.phase_one_rows
+    main = families_of("pipeline.detectors", config.pipeline.detectors, rows)
+    if config.vectors.vector is None:
+        return Judging(main, {}, None)
+    vectors = families_of("vectors.detectors", config.vectors.detectors, rows)
+    return Judging(main, vectors, vector_of(config.vectors, vectors))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,16 +19,18 @@ import ray
 
 from actors import supervisor
 from actors.engine.fold import Topics
+from actors.engine.judge import Assignment
 from actors.kafka.client import Cluster
-from actors.pipeline import NAMESPACE, Pipeline
+from actors.pipeline import NAMESPACE, Pipeline, Vector
 from actors.prepare import prepare
 from actors.view import actor as view
+from actors.view.reader import Sources
 from cluster.config import Config, reveal
+from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
 from cluster.ray_address import connect_ray, own_signal_handlers
-from models.builtin import FAMILIES
-from schemas.topics import ALERTS, CHARTS, CONTROL, MEASUREMENTS, STATE, dead_letter_topic
+from schemas.topics import ALERTS, CHARTS, CONTROL, MEASUREMENTS, STATE, VECTOR_STATE, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
 
@@ -49,6 +51,7 @@ class Product:
         self, config: Config, progress: Progress, *, notes: Sequence[str] = (), keep_data: bool = False
     ) -> None:
         self.config = config
+        self._judging = judging_of(config)  # a detector that cannot be made is refused before anything starts
         self.progress = progress
         self.notes = tuple(notes)
         self.keep_data = keep_data
@@ -56,6 +59,7 @@ class Product:
         self.page_url = ""
         self.dashboard_url = ""
         self.how = ""
+        self._running: list[str] = []  # pipelines
         self._exit = ExitStack()
 
     def __enter__(self) -> Product:
@@ -79,9 +83,9 @@ class Product:
         self._start_stack()
         self._timed("Ray", self._start_ray)
         self._timed("topics and schemas", self._prepare)
-        self._timed("pipeline", self._start_pipeline)
+        self._timed("pipeline", self._start_pipelines)
         self._timed("API and page", self._start_serve)
-        self._timed("slot live", lambda: supervisor.wait_live(self.config.pipeline.name))
+        self._timed("slot live", self._wait_live)
 
     def _timed(self, what: str, do: Callable[[], Any]) -> None:
         started = time.monotonic()
@@ -132,35 +136,56 @@ class Product:
         kafka = self.config.kafka
         self._schema_ids = prepare(self.cluster, kafka.input_partitions, kafka.replication_factor)
 
-    def pipeline(self) -> Pipeline:
-        """Return the main pipeline as configured."""
+    def pipelines(self) -> list[Pipeline]:
+        """Return the pipelines as configured: the main one, and that of vectors if there is one."""
+        judging = self._judging
+        found = [self._pipeline(self.config.pipeline.name, MEASUREMENTS, STATE, judging.main)]
+        if judging.vector is not None:
+            name = self.config.vectors.name
+            found.append(self._pipeline(name, VECTORS, VECTOR_STATE, judging.vectors, judging.vector))
+        return found
+
+    def _pipeline(
+        self,
+        name: str,
+        topic: str,
+        state: str,
+        families: Mapping[str, tuple[Assignment, ...]],
+        vector: Vector | None = None,
+    ) -> Pipeline:
         config = self.config.pipeline
-        topics = Topics(CHARTS, ALERTS, dead_letter_topic(MEASUREMENTS), STATE, CONTROL)
+        topics = Topics(CHARTS, ALERTS, dead_letter_topic(topic), state, CONTROL)
         wanted = {
-            "position": STATE,
-            "page": STATE,
-            "series_page": STATE,
-            "applied_change": STATE,
+            "position": state,
+            "page": state,
+            "series_page": state,
+            "applied_change": state,
             "alert": ALERTS,
             "dead_letter": topics.dead_letters,
         }
         return Pipeline(
-            name=config.name,
+            name=name,
             cluster=self.cluster,
-            input_topic=MEASUREMENTS,
+            input_topic=topic,
             partitions=tuple(range(self.config.kafka.input_partitions)),
             topics=topics,
-            families={family: make(config.phase_one_rows) for family, make in FAMILIES.items()},
-            schema_ids={record: self._schema_ids[topic, record] for record, topic in wanted.items()},
+            families=families,
+            schema_ids={record: self._schema_ids[of, record] for record, of in wanted.items()},
+            vector=vector,
             hosting="owner" if config.hosting == "owner" else "actor",
             commit_interval_ms=config.commit_interval_ms,
             snapshot_interval_ms=config.snapshot_interval_ms,
         )
 
-    def _start_pipeline(self) -> None:
-        pipeline = self.pipeline()
-        self._exit.callback(supervisor.stop_pipeline, pipeline.name)
-        supervisor.start_pipeline(pipeline)
+    def _start_pipelines(self) -> None:
+        for pipeline in self.pipelines():
+            self._exit.callback(supervisor.stop_pipeline, pipeline.name)
+            supervisor.start_pipeline(pipeline)
+            self._running.append(pipeline.name)
+
+    def _wait_live(self) -> None:
+        for name in self._running:
+            supervisor.wait_live(name)
 
     def _start_serve(self) -> None:
         os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # read when Serve is imported
@@ -168,7 +193,11 @@ class Product:
 
         name = self.config.pipeline.name
         self._exit.callback(view.stop, name)
-        view.start(self.cluster, name, notes=self.notes)
+        also = tuple(running for running in self._running if running != name)
+        sources = Sources(
+            dead_letters=tuple(dead_letter_topic(t) for t in (MEASUREMENTS, *([VECTORS] if also else [])))
+        )
+        view.start(self.cluster, name, sources=sources, notes=self.notes, also=also)
         self._exit.callback(undeploy)
         self.page_url = deploy(self.config, name, self.cluster)
 

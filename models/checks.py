@@ -212,6 +212,8 @@ def _other_parameters(detector: Detector) -> Iterator[tuple[Detector, str]]:
         value = getattr(detector, part.name)
         if part.init and isinstance(value, int | float):
             for other in (not value,) if isinstance(value, bool) else (value + 1, value / 2):
+                if other == value:  # half of 0
+                    continue
                 try:
                     yield dataclasses.replace(detector, **{part.name: other}), part.name  # type: ignore[type-var]
                 except (ValueError, TypeError):

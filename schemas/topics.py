@@ -35,6 +35,7 @@ ML = "fab.ml"
 ALERTS = "quality.alerts"
 CHARTS = "quality.charts"
 STATE = "quality.state"
+VECTOR_STATE = "quality.vectors.state"
 CONTROL = "quality.control"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
@@ -166,6 +167,19 @@ _FAB = (
     _fab(ML, "ml", "model", "Inference, training, drift and deployment of models", _SINKS, 30),
 )  # fmt: skip
 
+
+def _state(name: str, folded: str) -> Topic:
+    return Topic(
+        name=name,
+        doc=f"Of the fold of {folded}: positions, pages of detector state, series, applied changes; partition as the input's",
+        key="position, page|detector|layout|number, series|number or applied|change_id",
+        records=("position", "page", "series_page", "applied_change"),
+        writers="partition owners, in the transaction of the step",
+        readers="partition owners when they open a slot; `chipquality limits`, read_committed",
+        config=_COMPACTED,
+    )
+
+
 _OURS = (
     Topic(
         name=ALERTS,
@@ -185,15 +199,8 @@ _OURS = (
         readers="the page and the API, archive; read_committed",
         config=_kept(1, max_message_bytes=str(CHART_BYTES_MAX)),
     ),
-    Topic(
-        name=STATE,
-        doc="Positions, pages of detector state, series dictionaries, applied changes; partition as the input's",
-        key="position, page|detector|layout|number, series|number or applied|change_id",
-        records=("position", "page", "series_page", "applied_change"),
-        writers="partition owners, in the transaction of the step",
-        readers="partition owners when they open a slot; `chipquality limits`, read_committed",
-        config=_COMPACTED,
-    ),
+    _state(STATE, MEASUREMENTS),
+    _state(VECTOR_STATE, VECTORS),
     Topic(
         name=CONTROL,
         doc="Changes that people make: limits, resets, exclusions; one partition, so that all see them in one order",

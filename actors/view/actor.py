@@ -39,8 +39,15 @@ def view_name(pipeline: str) -> str:
 class ChartView:
     """Newest points of every series, newest alerts, counts and latencies of one pipeline."""
 
-    def __init__(self, cluster: Cluster, pipeline: str, sources: Sources, notes: tuple[str, ...] = ()) -> None:
-        self._board = Board(pipeline)
+    def __init__(
+        self,
+        cluster: Cluster,
+        pipeline: str,
+        sources: Sources,
+        notes: tuple[str, ...] = (),
+        also: tuple[str, ...] = (),
+    ) -> None:
+        self._board = Board(pipeline, also=also)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrival = asyncio.Event()
@@ -138,9 +145,14 @@ def _now_ms() -> int:
 
 
 def start(
-    cluster: Cluster, pipeline: str, *, sources: Sources | None = None, notes: tuple[str, ...] = ()
+    cluster: Cluster,
+    pipeline: str,
+    *,
+    sources: Sources | None = None,
+    notes: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
 ) -> ActorHandle[Any]:
-    """Start the view of a pipeline, or return the one that runs. Ray starts it again if it dies."""
+    """Start the view of a pipeline, and of those `also` shown, or return the one that runs. Ray starts it again if it dies."""
     actor = ray.remote(ChartView).options(
         name=view_name(pipeline),
         namespace=NAMESPACE,
@@ -151,7 +163,7 @@ def start(
         max_task_retries=0,
         max_concurrency=CALLS_MAX,
     )
-    handle: ActorHandle[Any] = actor.remote(cluster, pipeline, sources or Sources(), notes)  # type: ignore[assignment]
+    handle: ActorHandle[Any] = actor.remote(cluster, pipeline, sources or Sources(), notes, also)  # type: ignore[assignment]
     return handle
 
 

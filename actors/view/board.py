@@ -26,10 +26,11 @@ _ANY = ""  # the chain of whichever family comes first
 
 
 class Board:
-    """Rings, alerts, chains and latencies of one pipeline."""
+    """Rings, alerts, chains and latencies of a pipeline, and of those shown beside it."""
 
-    def __init__(self, pipeline: str, rings: Rings | None = None) -> None:
+    def __init__(self, pipeline: str, rings: Rings | None = None, also: tuple[str, ...] = ()) -> None:
         self.pipeline = pipeline
+        self.pipelines = frozenset((pipeline, *also))  # whose records are shown
         self.rings = Rings() if rings is None else rings
         self.alerts = AlertBook()
         self.chains = Chains()

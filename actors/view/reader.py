@@ -129,7 +129,7 @@ class Reader(threading.Thread):
 
     def _chart(self, record: ViewRecord, now_ms: int) -> None:
         block = unpack(record.value or b"")
-        if block.pipeline != self._board.pipeline:
+        if block.pipeline not in self._board.pipelines:
             return
         live = (record.topic, record.partition) not in self._behind
         with self._lock:
@@ -140,7 +140,7 @@ class Reader(threading.Thread):
         with self._lock:
             if record.topic != self._sources.alerts:
                 self._board.dead_letters[str(event["reason"])] += 1
-            elif event["pipeline"] == self._board.pipeline:
+            elif event["pipeline"] in self._board.pipelines:
                 self._board.add_alert(event, record.partition, record.offset, record.timestamp_ms)
 
     def _reached(self, ends: dict[Place, int], again: dict[Place, int]) -> None:

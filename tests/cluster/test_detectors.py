@@ -6,18 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from actors.engine.judge import Assignment
 from actors.errors import ConfigError
+from actors.pipeline import Vector
 from cluster.cli import app
 from cluster.config import DetectorConfig, load
-from cluster.detectors import families_of
+from cluster.detectors import families_of, judging_of
 from models.builtin import FAMILIES
 from models.catalogue import BUILTIN
 from models.cusum import Cusum
 from models.ewma import Ewma
+from models.pca import PcaChart
+from models.pca_fit import fit_pca
 
 
 def families(*wanted: dict[str, Any]) -> dict[str, tuple[Assignment, ...]]:
@@ -71,6 +75,40 @@ def test_the_environment_and_a_file_can_say_them(monkeypatch: pytest.MonkeyPatch
 def test_what_is_wrong_is_said_with_its_place(wanted: list[dict[str, Any]], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         families(*wanted)
+
+
+MODEL = fit_pca(np.random.default_rng(3).normal(size=(60, 3)), components=1, names=["a", "b", "c"])
+
+
+def test_vectors_are_judged_by_the_characteristics_of_their_model(tmp_path: Path) -> None:
+    path = str(MODEL.save(tmp_path / "model.npz"))
+    wanted = {"detector": "multivariate.pca", "parameters": {"model": path}}
+    found = judging_of(load(vectors={"vector": "trace", "detectors": [wanted]}))
+    assert found.vector == Vector("trace", ("a", "b", "c"))
+    assert found.vectors == {"multivariate": (Assignment(PcaChart(MODEL)),)}
+    assert judging_of(load()).vector is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ([], "got 0 kinds"),
+        ([{"detector": "spc.ewma"}], "spc.ewma does not judge vectors"),
+        ([{"detector": "multivariate.pca"}], "multivariate.pca needs model"),
+        ([{"detector": "multivariate.pca", "parameters": {"model": "/no/such.npz"}}], "model = '/no/such.npz'"),
+    ],
+)
+def test_a_pipeline_of_vectors_needs_models(wanted: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        judging_of(load(vectors={"vector": "trace", "detectors": wanted}))
+
+
+def test_models_of_a_pipeline_have_the_same_characteristics(tmp_path: Path) -> None:
+    other = fit_pca(np.random.default_rng(3).normal(size=(60, 3)), components=1, names=["a", "c", "b"])
+    paths = [str(model.save(tmp_path / f"{i}.npz")) for i, model in enumerate((MODEL, other))]
+    wanted = [{"detector": "multivariate.pca", "parameters": {"model": path}, "label": path} for path in paths]
+    with pytest.raises(ConfigError, match="got 2 kinds"):
+        judging_of(load(vectors={"vector": "trace", "detectors": wanted}))
 
 
 def run(*arguments: str) -> str:
