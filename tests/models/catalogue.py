@@ -15,6 +15,7 @@ from models.individuals import IndividualsChart
 from models.page_hinkley import PageHinkley
 from models.residual import ResidualChart
 from models.short_run import ShortRunChart
+from models.univariate import UnivariateSet
 from models.xbar import XbarChart
 
 DETECTORS: list[Detector] = [
@@ -74,6 +75,9 @@ DETECTORS: list[Detector] = [
     ShortRunChart(),
     ShortRunChart(XbarChart(3, phase_one_subgroups=4), scale="tolerance", centre="learned"),
     ShortRunChart(Ewma(), scale="part", parts=((10.0, 1.0), (12.0, 0.5))),
+    # univariate
+    UnivariateSet(),
+    UnivariateSet(phase_one_rows=10, nelson=(1, 2, 5, 6), weight=0.1, h=4.0, min_rows=2, window_ends=("limits",)),
     # xbar
     XbarChart(),
     XbarChart(subgroup_size=3, phase_one_subgroups=4, window_ends=("reset",)),
