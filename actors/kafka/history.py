@@ -1,0 +1,205 @@
+"""Past rows of one series, read from the input topic: what limits are computed from.
+
+A topic holds many series, so rows are looked for backwards from the end, in windows that double: what was measured last is found
+soon, and a series with few rows does not make anyone read the topic forwards from its beginning. At most SCAN_RECORDS_MAX records
+are looked at.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from actors.errors import ConfigError, ReopenError
+from actors.kafka.admin import Admin
+from actors.kafka.client import Cluster
+from actors.kafka.consumer import PartitionReader
+from models.limit_versions import ChangeRefused
+from schemas.batch import RawBatch, SeriesDictionary, cut
+from schemas.decode import MeasurementDecoder
+
+SCAN_RECORDS_MAX = 2_000_000
+WINDOW_RECORDS = 20_000  # of the first window, over all partitions
+READ_TIMEOUT_S = 60.0  # of one window
+CLOCK_SLACK_MS = 60 * 60 * 1000  # a record published so long before a time is taken to be of an event before it
+_POLL_ROWS = 10_000
+
+
+class Bound(NamedTuple):
+    """Where history begins or ends: an input offset, or an event time; either way it belongs to it."""
+
+    offset: int | None = None
+    time_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """Rows of one series in log order; all arrays are (n,)."""
+
+    series: str
+    partition: int
+    offset: np.ndarray  # int64
+    event_time_ms: np.ndarray  # int64
+    value: np.ndarray  # float64, NaN = missing
+    subgroup: np.ndarray  # int64, -1 = none
+
+    def __len__(self) -> int:
+        """Return the number of rows, n."""
+        return len(self.offset)
+
+
+class _Rows(NamedTuple):
+    """Decoded columns of one series between two offsets, and when the first record there was published."""
+
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    published_ms: int
+
+
+class HistoryReader:
+    """Reads the input topic for people. `schema_of` is the registry's."""
+
+    def __init__(self, cluster: Cluster, group: str, topic: str, schema_of: Callable[[int], Any]) -> None:
+        self.topic = topic
+        self._cluster = cluster
+        self._group = group
+        self._decoder = MeasurementDecoder(schema_of)
+        self._series = SeriesDictionary()  # of what was read, over all partitions
+
+    def rows(
+        self, series: str, *, partition: int | None, rows: int, since: Bound | None = None, until: Bound | None = None
+    ) -> History:
+        """Return the last `rows` rows of a series up to `until`, or all from `since` on.
+
+        Raises ChangeRefused if there is none, or the series stands in several partitions and none is named.
+        """
+        low, start = self._spans(partition)
+        if until is not None and until.offset is not None:
+            start = {p: max(low[p], min(end, until.offset + 1)) for p, end in start.items()}
+        if since is not None and since.offset is not None:
+            low = {p: max(first, since.offset) for p, first in low.items()}
+        found: dict[int, list[_Rows]] = {}
+        window, looked_at = WINDOW_RECORDS, 0
+        while looked_at < SCAN_RECORDS_MAX:
+            share = window // len(start)
+            spans = {p: (max(low[p], end - share), end) for p, end in start.items() if end > low[p]}
+            if not spans:
+                break
+            for p, part in self._read(spans, series).items():
+                if len(part.columns[0]):
+                    found.setdefault(p, []).insert(0, part)
+                past = (
+                    since is not None
+                    and since.time_ms is not None
+                    and part.published_ms < since.time_ms - CLOCK_SLACK_MS
+                )
+                start[p] = low[p] if past else spans[p][0]
+            if len(found) > 1:
+                raise ChangeRefused(f"{series} stands in partitions {sorted(found)} of {self.topic}: name one of them")
+            if found:
+                start = {p: end for p, end in start.items() if p in found}
+            if (
+                since is None
+                and sum(len(_within(part, None, until)[0]) for parts in found.values() for part in parts) >= rows
+            ):
+                break
+            looked_at += sum(end - first for first, end in spans.values())
+            window *= 2
+        return self._history(series, found, rows, since, until)
+
+    def at(self, series: str, offset: int, partition: int | None) -> History:
+        """Return the row of a series at an offset. Raises ChangeRefused if it is not there."""
+        low, end = self._spans(partition)
+        spans = {p: (offset, offset + 1) for p in low if low[p] <= offset < end[p]}
+        found = {p: part for p, part in self._read(spans, series).items() if len(part.columns[0])}
+        if not found:
+            there = [key for key in self._series.keys if key != series]
+            what = f"a row of {there[0]}" if len(there) == 1 else f"rows of {', '.join(there)}" if there else "nothing"
+            raise ChangeRefused(f"offset {offset} of {self.topic} is no row of {series}: {what} stands there")
+        if len(found) > 1:
+            raise ChangeRefused(f"{series} stands in partitions {sorted(found)} of {self.topic}: name one of them")
+        ((p, part),) = found.items()
+        return History(series, p, *part.columns)
+
+    def _spans(self, partition: int | None) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the first offset and the end of the partitions to look at."""
+        topics = Admin(self._cluster.bootstrap_servers, self._cluster.client).topics([self.topic])
+        if not topics:
+            raise ConfigError(f"there is no topic {self.topic}: `chipquality topics apply` makes it")
+        there = {part["partition"]: part for part in topics[0]["partitions"] if part["high"] is not None}
+        if partition is not None and partition not in there:
+            raise ChangeRefused(f"{self.topic} has no partition {partition}")
+        chosen = [partition] if partition is not None else sorted(there)
+        return {p: there[p]["low"] for p in chosen}, {p: there[p]["high"] for p in chosen}
+
+    def _read(self, spans: Mapping[int, tuple[int, int]], series: str) -> dict[int, _Rows]:
+        """Return the rows of a series between offsets [first, end) of partitions."""
+        parts: dict[int, list[tuple[np.ndarray, ...]]] = {partition: [] for partition in spans}
+        published = {partition: np.iinfo(np.int64).max for partition in spans}
+        reader = PartitionReader(self._cluster, self._group, self.topic)
+        deadline = time.monotonic() + READ_TIMEOUT_S
+        open_ends = {partition: end for partition, (_, end) in spans.items()}
+        try:
+            reader.assign({partition: first for partition, (first, _) in spans.items()})
+            while open_ends:
+                polled = reader.poll(_POLL_ROWS, 0.1)
+                for partition, why in polled.lost.items():
+                    raise ReopenError(f"{self.topic}:{partition}: {why}")
+                for raw in polled.batches:
+                    if raw.partition in open_ends:
+                        if len(raw):
+                            published[raw.partition] = min(published[raw.partition], int(raw.timestamp_ms[0]))
+                        parts[raw.partition].append(self._of_series(cut(raw, [open_ends[raw.partition]])[0], series))
+                        if raw.next_offset >= open_ends[raw.partition]:
+                            del open_ends[raw.partition]
+                if open_ends and time.monotonic() > deadline:
+                    raise ReopenError(f"{self.topic}: offsets {open_ends} not reached in {READ_TIMEOUT_S:g} s")
+        finally:
+            reader.close()
+        return {p: _Rows(_joined(columns), published[p]) for p, columns in parts.items()}
+
+    def _of_series(self, raw: RawBatch, series: str) -> tuple[np.ndarray, ...]:
+        code = self._series.code(series)
+        batch = self._decoder.decode(raw, self._series)
+        mine = batch.series == code
+        return batch.offset[mine], batch.event_time_ms[mine], batch.value[mine], batch.subgroup[mine]
+
+    def _history(
+        self, series: str, found: Mapping[int, list[_Rows]], rows: int, since: Bound | None, until: Bound | None
+    ) -> History:
+        for p, parts in found.items():
+            columns = _joined(_within(part, since, until) for part in parts)
+            if since is None:
+                offset, event_time_ms, value, subgroup = (column[-rows:] for column in columns)
+            else:
+                offset, event_time_ms, value, subgroup = columns
+            if len(offset):
+                return History(series, p, offset, event_time_ms, value, subgroup)
+        near = difflib.get_close_matches(series, [key for key in self._series.keys if key != series], 1)
+        hint = f"; is it {near[0]}?" if near else ""
+        raise ChangeRefused(f"no row of series {series} was found in {self.topic}{hint}")
+
+
+def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    listed = list(parts)
+    if not listed:
+        none = np.zeros(0, np.int64)
+        return none, none, np.zeros(0), none
+    offset, event_time_ms, value, subgroup = (np.concatenate(column) for column in zip(*listed, strict=True))
+    return offset, event_time_ms, value, subgroup
+
+
+def _within(part: _Rows, since: Bound | None, until: Bound | None) -> tuple[np.ndarray, ...]:
+    """Return the columns of the rows between the bounds."""
+    offset, event_time_ms = part.columns[:2]
+    keep = np.ones(len(offset), np.bool_)
+    if since is not None:
+        keep &= (offset >= (since.offset or 0)) & (event_time_ms >= (since.time_ms or np.iinfo(np.int64).min))
+    if until is not None:
+        keep &= offset <= (np.iinfo(np.int64).max if until.offset is None else until.offset)
+        keep &= event_time_ms <= (np.iinfo(np.int64).max if until.time_ms is None else until.time_ms)
+    return tuple(column[keep] for column in part.columns)
