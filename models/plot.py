@@ -36,7 +36,7 @@ def plot(
 ) -> Figure:
     """Draw the verdicts of one series: a panel per statistic, with its limits as they step, and the signals marked.
 
-    verdicts: of n rows. values: (n,) raw values, which get a panel of their own above. detector: gives the statistics and
+    verdicts: of n rows. values: (n,) or (n, p) raw values, for a panel of their own above. detector: gives the statistics and
     rules their names. x: (n,) numbers or times of the rows; 1, 2, … unless given. rows: which rows to draw, as a mask or as
     indices; needed where the verdicts are of several series. zones: draw zones A, B and C, thirds of the way
     from the centre to limits that are as far above it as below.
@@ -67,8 +67,9 @@ def plot(
     figure = figure_type(figsize=(WIDTH, sum(heights) + 0.3), layout="constrained")
     every = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     if values is not None:
-        raw = _fitting("values", np.asarray(values, np.float64), n)[chosen]
-        _line(every[0], places, raw, "value")
+        raw = np.asarray(values, np.float64)
+        for column in raw.T if raw.ndim == 2 else (raw,):
+            _line(every[0], places, _fitting("values", column, n)[chosen], "value")
     for j, name in enumerate(names):
         axes = every[first + j]
         statistic, centre, lcl, ucl = (part[:, j] for part in wide)

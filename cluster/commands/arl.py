@@ -84,7 +84,10 @@ def cusum(
 
 @app.command()
 def ewma(
-    weight: Annotated[float, typer.Option("--lambda", help="Weight of the newest point, above 0, at most 1.")],
+    weight: Annotated[
+        float | None,
+        typer.Option("--lambda", help="Weight of the newest point, above 0, at most 1; or give --arl0 and --shift."),
+    ] = None,
     limit: Annotated[
         float | None, typer.Option("--limit", help="L, in standard deviations of the average; or give --arl0.")
     ] = None,
@@ -96,14 +99,15 @@ def ewma(
     output: OutputOption = Output.text,
 ) -> None:
     """EWMA chart, by integral equation; limits at their final width unless --time-varying."""
-    from models.arl import arl_ewma, design_ewma
+    from models.arl import arl_ewma, best_ewma, design_ewma
 
     try:
         if arl0 is not None:
             _one_of("--limit", limit)
+            weight = best_ewma(arl0, shift).weight if weight is None else weight
             limit = design_ewma(arl0, weight, steady=not time_varying)
-        elif limit is None:
-            raise ValueError("give --limit, or --arl0 to search it")
+        elif weight is None or limit is None:
+            raise ValueError("give --lambda and --limit, or --arl0 to search them")
         arl = arl_ewma(weight, limit, shift, steady=not time_varying)
     except ValueError as error:
         _refuse(error)

@@ -67,6 +67,12 @@ def test_searching_the_limit() -> None:
     assert (ewma["limit"], ewma["arl"]) == pytest.approx((2.962, 494.38565), rel=1e-6)
 
 
+def test_searching_the_weight_too() -> None:
+    best = said("ewma", "--arl0", "500", "--shift", "1")
+    assert (best["lambda"], best["limit"]) == pytest.approx((0.134, 2.883), abs=2e-3)
+    assert best["arl"] < said("ewma", "--arl0", "500", "--shift", "1", "--lambda", "0.2")["arl"]
+
+
 def test_text_is_one_clear_line() -> None:
     lines = [
         runner.invoke(cli.app, ["arl", *arguments.split()]).output
@@ -96,6 +102,8 @@ def test_text_is_one_clear_line() -> None:
         ("ewma --lambda 1.5 --limit 3", "weight = 1.5"),
         ("ewma --lambda 0.2 --limit -3", "width = -3"),
         ("ewma --lambda 0.2", "--limit"),
+        ("ewma --limit 3", "--lambda"),
+        ("ewma --arl0 500", "shift = 0"),
         ("ewma --lambda 0.2 --limit 3 --arl0 500", "--limit 3 or --arl0"),
         ("shewhart --rules 1,9", "'9'"),
         ("shewhart --shift inf", "shift = inf"),
@@ -113,7 +121,7 @@ def test_what_has_no_meaning_is_one_line_and_exit_code_2(arguments: str, named: 
 def test_it_starts_without_ray() -> None:
     script = (
         "import sys; from cluster.cli import app; app(['arl', 'cusum', '--k', '.5', '--h', '5'], standalone_mode=False); "
-        "print(sorted(sys.modules.keys() & {'ray', 'numba', 'pandas', 'sklearn', 'fastapi'}))"
+        "print(sorted(sys.modules.keys() & {'ray', 'pandas', 'sklearn', 'fastapi', 'matplotlib'}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from models.arl import arl_cusum, arl_ewma, arl_shewhart, design_cusum, design_ewma
+from models.arl import WEIGHT_MIN, arl_cusum, arl_ewma, arl_shewhart, best_ewma, design_cusum, design_ewma
 from models.arl_differences import OF_DIFFERENCES, mean_run_length
 from models.arl_rules import EDGES, NELSON, WESTERN_ELECTRIC, chain, rule_names
 from tests.naive import arl as naive
@@ -258,6 +258,20 @@ def test_a_designed_ewma_has_the_arl(weight: float, steady: bool) -> None:
     assert arl_ewma(weight, width, steady=steady) == pytest.approx(370, rel=1e-9)
 
 
+@pytest.mark.parametrize("shift", [-0.6, 1.0, 2.5])
+def test_the_best_ewma_has_the_arl_and_no_neighbour_is_sooner(shift: float) -> None:
+    weight, width = best_ewma(200.0, shift)
+    assert arl_ewma(weight, width) == pytest.approx(200.0, rel=1e-9)
+    best = arl_ewma(weight, width, shift)
+    for other in (0.7 * weight, 0.95 * weight, 1.05 * weight):
+        assert arl_ewma(other, design_ewma(200.0, other), shift) > best
+
+
+def test_the_best_weight_may_be_at_an_end() -> None:
+    assert best_ewma(100.0, 0.02).weight == pytest.approx(WEIGHT_MIN)
+    assert best_ewma(100.0, 8.0).weight == 1.0
+
+
 # Names and refusals.
 
 
@@ -299,6 +313,7 @@ def test_rule_names() -> None:
         (lambda: design_cusum(500.0, 0.0), "shift = 0"),
         (lambda: design_cusum(500.0, headstart=0.6), "headstart = 0.6"),
         (lambda: design_ewma(500.0, 2.0), "weight = 2"),
+        (lambda: best_ewma(500.0, 0.0), "shift = 0"),
         (lambda: design_ewma(1e13, 0.2), "arl0 = 1e\\+13"),
     ],
 )

@@ -98,6 +98,12 @@ def test_raw_values_get_a_panel_of_their_own() -> None:
     assert figure.get_suptitle() == "flow"
 
 
+def test_vectors_are_a_line_per_column() -> None:
+    vectors = np.array([[1.0, 10.0], [2.0, np.nan], [3.0, 30.0]])
+    raw = plot(judge(Ewma(), vectors[:, 0], mu=2.0, sigma=1.0), vectors).axes[0]
+    assert [line[:, 1].tolist() for line in lines(raw, "statistic")] == [[1, 2, 3], [10, 30]]
+
+
 def test_one_series_of_several_and_places_of_your_own() -> None:
     chart = Ewma()
     labels = np.array(["a", "b", "a", "b"])
