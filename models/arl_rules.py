@@ -128,25 +128,25 @@ def rule_names(rules: str | Iterable[str | int]) -> tuple[str, ...]:
     given = rules.split(",") if isinstance(rules, str) else list(rules)
     named: list[str] = []
     for item in given:
-        named += _one_name(str(item))
+        named += _names_in(str(item))
     if not named:
         raise ValueError(f"rules = {rules!r}: no rule is named")
     return tuple(dict.fromkeys(named))
 
 
-def _one_name(text: str) -> tuple[str, ...]:
-    plain = re.sub(r"[\s_-]+", "", text).lower()
-    if plain in {"westernelectric", "we"}:
-        return WESTERN_ELECTRIC
-    if plain == "nelson":
-        return NELSON
-    found = re.fullmatch(r"(nelson|westernelectric|we|)([1-9])", plain)
-    name = f"{'nelson' if found[1] in {'', 'nelson'} else 'we'}_{found[2]}" if found else ""
-    if name not in {*NELSON, *WESTERN_ELECTRIC}:
+_NAME = re.compile(r"(nelson|western[\s_-]?electric|we)?[\s_-]*([1-9](?:[\s_]+[1-9])*|[1-9]+)?", re.IGNORECASE)
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    found = _NAME.fullmatch(text.strip())
+    prefix, digits = (found[1], re.findall("[1-9]", found[2] or "")) if found else (None, [])
+    ours = NELSON if prefix is None or prefix.lower() == "nelson" else WESTERN_ELECTRIC
+    alone = prefix is None and not re.fullmatch(r"[1-9]([\s_]+[1-9])*", text.strip())  # "12" is no rule
+    if found is None or alone or any(int(digit) > len(ours) for digit in digits):
         raise ValueError(
             f"rule {text.strip()!r} is unknown: 1 to 8 are Nelson's, we1 to we4 and western-electric the handbook's"
         )
-    return (name,)
+    return tuple(ours[int(digit) - 1] for digit in digits) or ours
 
 
 def chain(rules: Iterable[str], any_side: bool = False) -> np.ndarray:
