@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 
+from actors import supervisor
 from actors.engine.control import AppliedChange
 from actors.engine.position import CHANGE_KEY
 from actors.hosts import InOwner
@@ -102,7 +105,7 @@ def crash(slot: Slot) -> None:
 
 def undisturbed(line: TestLine, changes: Sequence[Change]) -> TestLine:
     """Run the same records on another line that nothing disturbs, every change at the offset that it had here."""
-    calm = TestLine(line.endpoints, line.partitions, line.families, line.settings)
+    calm = TestLine(line.endpoints, line.partitions, line.families, line.settings | {"hosting": "owner"})
     at = {p: {entry.change.change_id: entry.at_offset for entry in entries} for p, entries in made(line).items()}
     with owner(calm) as loop:
         for number, asked in enumerate(changes, 1):
@@ -117,6 +120,17 @@ def undisturbed(line: TestLine, changes: Sequence[Change]) -> TestLine:
             calm.write(partition, values[len(calm.written[partition]) :])
         calm.wait_done()
     return calm
+
+
+def same_as(line: TestLine, calm: TestLine) -> None:
+    """Assert that both made the same changes at the same offsets, and said the same of every row."""
+    assert [[entry[:2] for entry in entries] for entries in made(line).values()] == [
+        [entry[:2] for entry in entries] for entries in made(calm).values()
+    ]
+    said, expected = line.verdicts(), calm.verdicts()
+    assert said.keys() == expected.keys()
+    assert [place for place in said if said[place] != expected[place]] == []
+    assert line.alerts() == calm.alerts()
 
 
 def test_changes_under_load_with_crashes_are_bit_for_bit_those_of_an_undisturbed_run(line: TestLine) -> None:
@@ -148,15 +162,8 @@ def test_changes_under_load_with_crashes_are_bit_for_bit_those_of_an_undisturbed
     with owner(line) as loop:
         line.wait_done()
         assert loop.status()["changes"] == 0  # all were made before
-    calm = undisturbed(line, changes)
-    assert [[entry[:2] for entry in entries] for entries in made(line).values()] == [
-        [entry[:2] for entry in entries] for entries in made(calm).values()
-    ]
+    same_as(line, undisturbed(line, changes))
     assert {p: len(entries) for p, entries in made(line).items()} == {0: 3, 1: 3}
-    disturbed, expected = line.verdicts(), calm.verdicts()
-    assert disturbed.keys() == expected.keys()
-    assert [place for place in disturbed if disturbed[place] != expected[place]] == []
-    assert line.alerts() == calm.alerts()
 
 
 def test_new_limits_are_in_the_verdicts_from_their_offset_on_and_only_there(line: TestLine) -> None:
@@ -205,3 +212,25 @@ def test_an_effective_time_is_waited_for(line: TestLine) -> None:
         wait_for(lambda: loop.status().get("changes") == 1, "the time has come")
         wait_for(lambda: loop.status()["changes_waiting"] == 0, "nothing waits any more")
     assert [entry.at_offset for entry in made(line)[0]] == [8]
+
+
+def test_kill_9_of_the_owner_with_families_in_actors(line: TestLine, ray_cluster: None) -> None:
+    line.settings["hosting"] = "actor"
+    changes = [
+        change(line, "limits", *(share("s0", p, mu=10.5, sigma=0.5) for p in range(2))),
+        change(line, "reset", *(share("s1", p) for p in range(2)), kind=Kind.RESET),
+    ]
+    supervisor.start_pipeline(line.pipeline())
+    try:
+        pid = supervisor.wait_live(line.name)["pid"]
+        line.write_noise(60)
+        publish(line, changes[0])
+        supervisor.wait_status(line.name, lambda said: said["changes"] == 2, 60)
+        os.kill(pid, signal.SIGKILL)
+        line.write_noise(60, seed=2)
+        publish(line, changes[1])
+        supervisor.wait_status(line.name, lambda said: said.get("changes") == 2 and said["pid"] != pid, 60)
+        line.wait_done()
+    finally:
+        supervisor.stop_pipeline(line.name)
+    same_as(line, undisturbed(line, changes))
