@@ -26,7 +26,7 @@ import numpy as np
 EDGES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0])  # zone i is below EDGES[i], zone 7 above all; in sigmas
 ZONES = len(EDGES) + 1
 
-WESTERN_ELECTRIC = ("we_1", "we_2", "we_3", "we_4")
+WESTERN_ELECTRIC = ("western_electric_1", "western_electric_2", "western_electric_3", "western_electric_4")
 NELSON = tuple(f"nelson_{number}" for number in range(1, 9))
 
 _EMPTY = 0
@@ -107,10 +107,10 @@ def _memories(rule: str, any_side: bool) -> tuple[Memory, ...]:
         "nelson_6": _on_one_side(4, 5, 1),
         "nelson_7": (Window(15, 15, _ZONE_C),),
         "nelson_8": (Window(8, 8, outside) if any_side else BothSides(),),
-        "we_1": (Window(1, 1, _above(3) | _below(3)),),
-        "we_2": _on_one_side(2, 3, 2),
-        "we_3": _on_one_side(4, 5, 1),
-        "we_4": _on_one_side(8, 8, 0),
+        "western_electric_1": (Window(1, 1, _above(3) | _below(3)),),
+        "western_electric_2": _on_one_side(2, 3, 2),
+        "western_electric_3": _on_one_side(4, 5, 1),
+        "western_electric_4": _on_one_side(8, 8, 0),
     }[rule]
 
 
@@ -123,7 +123,7 @@ def rule_names(rules: str | Iterable[str | int]) -> tuple[str, ...]:
     >>> rule_names("1,2,5,6")
     ('nelson_1', 'nelson_2', 'nelson_5', 'nelson_6')
     >>> rule_names("western-electric"), rule_names(["we1", "nelson_8"])
-    (('we_1', 'we_2', 'we_3', 'we_4'), ('we_1', 'nelson_8'))
+    (('western_electric_1', 'western_electric_2', 'western_electric_3', 'western_electric_4'), ('western_electric_1', 'nelson_8'))
     """
     given = rules.split(",") if isinstance(rules, str) else list(rules)
     named: list[str] = []
@@ -154,9 +154,9 @@ def chain(rules: Iterable[str], any_side: bool = False) -> np.ndarray:
 
     State 0 is the empty memory. Rules that look at differences are not for this chain: KeyError.
 
-    >>> chain(["we_1"])
+    >>> chain(["western_electric_1"])
     array([[-1,  0,  0,  0,  0,  0,  0, -1]])
-    >>> len(chain(["we_1", "we_2", "we_3", "we_4"]))
+    >>> len(chain(["western_electric_1", "western_electric_2", "western_electric_3", "western_electric_4"]))
     295
     """
     memories = tuple(dict.fromkeys(memory for name in rules for memory in _memories(name, any_side)))

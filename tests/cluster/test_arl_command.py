@@ -85,7 +85,7 @@ def test_text_is_one_clear_line() -> None:
     assert lines == [
         "CUSUM (k 0.5, h 5, headstart 0, sides 2): ARL 10.376 at a shift of 1 sigma\n",
         "EWMA (lambda 0.1, limit 2.814, time_varying yes): ARL 486.429 at a shift of 0 sigma\n",
-        "Shewhart (rules we_1 nelson_8): ARL 361.642 at a shift of 0 sigma\n",
+        "Shewhart (rules western_electric_1 nelson_8): ARL 361.642 at a shift of 0 sigma\n",
     ]
 
 

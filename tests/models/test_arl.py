@@ -278,7 +278,11 @@ def test_the_best_weight_may_be_at_an_end() -> None:
 def test_rule_names() -> None:
     assert rule_names("nelson") == NELSON
     assert rule_names("western-electric") == rule_names("WE") == rule_names("western_electric") == WESTERN_ELECTRIC
-    assert rule_names(" Nelson_1, WE-2 ,western_electric_3,1") == ("nelson_1", "we_2", "we_3")
+    assert rule_names(" Nelson_1, WE-2 ,western_electric_3,1") == (
+        "nelson_1",
+        "western_electric_2",
+        "western_electric_3",
+    )
     assert rule_names("nelson_1_2_5_6") == rule_names("1 2 5 6") == rule_names("nelson1256") == rule_names((1, 2, 5, 6))
     assert rule_names([2, "western electric"]) == ("nelson_2", *WESTERN_ELECTRIC)
     for wrong, named in [

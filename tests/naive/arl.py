@@ -28,7 +28,12 @@ def _western_electric(so_far: Sequence[float]) -> set[str]:
 
     return {
         name
-        for name, hits, length, sigmas in (("we_1", 1, 1, 3), ("we_2", 2, 3, 2), ("we_3", 4, 5, 1), ("we_4", 8, 8, 0))
+        for name, hits, length, sigmas in (
+            ("western_electric_1", 1, 1, 3),
+            ("western_electric_2", 2, 3, 2),
+            ("western_electric_3", 4, 5, 1),
+            ("western_electric_4", 8, 8, 0),
+        )
         if of_last(length, sigmas) >= hits
     }
 
