@@ -89,6 +89,14 @@ def test_ewma_has_the_published_arl(weight: float, width: float) -> None:
 # Further published figures, to the digits printed.
 
 
+def test_champ_and_woodall_table_1() -> None:
+    """In control, for every set of the handbook's rules that they print with rule 1."""
+    printed = {"2": 225.44, "3": 166.05, "4": 152.73, "2,3": 132.89, "2,4": 122.05, "3,4": 105.78, "2,3,4": 91.75}
+    for rules, arl in printed.items():
+        named = [f"we{number}" for number in ("1", *rules.split(","))]
+        assert arl_shewhart(0.0, named) == pytest.approx(arl, abs=0.006)
+
+
 def test_lucas_and_saccucci_table_3() -> None:
     """As Montgomery prints it in table 9.11: ARL 500 in control, and at shifts 0.5, 1 and 2; their chain is good to 0.1."""
     for weight, width, printed in [
