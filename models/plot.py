@@ -186,4 +186,5 @@ def _signals(
         axes.annotate(
             ", ".join(rules[j][1].name for j in new), (places[seen[point]], statistic[seen[point]]), xytext=(4, 5),
             textcoords="offset points", fontsize=7, color=_SIGNAL["critical" if worst[point] else "warning"], gid="rule",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.4}, zorder=5,
         )  # fmt: skip
