@@ -1,9 +1,12 @@
 """Every built-in detector, in configurations that differ: what the conformance suite goes through."""
 
+import numpy as np
+
 from models.adwin import Adwin
 from models.anomaly import RobustZ
 from models.attributes import CChart, NpChart, PChart, UChart
 from models.capability import Capability
+from models.covariance import known_covariance
 from models.cusum import Cusum
 from models.ddm import Ddm
 from models.detector import Detector
@@ -12,11 +15,17 @@ from models.esd import SlidingEsd
 from models.ewma import Ewma
 from models.hddm import HddmA, HddmW
 from models.individuals import IndividualsChart
+from models.mewma import Mewma
+from models.multivariate import HotellingT2
 from models.page_hinkley import PageHinkley
+from models.pca import PcaChart, fit_pca
 from models.residual import ResidualChart
 from models.short_run import ShortRunChart
 from models.univariate import UnivariateSet
 from models.xbar import XbarChart
+
+VECTORS = known_covariance([10.0, 10.0, 10.0], [[1.25, 1.0, 1.0], [1.0, 1.25, 1.0], [1.0, 1.0, 1.25]])
+_ROWS = np.random.default_rng(21).normal(10.0, 1.0, (80, 1)) + np.random.default_rng(22).normal(0.0, 0.5, (80, 5))
 
 DETECTORS: list[Detector] = [
     # adwin
@@ -65,9 +74,18 @@ DETECTORS: list[Detector] = [
     IndividualsChart(),
     IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),
     IndividualsChart(nelson=(), western_electric=(4, 3, 2, 1), window_ends=()),
+    # mewma
+    Mewma(VECTORS),
+    Mewma(VECTORS, weight=0.3, h=9.0, steady=False, restart=True, window_ends=("exclusion",)),
+    # multivariate
+    HotellingT2(VECTORS),
+    HotellingT2(VECTORS, subgroup_size=3, alpha=0.05, window_ends=("limits", "exclusion")),
     # page_hinkley
     PageHinkley(),
     PageHinkley(delta=0.25, threshold=8.0, phase_one_rows=10, fading=0.99),
+    # pca
+    PcaChart(fit_pca(_ROWS, components=2)),
+    PcaChart(fit_pca(_ROWS[:30], components=1, limits="held_out"), alpha=0.05, observed_min=0.7),
     # residual
     ResidualChart(),
     ResidualChart(Cusum(restart=True, headstart=0.5), phi=0.5, phase_one_rows=20),
