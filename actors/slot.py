@@ -147,7 +147,7 @@ class Slot:
             self._decoder,
             self._encoders,
             pipeline.topics,
-            (made.change.change_id for made in image.changes),
+            image.changes,
         )
 
     def _replay(self, replays: Mapping[int, Replay]) -> None:

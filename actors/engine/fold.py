@@ -10,6 +10,8 @@ live and in a replay; a replay differs only in that its outputs are suppressed.
 
 Changes of limits, resets and exclusions enter with a step, hold from its first offset on, and are recorded in its transaction
 (actors/engine/control.py). A series that a change names before its first row gets its code then, so that the limits are there.
+A measurement that is excluded before it is folded (the owner lagged, or a new pipeline folds the topic from its beginning) comes
+to the detectors as a missing one, with True in the column `excluded`; one that was judged before stays as it was said.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from actors.engine import alerts
 from actors.engine.control import AppliedChange, PartitionChange
@@ -38,7 +42,7 @@ from actors.engine.position import (
 )
 from actors.engine.state import Page
 from actors.errors import StateError
-from models.limit_versions import effect
+from models.limit_versions import Kind, effect
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, SeriesDictionary
 
 
@@ -80,7 +84,7 @@ class PartitionFold:
         decoder: Decodes,
         encoders: Mapping[str, Encodes],
         topics: Topics,
-        changes_made: Iterable[str] = (),
+        changes: Iterable[AppliedChange] = (),
     ) -> None:
         self.pipeline = pipeline
         self.position = position
@@ -88,7 +92,11 @@ class PartitionFold:
         self.decoder = decoder
         self.encoders = encoders
         self.topics = topics
-        self.changes_made = set(changes_made)  # ids
+        self.changes_made: set[str] = set()  # ids
+        self._excluded: set[int] = set()  # offsets that are still to come
+        for made in changes:
+            self.changes_made.add(made.change.change_id)
+            self._exclude([made.change], made.at_offset)
         self._snapshot_series = self._begun_series = len(self.series)
 
     def begin(self, raw: RawBatch, changes: Sequence[PartitionChange] = (), *, emit: bool = True) -> Step:
@@ -98,17 +106,37 @@ class PartitionFold:
         """
         params = tuple(self._params_changes(changes))
         batch = self.decoder.decode(raw, self.series)
+        self._exclude(changes, self.position.next_offset)
         work = Work(
             partition=raw.partition,
             seq=self.position.seq + 1,
             first_offset=self.position.next_offset,
-            batch=replace(batch, rejects=()),
+            batch=self._without_excluded(batch),
             new_series=tuple(self.series.keys[self._begun_series :]),
             emit=emit,
             changes=params,
         )
         self._begun_series = len(self.series)
         return Step(work, batch.rejects, tuple(changes))
+
+    def _exclude(self, changes: Iterable[PartitionChange], first_offset: int) -> None:
+        for change in changes:
+            offsets = {s.offset for s in change.shares if s.offset is not None and s.offset >= first_offset}
+            if change.kind is Kind.EXCLUDE:
+                self._excluded |= offsets
+            elif change.kind is Kind.INCLUDE:
+                self._excluded -= offsets
+
+    def _without_excluded(self, batch: MicroBatch) -> MicroBatch:
+        """Return the batch without rejects, its excluded rows as missing ones."""
+        batch = replace(batch, rejects=())
+        inside = [offset for offset in self._excluded if offset < batch.next_offset]
+        if not inside:
+            return batch
+        flags = np.isin(batch.offset, inside)
+        value = batch.value.copy()
+        value[flags] = np.nan
+        return replace(batch, value=value, columns={**batch.columns, "excluded": flags})
 
     def _params_changes(self, changes: Sequence[PartitionChange]) -> Iterable[ParamsChange]:
         for change in changes:
@@ -119,7 +147,12 @@ class PartitionFold:
 
     def replayed(self, step: Step) -> None:
         """Advance past a step of a replay: only the offset moves, nothing is written."""
+        self._passed(step.work.batch.next_offset)
         self.position = self.position._replace(next_offset=step.work.batch.next_offset)
+
+    def _passed(self, next_offset: int) -> None:
+        if self._excluded:
+            self._excluded = {offset for offset in self._excluded if offset >= next_offset}
 
     def conclude(
         self, step: Step, outputs: Iterable[FamilyOutput], pages: Iterable[Page] | None = None
@@ -147,6 +180,7 @@ class PartitionFold:
             for change in step.changes
         ]
         self.changes_made.update(change.change_id for change in step.changes)
+        self._passed(position.next_offset)
         if pages is not None:
             position = position._replace(snapshot_offset=position.next_offset, snapshot_seq=position.seq)
             state += self._snapshot(pages, position)

@@ -47,12 +47,12 @@ class Given(Above):
         return Verdicts(batch.value.reshape(-1, 1).copy(), centre, centre, centre, signal, ~np.isnan(batch.value))
 
 
-def change(name: str, kind: Kind = Kind.LIMITS, mu: float | None = 5.0, *series: str) -> PartitionChange:
+def change(
+    name: str, kind: Kind = Kind.LIMITS, mu: float | None = 5.0, *series: str, offset: int = 0
+) -> PartitionChange:
     limits = Limits(mu=mu) if kind is Kind.LIMITS else Limits()
-    shares = tuple(
-        SeriesChange(key, 0, limits, int(kind is Kind.LIMITS), 0 if kind is Kind.EXCLUDE else None)
-        for key in series or ("a",)
-    )
+    at = offset if kind in (Kind.EXCLUDE, Kind.INCLUDE) else None
+    shares = tuple(SeriesChange(key, 0, limits, int(kind is Kind.LIMITS), at) for key in series or ("a",))
     return PartitionChange(name, kind, shares)
 
 
@@ -121,6 +121,23 @@ def test_a_reset_ends_the_run() -> None:
     assert [said[-1] for said in verdicts(line).values()] == [1, 1, 3]
 
 
+def test_what_is_excluded_before_it_is_folded_is_not_judged() -> None:
+    words = ["a 11"] * 6
+    line = world()
+    line.step(
+        words[:2], changes=[change("c1", Kind.EXCLUDE, None, offset=4), change("c2", Kind.EXCLUDE, None, offset=5)]
+    )
+    line.step(words[2:3], changes=[change("c3", Kind.EXCLUDE, None, offset=0)])  # it was judged: that stays
+    line.step([], snapshot=True, changes=[change("c4", Kind.INCLUDE, None, offset=5)])
+    crash(line, words)
+    records = line.step(words[3:])
+    (block,) = [unpack(record.value) for record in records if record.topic == "charts"]
+    assert block.detectors["test.given"].valid.tolist() == [True, False, True]
+    assert np.isnan(block.value).tolist() == [False, True, False]
+    assert [said[-1] for said in verdicts(line).values()] == [1, 3, 1, 1, 0, 3]  # each change ends the run
+    assert line.fold._excluded == set()
+
+
 def test_limits_are_there_at_the_first_row_of_a_series() -> None:
     words = ["a 1", "b 7", "new 7"]
     line = world()
@@ -164,7 +181,9 @@ STEPS = st.lists(
     st.tuples(
         st.integers(0, 6),  # records
         st.booleans(),  # a snapshot with it
-        st.lists(st.tuples(KINDS, st.sampled_from([None, 0.0, 5.0]), st.sampled_from("abcd")), max_size=2),
+        st.lists(
+            st.tuples(KINDS, st.sampled_from([None, 0.0, 5.0]), st.sampled_from("abcd"), st.integers(0, 30)), max_size=2
+        ),
         st.booleans(),  # a crash after it
     ),
     max_size=12,
@@ -173,13 +192,22 @@ STEPS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(words=WORDS, steps=STEPS, at_most=st.integers(1, 5))
-@example(["a 7"] * 4, [(2, True, [(Kind.LIMITS, 5.0, "a")], True), (0, False, [(Kind.RESET, None, "a")], True)], 1)
+@example(
+    ["a 7"] * 4, [(2, True, [(Kind.LIMITS, 5.0, "a", 0)], True), (0, False, [(Kind.RESET, None, "a", 0)], True)], 1
+)
+@example(["a 11"] * 6, [(1, True, [(Kind.EXCLUDE, None, "a", 4)], True), (2, False, [], True)], 2)
+@example(
+    ["a 11"] * 6, [(1, False, [(Kind.EXCLUDE, None, "a", 4)], True), (1, True, [(Kind.INCLUDE, None, "a", 4)], True)], 1
+)
 def test_crashes_and_snapshots_change_nothing(words: list[str], steps: list[tuple], at_most: int) -> None:
     """Whatever the cuts, snapshots, changes and crashes: all is as if rows were folded one by one, changes at their offsets."""
     line = world()
     at = 0
     for number, (rows, snapshot, asked, crashes) in enumerate([*steps, (30, False, [], True)]):
-        changes = [change(f"c{number}.{i}", kind, mu, series) for i, (kind, mu, series) in enumerate(asked)]
+        changes = [
+            change(f"c{number}.{i}", kind, mu, series, offset=offset)
+            for i, (kind, mu, series, offset) in enumerate(asked)
+        ]
         line.step(words[at : at + rows], snapshot=snapshot, changes=changes)
         at += rows
         if crashes:

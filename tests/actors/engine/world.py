@@ -139,8 +139,7 @@ class World:
         without = self.family.open("fab", 0, image.series, image.pages, disabled)
         start = position._replace(next_offset=position.snapshot_offset)
         encoders = dict.fromkeys(("position", "page", "series_page", "applied_change", "alert", "dead_letter"), Json())
-        made = (made.change.change_id for made in image.changes)
-        self.fold = PartitionFold("quality", start, image.series, Words(), encoders, TOPICS, made)
+        self.fold = PartitionFold("quality", start, image.series, Words(), encoders, TOPICS, image.changes)
         return without
 
     def replay(self, words: Sequence[str], target: Position, at_most: int = 1000) -> None:
