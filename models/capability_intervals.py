@@ -6,9 +6,9 @@ freedom of the sigma in the index, see `degrees_of_freedom`.
 What they cover, by simulation (`tests/models/test_capability_study.py`; nominal 95 %, normal data):
 
 - Cp, Pp: exact where sigma is a standard deviation, pooled or overall; with effective degrees also from ranges.
-- Cpk, Ppk by Bissell: 94.7 to 95.3 % from 20 rows on if Cpk ≥ 1, but not evenly on both sides where the mean is half-way
-  between the limits: there the smaller of two sides is low by itself, and of the misses the interval lies below the true
-  value in about 4 of 5. The same interval serves Cpl and Cpu.
+- Cpk, Ppk by Bissell: 94.7 to 95.3 % from 20 rows on, for indices from 0.2 to 2; but not evenly on both sides where the mean is
+  half-way between the limits: there the smaller of two sides is low by itself, and 4 of 5 misses lie below the true value.
+  The same interval serves Cpl and Cpu.
 - `cpk_interval_exact`: exact for a single limit, for any n ≥ 2. For the nearer of two limits it covers what Bissell's does.
 - Cpm: 94.3 to 95.3 % from 60 rows on; with 30 rows 94.0 if the mean is 3 sigma off target.
 """
