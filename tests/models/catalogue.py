@@ -17,6 +17,7 @@ from models.hddm import HddmA, HddmW
 from models.individuals import IndividualsChart
 from models.mewma import Mewma
 from models.multivariate import HotellingT2
+from models.novelty import Novelty
 from models.page_hinkley import PageHinkley
 from models.pca import PcaChart, fit_pca
 from models.residual import ResidualChart
@@ -80,6 +81,9 @@ DETECTORS: list[Detector] = [
     # multivariate
     HotellingT2(VECTORS),
     HotellingT2(VECTORS, subgroup_size=3, alpha=0.05, window_ends=("limits", "exclusion")),
+    # novelty
+    Novelty(),
+    Novelty(threshold=1.0, weight=0.3, refractory=2, min_rows=10, memory=8, tail=5),
     # page_hinkley
     PageHinkley(),
     PageHinkley(delta=0.25, threshold=8.0, phase_one_rows=10, fading=0.99),

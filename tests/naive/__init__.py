@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.naive.accumulating import cusum as cusum
 from tests.naive.accumulating import ewma as ewma
+from tests.naive.anomaly import novelty as novelty
 from tests.naive.anomaly import robust_z as robust_z
 from tests.naive.shewhart import Subgroup as Subgroup
 from tests.naive.shewhart import nelson as nelson

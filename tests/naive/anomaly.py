@@ -39,6 +39,27 @@ def esd_outliers(values: Sequence[float], critical: Sequence[float]) -> list[flo
     return taken[:count]
 
 
+def novelty(values: Sequence[float], weight: float, min_rows: int) -> list[tuple[float, float]]:
+    """Return the surprise of each value and of its level, with everything remembered."""
+    level, levels = math.nan, []
+    for i, x in enumerate(values):
+        level = x if i == 0 else level + max(weight, 1 / (i + 1)) * (x - level)
+        levels.append(level)
+
+    def surprises(points: Sequence[float]) -> list[float]:
+        found: list[float] = []
+        distances: list[float] = []
+        for i, point in enumerate(points):
+            distance = min((abs(point - before) for before in points[:i]), default=0.0)
+            as_large = sum(before >= distance for before in distances)
+            known = distance == 0 or i < min_rows // 4
+            found.append(0.0 if known else math.log10((i + 1) / (as_large + 1)))
+            distances.append(0.0 if known else distance)
+        return found
+
+    return list(zip(surprises(values), surprises(levels), strict=True))
+
+
 def nab(
     alarms: Sequence[bool],
     windows: Sequence[tuple[int, int]],
