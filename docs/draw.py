@@ -18,11 +18,13 @@ from models import judge
 from models.anomaly import RobustZ
 from models.arl import arl_cusum, arl_ewma, arl_shewhart, design_cusum, design_ewma
 from models.attributes import PChart
+from models.covariance import fit_covariance
 from models.cusum import Cusum
 from models.drift import LearnedCusum
 from models.ewma import Ewma
 from models.individuals import IndividualsChart
 from models.limits import d2
+from models.multivariate import HotellingT2
 from models.plot import plot
 from models.residual import ResidualChart
 from models.xbar import XbarChart
@@ -113,6 +115,15 @@ def drift() -> Figure:
     return plot(judge(chart, values), values, detector=chart, title=title)
 
 
+def together() -> Figure:
+    random = np.random.default_rng(2)
+    values = random.multivariate_normal([0.0, 0.0], [[1.0, 0.95], [0.95, 1.0]], 160)
+    values[130] = [1.3, -1.0]
+    chart = HotellingT2(fit_covariance(values[:100]), alpha=0.001)
+    title = "T² of two columns that go together (rows 101 to 160): once they do not, and neither value is odd by itself"
+    return plot(judge(chart, values[100:]), values[100:], detector=chart, title=title)
+
+
 def run_lengths() -> Figure:
     """ARL against the shift, for charts with the same ARL of 370 without one."""
     shifts = np.linspace(0.0, 4.0, 81)
@@ -141,6 +152,7 @@ PICTURES: Mapping[str, Callable[[], Figure]] = {
     "attributes": attributes,
     "autocorrelated": autocorrelated,
     "residual": residual,
+    "together": together,
     "anomaly": anomaly,
     "drift": drift,
     "arl": run_lengths,

@@ -31,6 +31,7 @@ def test_every_picture_can_be_drawn_and_is_on_the_page(draw: dict[str, Any], tmp
         assert fresh.std() > 0.01  # something is on it
 
 
+@pytest.mark.compiled_only
 def test_tables_are_what_the_program_computes(draw: dict[str, Any]) -> None:
     assert set(re.findall(r"<!-- table: (.*?) -->", PAGE)) == set(draw["TABLES"])
     assert draw["filled"](PAGE) == PAGE
