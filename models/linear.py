@@ -6,7 +6,14 @@ import math
 
 import numpy as np
 
-from models.kernel import kernel
+from models.kernel import frozen, kernel
+
+
+def vectors(value: np.ndarray, p: int) -> np.ndarray:
+    """Return the vectors of a batch, (n, p), as kernels take them. Raises ValueError for another p: they would not notice."""
+    if value.ndim != 2 or value.shape[1] != p:
+        raise ValueError(f"value {value.shape}: vectors of {p} entries are wanted")
+    return frozen(value, np.float64)
 
 
 @kernel

@@ -19,7 +19,7 @@ from models.contributions import told
 from models.covariance import ALPHA, fit_covariance, known_covariance, phase_one_limit, t2_limit
 from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
 from models.kernel import frozen, kernel
-from models.linear import factor, squared_length
+from models.linear import factor, squared_length, vectors
 from models.phase_one import epoch, is_given, window_ends
 
 __all__ = ["HotellingT2", "fit_covariance", "is_whole", "known_covariance", "phase_one_limit", "t2_limit"]
@@ -210,7 +210,7 @@ class HotellingT2:
         n, p = len(batch), self.dimension
         out, signal, valid = np.full((4, n, 1), np.nan), np.zeros(n, np.uint32), np.zeros(n, np.bool_)
         _loop(
-            frozen(batch.row, np.int32), frozen(batch.value, np.float64), frozen(batch.subgroup, np.int64),
+            frozen(batch.row, np.int32), vectors(batch.value, p), frozen(batch.subgroup, np.int64),
             frozen(batch.column("excluded"), np.bool_), frozen(batch.params, PARAMS), self.subgroup_size,
             self.model.arrays["mean"], self.model.arrays["covariance"], frozen(self._whole, np.float64),
             frozen(self._limits, np.float64), window_ends(self.window_ends), tuple(state[name] for name in self.state),

@@ -13,7 +13,7 @@ several methods, different interpretations, some examples", J. Chemom. 16, 408â€
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ from models.contributions import TOLD, Share, largest, told
 from models.covariance import ALPHA, t2_limit
 from models.detector import Column, Rule, SeriesBatch, Verdicts
 from models.kernel import frozen, kernel
+from models.linear import vectors as checked_vectors
 from models.pca_fit import Parts, fit_pca, parts_of
 from models.pca_score import SQUARES, box_limit, scaled, score
 
@@ -173,6 +174,10 @@ class PcaChart:
         """There is none: a row is judged by the model alone."""
         return {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the parameters alone: what follows from the model is large, and made again where it arrives."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
     @cached_property
     def _parts(self) -> Parts:
         return parts_of(self.model)
@@ -203,7 +208,7 @@ class PcaChart:
         parts = self._parts
         u, k = parts.loadings.shape
         _loop(
-            frozen(batch.value, np.float64), frozen(batch.column("excluded"), np.bool_), parts.use, parts.constant,
+            checked_vectors(batch.value, self.dimension), frozen(batch.column("excluded"), np.bool_), parts.use, parts.constant,
             parts.reference, parts.centre, parts.scale, parts.loadings, parts.eigenvalues, parts.residual, parts.residual2,
             parts.traces, parts.spread, frozen(self._limits, np.float64), float(stats.norm.isf(self.alpha)),
             max(1, int(np.ceil(self.observed_min * u))), np.empty(u), np.empty(u, np.int64), np.empty((4, k)),

@@ -42,6 +42,7 @@ EM_ROUNDS_MAX = 50
 EM_CHANGE = 1e-2  # standard deviations, root mean square over what is filled: then it stands still
 HELD_OUT_HIGH = 0.9  # the upper quantile that held-out statistics are matched at
 ROWS_PER_COLUMN = 10  # from which limits "theory" are taken if none are asked for
+ROW_PRESENT_MIN = 0.5  # of the used columns; a row with less is not learned from
 NOISE_MIN = 1e-9  # least variance of a left-out direction, in units of a column's variance
 
 Limits = Literal["theory", "held_out"]
@@ -102,6 +103,8 @@ def fit_pca(
     head of `models.pca_fit`. The last bits of the result depend on the machine's linear algebra; the artefact, once made, is the
     same everywhere.
 
+    Rows with less than half of the used columns are left out and counted in `facts["dropped"]`.
+
     Raises ValueError if there are fewer than k + 2 rows, if k leaves nothing to Q, or for parameters without meaning.
 
     >>> x = np.arange(12.0).reshape(6, 2) * [[1.0, -2.0]] + [[0, 1], [2, 0], [0, 3], [1, 1], [0, 0], [2, 1]]
@@ -118,6 +121,12 @@ def fit_pca(
     named = tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(x.shape[1]))
     _checked(x, named, components, explained, present_min, varied_min, limits, folds)
     x[~np.isfinite(x)] = np.nan
+    rows = len(x)
+    use = _kinds(x, present_min, varied_min)["use"]
+    if len(use) < 2:
+        raise ValueError(f"{len(use)} of {x.shape[1]} columns can be used: the others are constant, rare or sparse")
+    kept = np.isfinite(x[:, use]).mean(axis=1) >= ROW_PRESENT_MIN
+    x = x[kept]
     kinds = _kinds(x, present_min, varied_min)
     use = kinds["use"]
     centre, scale = np.nanmean(x[:, use], axis=0), np.nanstd(x[:, use], axis=0, ddof=1)
@@ -132,7 +141,8 @@ def fit_pca(
         "centre": centre + scale * spectrum.mean, "scale": scale, "spread": spread, **_split(spectrum),
     }  # fmt: skip
     known = {
-        "rows": len(x), "names": list(named), "limits": limits, "rounds": rounds, "gaps": float(np.isnan(x).mean()),
+        "rows": len(x),
+        "dropped": rows - len(x), "names": list(named), "limits": limits, "rounds": rounds, "gaps": float(np.isnan(x).mean()),
         "explained": float(spectrum.values.sum() / np.trace(spectrum.covariance)),
         "sparse": [named[j] for j in kinds["sparse"].tolist()], "rare": [named[j] for j in kinds["rare"].tolist()],
     }  # fmt: skip

@@ -214,13 +214,16 @@ TABLE_11_3 = {0.05: 7.35, 0.1: 8.64, 0.2: 9.65, 0.3: 10.08, 0.5: 10.44, 0.8: 10.
 @pytest.mark.parametrize("weight", TABLE_11_3)
 def test_mewma_limits_of_montgomery_table_11_3(weight: float) -> None:
     """H for p = 2 and an in-control ARL of 200, printed to two digits, with which the ARL stands to 1 %."""
-    assert in_control_arl(2, weight, TABLE_11_3[weight], states=60) == pytest.approx(200.0, rel=0.01)
+    assert in_control_arl(2, weight, TABLE_11_3[weight]) == pytest.approx(200.0, rel=0.01)
 
 
 def test_mewma_calculator_at_its_ends() -> None:
-    """With weight 1 it is the chi-square chart; with one variable, the EWMA chart: L = 2.814 for ARL 500 at weight 0.1."""
-    assert in_control_arl(3, 1.0, 14.0) == pytest.approx(1.0 / stats.chi2.sf(14.0, 3), rel=1e-6)
-    assert math.sqrt(limit_for(1, 0.1, 500.0)) == pytest.approx(2.814, abs=0.001)
+    """With weight 1 it is the chi-square chart; with one variable, the EWMA chart: 499.74 with L = 2.962 at weight 0.2."""
+    assert in_control_arl(3, 1.0, 14.0) == pytest.approx(1.0 / stats.chi2.sf(14.0, 3), rel=1e-9)
+    assert in_control_arl(1, 0.2, 2.962**2) == pytest.approx(499.74, rel=2e-5)
+    assert in_control_arl(2, 0.02, 6.0, nodes=40) == pytest.approx(in_control_arl(2, 0.02, 6.0), rel=1e-9)
+    assert in_control_arl(4, 0.05, limit_for(4, 0.05, 370.4)) == pytest.approx(370.4)
+    assert math.sqrt(limit_for(1, 0.1, 500.0)) == pytest.approx(2.814, abs=0.0005)
 
 
 def run_length(chart: Mewma, shift: float, rows: int, seed: int) -> tuple[float, float]:
@@ -264,6 +267,13 @@ def test_a_subgroup_is_explained_by_its_rows(names: list[int], i: int, rows: lis
     x = np.array([[115.0, 2.0], [116.0, 1.0], [117.0, 3.0], [119.0, 1.5]])
     batch = series_batch(x, series=[1, 0, 0, 0], subgroup=names)
     assert chart._judged(batch, i).tolist() == x[rows].mean(axis=0).tolist()
+
+
+@pytest.mark.parametrize("detector", [HotellingT2(FIBRES), Mewma(FIBRES)])
+def test_vectors_of_another_length_are_refused(detector: HotellingT2 | Mewma) -> None:
+    for value in (np.zeros((2, 3)), np.zeros(2)):
+        with pytest.raises(ValueError, match="vectors of 2 entries"):
+            detector.update(new_state(detector, 1), series_batch(value))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """PCA T² and Q: gaps against whole matrices, limits against simulation, contributions against planted faults."""
 
 import math
+import pickle
 from collections.abc import Iterator
 
 import numpy as np
@@ -225,6 +226,30 @@ def test_kinds_of_columns() -> None:
     assert fit_pca(phase_one(), components=2, varied_min=0.0).arrays["use"].tolist() == [0, 1, 2, 3, 4, 6]
 
 
+def test_a_row_that_is_hardly_there_is_not_learned_from() -> None:
+    x = phase_one()
+    more = np.vstack([x[:30], np.full((3, 9), np.nan), x[30:]])
+    more[31, :2] = 9.0
+    for limits in ("theory", "held_out"):
+        model = fit_pca(more, components=2, limits=limits)  # type: ignore[arg-type]
+        assert (model.facts["rows"], model.facts["dropped"]) == (60, 3)
+        assert np.isfinite(model.arrays["spread"]).all()
+        np.testing.assert_array_equal(model.arrays["loadings"], fit_pca(x, components=2).arrays["loadings"])
+
+
+def test_a_chart_travels_without_what_follows_from_its_model() -> None:
+    chart = PcaChart(fit_pca(phase_one(), components=2))
+    x = phase_one()[:4]
+    before = judge(chart, x)
+    data = pickle.dumps(chart)
+    assert len(data) < 2 * len(pickle.dumps(chart.model))
+    again = pickle.loads(data)  # noqa: S301 - made on the line above
+    assert again == chart
+    assert judge(again, x).statistic.tobytes() == before.statistic.tobytes()
+    with pytest.raises(ValueError, match="vectors of 9 entries"):
+        chart.update({}, series_batch(x[:, :8]))
+
+
 def test_what_is_judged_and_what_is_said() -> None:
     chart = PcaChart(fit_pca(phase_one(), components=2, names=list("abcdefghi")))
     usual_row = [0.1, 0.1, 0.0, 0.1, -0.1, 3.0, 0.0, np.nan, np.nan]
@@ -257,7 +282,7 @@ def test_what_is_judged_and_what_is_said() -> None:
         ("2 names for 9", lambda x: fit_pca(x, names=["a", "b"])),
         ("components = 0", lambda x: fit_pca(x, components=0)),
         ("nothing is left for Q", lambda x: fit_pca(x, components=5)),
-        ("nothing is left for Q", lambda x: fit_pca(np.ones((9, 3)))),
+        ("0 of 3 columns", lambda x: fit_pca(np.ones((9, 3)))),
         ("explained = 1", lambda x: fit_pca(x, explained=1.0)),
         ("present_min = 0", lambda x: fit_pca(x, present_min=0.0)),
         ("varied_min = 1", lambda x: fit_pca(x, varied_min=1.0)),

@@ -5,6 +5,7 @@ demo. There is no classification here: a score on rows in shuffled order would s
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -23,6 +24,13 @@ ALPHA = 0.0027
 pytestmark = pytest.mark.compiled_only
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads of BLAS would only wait for each other where several tests share the machine."""
+    with threadpool_limits(1):
+        yield
+
+
 @pytest.fixture(scope="module")
 def line() -> Line:
     return load()
@@ -31,8 +39,7 @@ def line() -> Line:
 @pytest.fixture(scope="module")
 def model(line: Line) -> Artefact:
     assert (np.diff(line.time_ms) >= 0).all()
-    with threadpool_limits(1):
-        return fit_pca(line.value[:PHASE_ONE], components=20, names=line.sensors)
+    return fit_pca(line.value[:PHASE_ONE], components=20, names=line.sensors)
 
 
 def test_phase_one_on_590_columns_with_gaps(line: Line, model: Artefact) -> None:
