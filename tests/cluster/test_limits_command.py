@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from typer.testing import CliRunner, Result
 from actors.partition_owner import OwnerLoop
 from cluster.commands import limits as module
 from cluster.commands.limits import FAILED, REFUSED, app
+from cluster.commands.where import cluster_of
+from cluster.config import load
+from cluster.local.registry import url
+from cluster.local.running import Running
 from models.individuals import IndividualsChart
 from tests.integration.line import TestLine, series_of, wait_for
 
@@ -208,6 +213,20 @@ def test_a_proposal_that_was_overtaken(line: TestLine) -> None:
     assert (
         told == f"change {slow} was proposed as version 1 of {S0}; change {quick} has become that since: propose again"
     )
+
+
+def test_a_demo_on_this_machine_is_found_and_so_is_what_local_up_left(
+    stack: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kafka_port = urlsplit(f"//{stack.bootstrap_servers}").port
+    monkeypatch.setenv("CHIPQUALITY_LOCAL__KAFKA_PORT", str(kafka_port))
+    found = cluster_of(load())
+    assert (found.bootstrap_servers, found.registry_url) == (f"127.0.0.1:{kafka_port}", url(18081))
+    monkeypatch.setenv("CHIPQUALITY_LOCAL__DIRECTORY", str(tmp_path))
+    Running("java", "h:1", "http://h:2", keep_data=False, data="", processes=()).save(tmp_path)
+    found = cluster_of(load())
+    assert (found.bootstrap_servers, found.registry_url) == ("h:1", "http://h:2")
 
 
 def test_no_kafka_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
