@@ -63,8 +63,19 @@ class _Rows(NamedTuple):
 class HistoryReader:
     """Reads the input topic for people. `schema_of` is the registry's."""
 
-    def __init__(self, cluster: Cluster, group: str, topic: str, schema_of: Callable[[int], Any]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        schema_of: Callable[[int], Any],
+        *,
+        window: int = WINDOW_RECORDS,
+        scan_max: int = SCAN_RECORDS_MAX,
+    ) -> None:
         self.topic = topic
+        self.window = window
+        self.scan_max = scan_max
         self._cluster = cluster
         self._group = group
         self._decoder = MeasurementDecoder(schema_of)
@@ -83,12 +94,12 @@ class HistoryReader:
         if since is not None and since.offset is not None:
             low = {p: max(first, since.offset) for p, first in low.items()}
         found: dict[int, list[_Rows]] = {}
-        window, looked_at = WINDOW_RECORDS, 0
-        while looked_at < SCAN_RECORDS_MAX:
-            share = window // len(start)
+        window, looked_at = self.window, 0
+        while looked_at < self.scan_max:
+            share = max(1, window // len(start))
             spans = {p: (max(low[p], end - share), end) for p, end in start.items() if end > low[p]}
             if not spans:
-                break
+                return self._history(series, found, rows, since, until)
             for p, part in self._read(spans, series).items():
                 if len(part.columns[0]):
                     found.setdefault(p, []).insert(0, part)
@@ -106,10 +117,14 @@ class HistoryReader:
                 since is None
                 and sum(len(_within(part, None, until)[0]) for parts in found.values() for part in parts) >= rows
             ):
-                break
+                return self._history(series, found, rows, since, until)
             looked_at += sum(end - first for first, end in spans.values())
             window *= 2
-        return self._history(series, found, rows, since, until)
+        if since is not None:
+            raise ChangeRefused(
+                f"--from: more than {self.scan_max} records of {self.topic} come after it; name a later one"
+            )
+        return self._history(series, found, rows, since, until, among=f" among its newest {looked_at} records")
 
     def at(self, series: str, offset: int, partition: int | None) -> History:
         """Return the row of a series at an offset. Raises ChangeRefused if it is not there."""
@@ -118,8 +133,8 @@ class HistoryReader:
         found = {p: part for p, part in self._read(spans, series).items() if len(part.columns[0])}
         if not found:
             there = [key for key in self._series.keys if key != series]
-            what = f"a row of {there[0]}" if len(there) == 1 else f"rows of {', '.join(there)}" if there else "nothing"
-            raise ChangeRefused(f"offset {offset} of {self.topic} is no row of {series}: {what} stands there")
+            what = f"there is {' and '.join(there)}" if there else "nothing is there"
+            raise ChangeRefused(f"offset {offset} of {self.topic} is no row of {series}: {what}")
         if len(found) > 1:
             raise ChangeRefused(f"{series} stands in partitions {sorted(found)} of {self.topic}: name one of them")
         ((p, part),) = found.items()
@@ -133,6 +148,8 @@ class HistoryReader:
         there = {part["partition"]: part for part in topics[0]["partitions"] if part["high"] is not None}
         if partition is not None and partition not in there:
             raise ChangeRefused(f"{self.topic} has no partition {partition}")
+        if not there:
+            raise ReopenError(f"no partition of {self.topic} answers")
         chosen = [partition] if partition is not None else sorted(there)
         return {p: there[p]["low"] for p in chosen}, {p: there[p]["high"] for p in chosen}
 
@@ -169,7 +186,13 @@ class HistoryReader:
         return batch.offset[mine], batch.event_time_ms[mine], batch.value[mine], batch.subgroup[mine]
 
     def _history(
-        self, series: str, found: Mapping[int, list[_Rows]], rows: int, since: Bound | None, until: Bound | None
+        self,
+        series: str,
+        found: Mapping[int, list[_Rows]],
+        rows: int,
+        since: Bound | None,
+        until: Bound | None,
+        among: str = "",
     ) -> History:
         for p, parts in found.items():
             columns = _joined(_within(part, since, until) for part in parts)
@@ -181,7 +204,7 @@ class HistoryReader:
                 return History(series, p, offset, event_time_ms, value, subgroup)
         near = difflib.get_close_matches(series, [key for key in self._series.keys if key != series], 1)
         hint = f"; is it {near[0]}?" if near else ""
-        raise ChangeRefused(f"no row of series {series} was found in {self.topic}{hint}")
+        raise ChangeRefused(f"no row of series {series} was found in {self.topic}{among}{hint}")
 
 
 def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

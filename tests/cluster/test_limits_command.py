@@ -181,8 +181,8 @@ def test_bad_input_is_one_clear_line(line: TestLine) -> None:
     assert refused("propose", "-s", S0, "--author", "", "--reason", "r") == "author is empty"
     assert refused("apply", "nope", "--author", "bo").startswith("no change nope: ")
     at = ("exclude", "-s", S0, "--author", "ada", "--comment", "c", "--offset")
-    assert refused(*at, "21") == f"offset 21 of {line.input} is no row of {S0}: a row of {OTHER} stands there"
-    assert refused(*at, "999") == f"offset 999 of {line.input} is no row of {S0}: nothing stands there"
+    assert refused(*at, "21") == f"offset 21 of {line.input} is no row of {S0}: there is {OTHER}"
+    assert refused(*at, "999") == f"offset 999 of {line.input} is no row of {S0}: nothing is there"
     line.write(0, [line.measurement("s0", 10.0, 1)])
     both = f"{S0} stands in partitions [0, 1] of {line.input}: name one of them"
     assert refused("propose", "-s", S0, *who) == both

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +15,7 @@ from actors import supervisor
 from actors.engine.control import AppliedChange
 from actors.engine.position import CHANGE_KEY
 from actors.hosts import InOwner
+from actors.kafka.client import Cluster
 from actors.partition_owner import OwnerLoop
 from actors.slot import Slot
 from cluster.local.stack import Endpoints
@@ -22,6 +25,7 @@ from models.limit_versions import Change, Kind, Limits, SeriesChange, State, to_
 from schemas.decode import decode_event
 from schemas.encode import Encoder
 from schemas.topics import schema_text
+from tests.cluster.relay import Relay
 from tests.integration.line import TestLine, series_of, wait_for
 
 FAMILIES = {"spc": (IndividualsChart(10),), "drift": (Cusum(phase_one_rows=10),)}
@@ -212,6 +216,29 @@ def test_an_effective_time_is_waited_for(line: TestLine) -> None:
         wait_for(lambda: loop.status().get("changes") == 1, "the time has come")
         wait_for(lambda: loop.status()["changes_waiting"] == 0, "nothing waits any more")
     assert [entry.at_offset for entry in made(line)[0]] == [8]
+
+
+def test_a_change_waits_while_the_registry_is_away_and_the_line_goes_on(
+    stack: Endpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = urlsplit(stack.registry_url)
+    relay = Relay(away.port or 0)
+    cluster = Cluster(stack.bootstrap_servers, f"http://127.0.0.1:{relay.port}{away.path}")
+    line = TestLine(stack, families=FAMILIES, settings={"cluster": cluster})
+    line.write_noise(10)
+    with caplog.at_level(logging.WARNING), owner(line) as loop:
+        line.wait_done()
+        relay.cut()
+        publish(line, change(line, "c1", share("s0", 0), kind=Kind.RESET))
+        wait_for(lambda: "records wait for the registry" in caplog.text, "it waits")
+        line.write_noise(10, seed=2)
+        line.wait_done()
+        assert loop.status()["changes"] == 0
+        relay.mend()
+        wait_for(lambda: loop.status()["changes"] == 1, "it is made")
+        assert loop.status()["reopened"] == 0
+    relay.close()
+    assert [entry.at_offset for entry in made(line)[0]] == [20]
 
 
 def test_kill_9_of_the_owner_with_families_in_actors(line: TestLine, ray_cluster: None) -> None:
