@@ -103,6 +103,7 @@ def fit_pca(
     head of `models.pca_fit`. The last bits of the result depend on the machine's linear algebra; the artefact, once made, is the
     same everywhere.
 
+    `facts["rounds"]` says how often the gaps were filled; at EM_ROUNDS_MAX they did not quite stand still.
     Rows with less than half of the used columns are left out and counted in `facts["dropped"]`.
 
     Raises ValueError if there are fewer than k + 2 rows, if k leaves nothing to Q, or for parameters without meaning.
