@@ -13,13 +13,18 @@ from models.detector import Detector
 from models.drift import LearnedCusum
 from models.esd import SlidingEsd
 from models.ewma import Ewma
+from models.half_space_trees import HalfSpaceTrees
 from models.hddm import HddmA, HddmW
 from models.individuals import IndividualsChart
+from models.isolation_forest import IsolationForestChart, fit_isolation_forest
+from models.ks import KsDrift, Kswin, sample_reference
 from models.mewma import Mewma
+from models.mmd import MmdDrift, mmd_reference
 from models.multivariate import HotellingT2
 from models.novelty import Novelty
 from models.page_hinkley import PageHinkley
 from models.pca import PcaChart, fit_pca
+from models.psi import PsiDrift, bin_reference
 from models.residual import ResidualChart
 from models.short_run import ShortRunChart
 from models.univariate import UnivariateSet
@@ -66,6 +71,9 @@ DETECTORS: list[Detector] = [
     Ewma(),
     Ewma(weight=0.05, phase_one_rows=10, steady=True),
     Ewma(window_ends=("limits", "reset", "exclusion")),
+    # half_space_trees
+    HalfSpaceTrees(window=50),
+    HalfSpaceTrees(p=3, threshold=0.5, refractory=3, trees=5, depth=4, window=20, window_ends=("reset", "limits")),
     # hddm
     HddmA(),
     HddmA(drift_alpha=0.05, warning_alpha=0.2, two_sided=True),
@@ -75,9 +83,21 @@ DETECTORS: list[Detector] = [
     IndividualsChart(),
     IndividualsChart(phase_one_rows=10, nelson=(1, 8), any_side=True, d2_digits=3),
     IndividualsChart(nelson=(), western_electric=(4, 3, 2, 1), window_ends=()),
+    # isolation_forest
+    IsolationForestChart(fit_isolation_forest(_ROWS[:, 0], seed=1, trees=10)),
+    IsolationForestChart(fit_isolation_forest(_ROWS, seed=2, trees=10), level=0.55, refractory=3, gaps=False),
+    # ks
+    KsDrift(),
+    KsDrift(reference_rows=20, window=10, hop=5, alpha=0.05, relearn=True),
+    KsDrift(window=15, hop=3, reference=sample_reference(np.linspace(8.0, 12.0, 50))),
+    Kswin(),
+    Kswin(window=20, recent=6, hop=1, alpha=0.05),
     # mewma
     Mewma(VECTORS),
     Mewma(VECTORS, weight=0.3, h=9.0, steady=False, restart=True, window_ends=("exclusion",)),
+    # mmd
+    MmdDrift(mmd_reference(np.linspace(8.0, 12.0, 50)), window=20, hop=5),
+    MmdDrift(mmd_reference(np.random.default_rng(3).normal(10.0, 1.0, (40, 3))), window=10, hop=10, alpha=0.05),
     # multivariate
     HotellingT2(VECTORS),
     HotellingT2(VECTORS, subgroup_size=3, alpha=0.05, window_ends=("limits", "exclusion")),
@@ -90,6 +110,10 @@ DETECTORS: list[Detector] = [
     # pca
     PcaChart(fit_pca(_ROWS, components=2)),
     PcaChart(fit_pca(_ROWS[:30], components=1, limits="held_out"), alpha=0.05, observed_min=0.7),
+    # psi
+    PsiDrift(),
+    PsiDrift(bins=4, reference_rows=20, window=10, hop=5, alpha=0.05, relearn=True),
+    PsiDrift(window=15, hop=3, reference=bin_reference(np.linspace(8.0, 12.0, 9), np.full(10, 0.1), rows=300)),
     # residual
     ResidualChart(),
     ResidualChart(Cusum(restart=True, headstart=0.5), phi=0.5, phase_one_rows=20),

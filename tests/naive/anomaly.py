@@ -60,6 +60,33 @@ def novelty(values: Sequence[float], weight: float, min_rows: int) -> list[tuple
     return list(zip(surprises(values), surprises(levels), strict=True))
 
 
+def density(
+    window: Sequence[Sequence[float]],
+    point: Sequence[float],
+    entry: Sequence[Sequence[int]],
+    cut: Sequence[Sequence[float]],
+    depth: int,
+) -> float:
+    """Return the density of half-space trees at a point, by the rows of a window that take the same way down each tree."""
+
+    def way(unit: Sequence[float], tree: int) -> list[int]:
+        nodes = [0]
+        for _ in range(depth):
+            node = nodes[-1]
+            nodes.append(2 * node + (2 if unit[entry[tree][node]] >= cut[tree][node] else 1))
+        return nodes
+
+    total = 0.0
+    for tree in range(len(entry)):
+        ways = [way(unit, tree) for unit in window]
+        for level, node in enumerate(way(point, tree)):
+            rows = sum(other[level] == node for other in ways)
+            if rows <= 0.1 * len(window) or level == depth:
+                total += rows * 2**level
+                break
+    return total / len(entry) / len(window)
+
+
 def nab(
     alarms: Sequence[bool],
     windows: Sequence[tuple[int, int]],
