@@ -118,8 +118,8 @@ class PcaChart:
     `limits="held_out"`. A third rule watches the columns that never changed in Phase I, which have no scale and are in neither
     statistic: any other value than theirs signals. Columns that were too sparse in Phase I are not looked at.
 
-    `alpha` is what normal rows make of false alarms; heavier tails make more. Of SECOM's first 438 wafers, every fifth judged by a
-    model of the others, 4 to 5 % signal in either statistic at the default alpha.
+    `alpha` is what normal rows make of false alarms; heavier tails make more. Of SECOM's first 438 wafers, every fifth judged by
+    a model of the others, 4 to 5 % signal in either statistic at the default alpha.
 
     `model` is an artefact of kind "pca", from `fit_pca`. params.mu and sigma are not used. Each row is judged by itself: there is
     no state.
