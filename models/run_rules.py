@@ -68,7 +68,7 @@ _WESTERN_ELECTRIC_BITS = {1: _NELSON_BITS[1], 2: _NELSON_BITS[5], 3: _NELSON_BIT
 _SIDE, _TREND, _ALTERNATING, _WITHIN, _BEYOND_2, _ABOVE_1, _BELOW_1, _STARTED = range(8)
 RUNS = Column("i2", (8,))
 
-_BITS_3, _BITS_5, _BITS_8 = 0b111, 0b11111, 0b11111111
+_OLDER_OF_3, _BITS_3, _BITS_5, _BITS_8 = 0b110110, 0b111, 0b11111, 0b11111111
 
 
 def _patterns(least: int, points: int) -> int:
@@ -76,7 +76,13 @@ def _patterns(least: int, points: int) -> int:
     return sum(1 << h for h in range(1, 1 << points, 2) if h.bit_count() >= least)
 
 
-_TWO_OF_THREE, _FOUR_OF_FIVE = _patterns(2, 3), _patterns(4, 5)
+_FOUR_OF_FIVE = _patterns(4, 5)
+# The same for a history of three bits above (0 to 2) and three below (3 to 5); no point is both.
+_TWO_OF_THREE = sum(
+    1 << h
+    for h in range(64)
+    if not h & h >> 3 & _BITS_3 and (_patterns(2, 3) >> (h & _BITS_3) | _patterns(2, 3) >> (h >> 3)) & 1
+)
 
 
 def checked(nelson: Iterable[int], western_electric: Iterable[int] = ()) -> None:
@@ -123,19 +129,13 @@ def forget(runs: np.ndarray, s: int) -> None:
         runs[s, i] = 0
 
 
-@kernel
+@kernel(inline=True)
 def _longer(run: int, direction: int, longest: int) -> int:
-    """Return the run, + up and − down, after a step in `direction` (−1, 0, +1)."""
-    return direction * min(abs(run) * int(run * direction > 0) + 1, longest)
+    """Return how long the run is after a step in `direction` (−1, 0, +1); run: + up and − down. After no step: 1."""
+    return min(max(run * direction, 0) + 1, longest)
 
 
-@kernel
-def _alternated(run: int, direction: int) -> int:
-    """Return how many differences in a row alternate, with the sign of the last one."""
-    return direction * min(abs(run) * int(run * direction < 0) + 1, 13)
-
-
-@kernel
+@kernel(inline=True)
 def nelson(runs: np.ndarray, s: int, x: float, previous: float, mu: float, sigma: float, any_side: bool) -> int:
     """Add the point `x` to the windows of series `s`; return a bit per rule that fires, to be `chosen` from.
 
@@ -145,32 +145,41 @@ def nelson(runs: np.ndarray, s: int, x: float, previous: float, mu: float, sigma
     step = int(x > previous) - int(x < previous) if runs[s, _STARTED] != 0 else 0
     a_high, a_low = int(x > mu + 2.0 * sigma), int(x < mu - 2.0 * sigma)
     b_high, b_low = int(x > mu + sigma), int(x < mu - sigma)
+    off_zone_c = b_high | b_low | int(sigma <= 0.0)
 
     same_side = _longer(int(runs[s, _SIDE]), side, 9)
     trend = _longer(int(runs[s, _TREND]), step, 5)
-    alternating = _alternated(int(runs[s, _ALTERNATING]), step)
-    within = 0 if b_high or b_low or sigma <= 0.0 else min(int(runs[s, _WITHIN]) + 1, 15)
-    beyond_2 = int(runs[s, _BEYOND_2])  # three bits above, three bits below
-    above_2 = ((beyond_2 & _BITS_3) << 1 | a_high) & _BITS_3
-    below_2 = ((beyond_2 >> 3 & _BITS_3) << 1 | a_low) & _BITS_3
+    alternating = _longer(-int(runs[s, _ALTERNATING]), step, 13)  # differences in a row, with the sign of the last one
+    within = min(int(runs[s, _WITHIN]) + 1, 15) * (1 - off_zone_c)
+    beyond_2 = (int(runs[s, _BEYOND_2]) << 1 & _OLDER_OF_3) | a_high | a_low << 3  # three bits above, three below
     above_1 = (int(runs[s, _ABOVE_1]) << 1 | b_high) & _BITS_8
     below_1 = (int(runs[s, _BELOW_1]) << 1 | b_low) & _BITS_8
 
-    runs[s, _SIDE] = same_side
-    runs[s, _TREND] = trend
-    runs[s, _ALTERNATING] = alternating
+    runs[s, _SIDE] = side * same_side
+    runs[s, _TREND] = step * trend
+    runs[s, _ALTERNATING] = step * alternating
     runs[s, _WITHIN] = within
-    runs[s, _BEYOND_2] = above_2 | below_2 << 3
+    runs[s, _BEYOND_2] = beyond_2
     runs[s, _ABOVE_1] = above_1
     runs[s, _BELOW_1] = below_1
     runs[s, _STARTED] = 1
 
-    fired = int(x > mu + 3.0 * sigma or x < mu - 3.0 * sigma)
-    fired |= int(abs(same_side) >= 9) << 1
-    fired |= int(abs(trend) >= 5) << 2
-    fired |= int(abs(alternating) >= 13) << 3
-    fired |= (_TWO_OF_THREE >> above_2 | _TWO_OF_THREE >> below_2) % 2 << 4
-    fired |= (_FOUR_OF_FIVE >> (above_1 & _BITS_5) | _FOUR_OF_FIVE >> (below_1 & _BITS_5)) % 2 << 5
-    fired |= int(within >= 15) << 6
-    fired |= int((above_1 | below_1) == _BITS_8 and (any_side or (above_1 != 0 and below_1 != 0))) << 7
-    return fired | int(abs(same_side) >= 8) << 16
+    zone_a = _TWO_OF_THREE >> beyond_2 & 1
+    zone_b = (_FOUR_OF_FIVE >> (above_1 & _BITS_5) | _FOUR_OF_FIVE >> (below_1 & _BITS_5)) & 1
+    beyond_3 = x > mu + 3.0 * sigma or x < mu - 3.0 * sigma
+    none_in_c = (above_1 | below_1) == _BITS_8
+    # Few points fire any rule: one question, which the processor guesses right, stands for putting the bits together.
+    if not (
+        beyond_3
+        or same_side >= 8
+        or trend >= 5
+        or alternating >= 13
+        or zone_a | zone_b != 0
+        or within >= 15
+        or none_in_c
+    ):
+        return 0
+    fired = int(beyond_3) | int(same_side >= 9) << 1 | int(trend >= 5) << 2 | int(alternating >= 13) << 3
+    fired |= zone_a << 4 | zone_b << 5 | int(within >= 15) << 6
+    fired |= int(none_in_c and (any_side or (above_1 != 0 and below_1 != 0))) << 7
+    return fired | int(same_side >= 8) << 16

@@ -12,8 +12,10 @@ every row to the next, also across a reset, a change of limits and an excluded r
 differences from the first value and carry what rounding left, so that neither a large mean nor a long run costs digits.
 `Capability` has the indices that this one leaves out, subgroups, and sums that can be merged.
 
-What is rare (a first row, the end of a window, Phase I, an excluded row) is decided first, in a branch of its own; what is
-left is one straight line of arithmetic.
+What is rare (a first row, the end of a window, Phase I, an excluded row) stands in a branch of its own; what is left is one
+straight line of arithmetic. The loop writes every number of every row, so that nothing is filled before, and asks for a
+series' numbers a few rows before their turn. After some 90 rows EWMA's limits have their final width, to the last bit, and
+there is no root any more.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 
 from models import phase_one, run_rules
 from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
-from models.kernel import frozen, kernel
+from models.kernel import AHEAD, frozen, kernel, prefetch
 from models.limits import range_constants
 from models.phase_one import WINDOW_ENDS, epoch, is_given, reference
 from models.run_rules import chosen, forget, nelson
@@ -38,6 +40,7 @@ _LAST, _PREVIOUS = 8, 9  # the last value; the same, or NaN where a window ended
 _AVERAGE, _START, _HIGH, _LOW = 10, 11, 12, 13
 _SEEN, _MEAN, _RANGES, _RANGE_SUM = 14, 15, 16, 17  # Phase I, see `models.phase_one`
 _EPOCH, _NUMBERS = 18, 19
+_FADED = 1e-17  # 1 less this is 1: EWMA's limits have their final width
 
 
 @kernel
@@ -53,7 +56,7 @@ def _begin(numbers: np.ndarray, s: int, x: float) -> None:
     """Make the row of numbers of a series whose first value is x."""
     for place in range(_LSL):
         numbers[s, place] = 0.0
-    numbers[s, _ORIGIN] = x
+    numbers[s, _ORIGIN] = numbers[s, _LAST] = x
     numbers[s, _SEEN] = numbers[s, _MEAN] = numbers[s, _RANGES] = numbers[s, _RANGE_SUM] = 0.0
 
 
@@ -64,6 +67,14 @@ def _end_window(numbers: np.ndarray, runs: np.ndarray, s: int) -> None:
     numbers[s, _PREVIOUS] = np.nan
     numbers[s, _START] = 1.0
     numbers[s, _HIGH] = numbers[s, _LOW] = 0.0
+
+
+@kernel
+def _blank(out: np.ndarray, i: np.uint64) -> None:
+    """Let a row that is not a value show nothing."""
+    for which in range(4):
+        for place in range(7):
+            out[which, i, place] = np.nan
 
 
 @kernel
@@ -103,14 +114,22 @@ def _loop(
     valid: np.ndarray,
 ) -> None:
     share = weight / (2.0 - weight)
+    steady = math.sqrt(share)
     fading = (1.0 - weight) * (1.0 - weight)
-    for i in range(row.shape[0]):
+    last_row = row.shape[0] - 1
+    for number in range(row.shape[0]):
+        i = np.uint64(number)  # unsigned, like `row`: numba then leaves out the test for an index from the end
         s, x = row[i], value[i]
-        if excluded[i]:
-            if ends[2] != 0:
+        ahead = row[np.uint64(min(number + AHEAD, last_row))]
+        prefetch(numbers, ahead, 0)
+        prefetch(numbers, ahead, 64)
+        prefetch(numbers, ahead, 128)
+        prefetch(runs, ahead, 0)
+        prefetch(params, ahead, 0)
+        if excluded[i] or not is_given(x):
+            _blank(out, i)
+            if excluded[i] and ends[2] != 0:
                 _end_window(numbers, runs, s)
-            continue
-        if not is_given(x):
             continue
         if not numbers[s, _ROWS] > 0.0:
             _begin(numbers, s, x)
@@ -137,13 +156,11 @@ def _loop(
         rest += numbers[s, _SUM_REST]
         numbers[s, _SUM], numbers[s, _SUM_REST] = total, rest
         mean = numbers[s, _ORIGIN] + (total + rest) / n
-        three_sigma = np.nan
-        if n > 1.0:
-            total, rest = _two_sum(numbers[s, _MOVED], moved)
-            rest += numbers[s, _MOVED_REST]
-            numbers[s, _MOVED], numbers[s, _MOVED_REST] = total, rest
-            three_sigma = 3.0 * (total + rest) / ((n - 1.0) * d2_2)
-        scale = 1.0 / three_sigma if three_sigma > 0.0 else np.nan
+        total, rest = _two_sum(numbers[s, _MOVED], moved)
+        rest += numbers[s, _MOVED_REST]
+        numbers[s, _MOVED], numbers[s, _MOVED_REST] = total, rest
+        spread = 3.0 * (total + rest)
+        scale = (n - 1.0) * d2_2 / spread if spread > 0.0 else np.nan  # one over 3 sigma
         upper, lower = (usl - mean) * scale, (mean - lsl) * scale
         cpk = lower if lower < upper or np.isnan(usl) else upper
         out[0, i, 5], out[0, i, 6] = (usl - lsl) * scale * 0.5, cpk
@@ -153,6 +170,9 @@ def _loop(
             numbers[s, _SEEN], numbers[s, _MEAN], numbers[s, _RANGES], numbers[s, _RANGE_SUM],
         )  # fmt: skip
         if not known:
+            out[0, i, 2] = out[0, i, 3] = out[0, i, 4] = np.nan
+            for place in range(7):
+                out[1, i, place] = out[2, i, place] = out[3, i, place] = np.nan
             _learn(numbers, s, x, moving_range)
             continue
         range_limit = (d2_2 + 3.0 * d3_2) * sigma
@@ -163,8 +183,11 @@ def _loop(
         z = mu if numbers[s, _START] == 1.0 else numbers[s, _AVERAGE]
         z = weight * x + (1.0 - weight) * z if sigma > 0.0 else x
         numbers[s, _AVERAGE] = z
-        numbers[s, _START] *= fading
-        half = width * sigma * math.sqrt(share * (1.0 - numbers[s, _START]))
+        root = steady
+        if numbers[s, _START] > _FADED:
+            numbers[s, _START] *= fading
+            root = math.sqrt(share * (1.0 - numbers[s, _START]))
+        half = width * sigma * root
         out[0, i, 2], out[1, i, 2], out[2, i, 2], out[3, i, 2] = z, mu, mu - half, mu + half
         fired |= int(z > mu + half) << _Z_HIGH | int(z < mu - half) << _Z_LOW
 
@@ -177,9 +200,12 @@ def _loop(
         out[0, i, 4], out[1, i, 4], out[3, i, 4] = low, 0.0, limit
         fired |= int(high > limit) << _C_HIGH | int(low > limit) << _C_LOW
 
+        out[2, i, 3] = out[2, i, 4] = np.nan
+        for line in range(1, 4):
+            out[line, i, 5] = out[line, i, 6] = np.nan
         if n >= min_rows and not (np.isnan(lsl) and np.isnan(usl)):
             out[2, i, 6] = cpk_min
-            outside = three_sigma == 0.0 and (mean < lsl or mean > usl)
+            outside = spread == 0.0 and (mean < lsl or mean > usl)
             fired |= int(cpk < cpk_min or outside) << _CPK
         signal[i] = chosen(fired, wanted)
         valid[i] = True
@@ -263,11 +289,12 @@ class UnivariateSet:
     def update(self, state: Mapping[str, np.ndarray], batch: SeriesBatch) -> Verdicts:
         """Judge each row by all of it."""
         n = len(batch)
-        out, signal, valid = np.full((4, n, 7), np.nan), np.zeros(n, np.uint32), np.zeros(n, np.bool_)
+        out, signal, valid = np.empty((4, n, 7)), np.zeros(n, np.uint32), np.zeros(n, np.bool_)
         d2_2, d3_2 = range_constants(self.d2_digits)[2].tolist()
         _loop(
-            frozen(batch.row, np.int32), frozen(batch.value, np.float64), frozen(batch.column("excluded"), np.bool_),
-            frozen(batch.column("lsl"), np.float64), frozen(batch.column("usl"), np.float64),
+            frozen(batch.row, np.int32).view(np.uint32), frozen(batch.value, np.float64),
+            frozen(batch.column("excluded"), np.bool_), frozen(batch.column("lsl"), np.float64),
+            frozen(batch.column("usl"), np.float64),
             frozen(batch.params, PARAMS), self.phase_one_rows, d2_2, d3_2, self.any_side, float(self.weight),
             float(self.width), float(self.k), float(self.h), self.min_rows, float(self.cpk_min),
             run_rules.wanted(self.nelson, others=6), phase_one.window_ends(self.window_ends),
