@@ -113,7 +113,7 @@ DETECTORS: list[Detector] = [
     # psi
     PsiDrift(),
     PsiDrift(bins=4, reference_rows=20, window=10, hop=5, alpha=0.05, relearn=True),
-    PsiDrift(window=15, hop=3, reference=bin_reference(np.linspace(8.0, 12.0, 9), np.full(10, 0.1), rows=300)),
+    PsiDrift(window=4, hop=3, reference=bin_reference(np.linspace(8.0, 12.0, 9), np.full(10, 0.1), rows=300)),
     # residual
     ResidualChart(),
     ResidualChart(Cusum(restart=True, headstart=0.5), phi=0.5, phase_one_rows=20),
