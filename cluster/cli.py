@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from actors.errors import ConfigError
-from cluster.commands import arl, detectors, limits, local, topics
+from cluster.commands import arl, detectors, fit, limits, local, topics
 from cluster.config import load, render
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
 app.add_typer(arl.app, name="arl")
 app.add_typer(detectors.app, name="detectors")
+app.add_typer(fit.app, name="fit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
 app.add_typer(topics.app, name="topics")

@@ -33,7 +33,7 @@ def _anomaly(phase_one_rows: int) -> tuple[Detector, ...]:
 FAMILIES: Mapping[str, Callable[[int], tuple[Detector, ...]]] = MappingProxyType(
     {
         "spc": _spc,
-        "capability": lambda phase_one_rows: (Capability(min_rows=max(2, phase_one_rows)),),
+        "capability": lambda phase_one_rows: (Capability(min_rows=max(2, phase_one_rows), ppm=False),),
         "anomaly": _anomaly,
         "drift": lambda phase_one_rows: (LearnedCusum(phase_one_rows=phase_one_rows),),
     }

@@ -39,6 +39,8 @@ BUILTIN: Mapping[str, Entry] = MappingProxyType(
         "spc.residual": Entry("models.residual", "ResidualChart"),
         "spc.short_run": Entry("models.short_run", "ShortRunChart"),
         "capability.running": Entry("models.capability", "Capability"),
+        "multivariate.hotelling_t2": Entry("models.multivariate", "HotellingT2"),
+        "multivariate.mewma": Entry("models.mewma", "Mewma"),
         "multivariate.pca": Entry("models.pca", "PcaChart"),
         "anomaly.robust_z": Entry("models.anomaly", "RobustZ"),
         "anomaly.esd": Entry("models.esd", "SlidingEsd"),

@@ -33,6 +33,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import linalg, optimize, stats
+from threadpoolctl import threadpool_limits
 
 from models.artefact import Artefact
 from models.kernel import frozen
@@ -100,8 +101,8 @@ def fit_pca(
 
     k is `components`, or as few as carry the share `explained` of the variance of the scaled columns. `facts` are added to the
     artefact's (data range, author). How gaps, constant and sparse columns are dealt with, and what `limits` means, stands at the
-    head of `models.pca_fit`. The last bits of the result depend on the machine's linear algebra; the artefact, once made, is the
-    same everywhere.
+    head of `models.pca_fit`. Linear algebra runs on one thread: on a busy machine that is faster by far. The last bits of the
+    result depend on the machine; the artefact, once made, is the same everywhere.
 
     `facts["rounds"]` says how often the gaps were filled; at EM_ROUNDS_MAX they did not quite stand still.
     Rows with less than half of the used columns are left out and counted in `facts["dropped"]`.
@@ -132,11 +133,12 @@ def fit_pca(
     use = kinds["use"]
     centre, scale = np.nanmean(x[:, use], axis=0), np.nanstd(x[:, use], axis=0, ddof=1)
     z = (x[:, use] - centre) / scale
-    full, extra, k, rounds = _filled(z, components, explained)
-    spectrum = _spectrum(full, extra, k)
-    if limits is None:
-        limits = "theory" if len(x) >= ROWS_PER_COLUMN * len(use) else "held_out"
-    spread = _held_out(z, full, k, folds) if limits == "held_out" else np.ones(4)
+    with threadpool_limits(1):
+        full, extra, k, rounds = _filled(z, components, explained)
+        spectrum = _spectrum(full, extra, k)
+        if limits is None:
+            limits = "theory" if len(x) >= ROWS_PER_COLUMN * len(use) else "held_out"
+        spread = _held_out(z, full, k, folds) if limits == "held_out" else np.ones(4)
     arrays = {
         "use": use, "constant": kinds["constant"], "reference": np.nanmax(x[:, kinds["constant"]], axis=0, initial=-np.inf),
         "centre": centre + scale * spectrum.mean, "scale": scale, "spread": spread, **_split(spectrum),

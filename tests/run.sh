@@ -1,5 +1,6 @@
 #!/bin/sh
 # The test suite in stages. `all`: everything, with coverage of the four packages. `fast`: pure tests, no broker, no Ray.
+# Pure tests run on two processes; those with a broker, Ray or a browser one after the other.
 # BIN is the virtual environment's bin folder; further arguments go to pytest.
 set -eu
 BIN=${BIN:-.venv/bin}
@@ -10,7 +11,7 @@ pure="not kafka and not ray and not browser and not processes"
 stage() { printf '\n== %s\n' "$*" >&2; }
 
 if [ "$what" = fast ]; then
-    exec "$BIN/python" -m pytest -q -m "$pure" "$@"
+    exec "$BIN/python" -m pytest -q -n 2 -m "$pure" "$@"
 fi
 
 stage "format, lint, types"
@@ -23,11 +24,15 @@ COVERAGE_PROCESS_START=$PWD/pyproject.toml
 PYTHONPATH=$PWD/tests/site
 export COVERAGE_PROCESS_START PYTHONPATH
 
-stage "pure tests, kernels interpreted: coverage sees their lines"
-NUMBA_DISABLE_JIT=1 "$BIN/python" -m pytest -q -m "$pure and not compiled_only" "$@"
+stage "pure tests of what has kernels, interpreted: coverage sees their lines"
+NUMBA_DISABLE_JIT=1 "$BIN/python" -m pytest -q -n 2 -m "$pure and not compiled_only" "$@" \
+    tests/models tests/actors/engine models actors/engine
 
-stage "all tests, kernels compiled, on a real broker, real Ray and a real browser"
-"$BIN/python" -m pytest -q "$@"
+stage "pure tests, kernels compiled"
+"$BIN/python" -m pytest -q -n 2 -m "$pure" "$@"
+
+stage "tests on a real broker, real Ray and a real browser"
+"$BIN/python" -m pytest -q -m "not ($pure)" "$@"
 
 unset COVERAGE_PROCESS_START PYTHONPATH
 stage "coverage of schemas, models, actors, cluster (each at least 95 %)"

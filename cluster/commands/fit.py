@@ -51,7 +51,10 @@ def pca(
     rows: RowsOption = ":",
     components: Annotated[int | None, typer.Option(help="how many; as few as `explained` needs unless given")] = None,
     explained: Annotated[float, typer.Option(help="share of the variance that the components carry")] = 0.9,
-    limits: Annotated[str, typer.Option(help="theory, or held_out: from rows left out in turn")] = "theory",
+    limits: Annotated[
+        str | None,
+        typer.Option(help="theory, or held_out: from rows left out in turn; by the number of rows unless given"),
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Fit loadings for multivariate.pca (T² and Q)."""
@@ -76,7 +79,7 @@ def covariance(
     estimator: Annotated[str, typer.Option(help="sample, or successive: from the changes from row to row")] = "sample",
     output: OutputOption = Output.text,
 ) -> None:
-    """Estimate mean and covariance for multivariate.t2 and multivariate.mewma."""
+    """Estimate mean and covariance for multivariate.hotelling_t2 and multivariate.mewma."""
     from models.covariance import fit_covariance
 
     data = _data(source, vector, columns, rows)

@@ -27,7 +27,6 @@ from actors.kafka.history import Bound
 from cluster.commands.limits_text import facts_of, show_change, show_made, show_proposal
 from cluster.commands.where import cluster_of
 from cluster.config import load
-from models.limit_proposal import propose
 from models.limit_versions import (
     Change,
     ChangeRefused,
@@ -108,6 +107,8 @@ def propose_limits(
 
     Nothing takes effect before somebody applies it.
     """
+    from models.limit_proposal import propose as study_of
+
     with _refusals(), _desk() as desk:
         given = {
             name: _number(name, text)
@@ -121,7 +122,7 @@ def propose_limits(
         )
         wanted = study if study is not None else not given or bool(rows or since or until or exclude or estimator)
         changes = desk.changes()
-        proposal = propose(
+        proposal = study_of(
             series, history.partition, history.offset, history.value, changes.values(), given=given, study=wanted,
             estimator=_ESTIMATORS.get(estimator or "", estimator), subgroup=history.subgroup, rules=_rules(rules),
             exclude=exclude or [],

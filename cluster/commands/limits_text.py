@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from actors.control_desk import Made
-from models.limit_proposal import Proposal
 from models.limit_versions import Change, Kind, Limits, State
+
+if TYPE_CHECKING:
+    from models.limit_proposal import Proposal
 
 
 def show_proposal(change: Change, proposal: Proposal, *, as_json: bool) -> None:

@@ -166,7 +166,7 @@ class Demo:
         self.publisher = Publisher(cluster.bootstrap_servers, self.registry, cluster.client)
         schema_id = self.registry.register(subject_of(MEASUREMENTS, "measurement"), schema_text("measurement"))
         encoder = Encoder("measurement", schema_id)
-        self.streamer = Streamer(self.publisher, encoder, secom.load(), stop)
+        self.streamer = Streamer(self.publisher, encoder, secom.load(), stop, product.config.vectors.vector)
         self.view = connect(product.config.pipeline.name)
         self.offsets = Offsets(cluster)
         self.partitions = tuple(range(product.config.kafka.input_partitions))

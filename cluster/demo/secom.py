@@ -69,6 +69,11 @@ def made_up_limits(value: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return mean - SPEC_SIGMAS * sigma, mean + SPEC_SIGMAS * sigma, mean
 
 
+def wafer_name(number: int) -> str:
+    """Return what the demo calls a wafer, counted from 0."""
+    return f"W{number + 1:05d}"
+
+
 def wafers(line: Line, *, passes: int = 1) -> Iterator[list[dict[str, Any]]]:
     """Yield the measurements of one wafer after the other; a further pass goes on in event time and wafer numbers."""
     limits = [
@@ -84,7 +89,7 @@ def wafers(line: Line, *, passes: int = 1) -> Iterator[list[dict[str, Any]]]:
             "recipe": RECIPE,
             "operation": "",
             "lot": None,
-            "wafer": f"W{number + 1:05d}",
+            "wafer": wafer_name(number),
             "site": None,
             "subgroup": f"G{number // SUBGROUP_WAFERS + 1:05d}",
             "unit": "",

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.kafka.delivery import BatchDelivery, Delivery
+from actors.producers.category import Context
 from actors.producers.measurement import MeasurementPublisher
 from actors.producers.publisher import BATCH_RECORDS_MAX, Publisher
-from cluster.demo.secom import Line, wafers
+from cluster.demo.secom import RECIPE, TOOL, Line, wafer_name, wafers
 from schemas.batch import Reason
 from schemas.encode import Encoder
 from schemas.topics import MEASUREMENTS
@@ -45,8 +46,11 @@ class Counts:
 class Streamer:
     """Publishes the line on a thread of its own. `stop` or the end of the data ends it; then everything is delivered."""
 
-    def __init__(self, publisher: Publisher, encoder: Encoder, line: Line, stop: threading.Event) -> None:
+    def __init__(
+        self, publisher: Publisher, encoder: Encoder, line: Line, stop: threading.Event, vector: str | None = None
+    ) -> None:
         self.counts = Counts()
+        self._vector = vector  # name under which each wafer is published as a vector too; None: not at all
         self._publisher = publisher
         self._encoder = encoder
         self._measurements = MeasurementPublisher(publisher)
@@ -73,6 +77,19 @@ class Streamer:
         rows = len(self._line.sensors)
         self._paced(itertools.chain.from_iterable(wafers(self._line)), wafers_per_s * rows, None)
 
+    def _publish_vectors(self, first: int, end: int) -> None:
+        """Publish wafers `first` to `end` − 1 as vectors, if the product judges vectors."""
+        for number in range(first, end if self._vector is not None else first):
+            self._measurements.vector_measured(
+                equipment=TOOL,
+                recipe=RECIPE,
+                vector=self._vector or "",
+                characteristics=self._line.sensors,
+                values=self._line.value[number].tolist(),
+                wafer=wafer_name(number),
+                context=Context(timestamp_ms=int(self._line.time_ms[number])),
+            )
+
     def paced(self, events_per_s: float, seconds: float) -> None:
         """Stream further passes over the line at a steady rate for some seconds."""
         again = itertools.islice(wafers(self._line, passes=1_000_000), len(self._line.time_ms), None)
@@ -93,7 +110,10 @@ class Streamer:
                 deliveries = self._settle(deliveries, 100)
             elif due > sent:
                 break
-            self.counts.wafers += sum(row["characteristic"] == self._line.sensors[-1] for row in batch)
+            whole = sum(row["characteristic"] == self._line.sensors[-1] for row in batch)
+            if total is None:
+                self._publish_vectors(self.counts.wafers, self.counts.wafers + whole)
+            self.counts.wafers += whole
             self._stop.wait(PACED_TICK_S)
         self._settle(deliveries, 0)
 

@@ -75,7 +75,7 @@ function showChart() {
   const tabs = tabsOf(chart).sort((a, b) => rank(a) - rank(b) || a.which - b.which);
   const tab = tabs.find((one) => one.id === state.tab) ?? tabs.find((one) => state.tab && one.id.startsWith(state.tab)) ?? tabs[0];
   if (!tab) return;
-  const buttons = tabs.map((one) => element("button", { type: "button", role: "tab", "data-tab": one.id, "aria-selected": one.id === tab.id, title: one.detector.identity, onclick: () => { state.tab = one.id; remember(); showChart(); } }, titleOf(one.name)));
+  const buttons = tabs.map((one) => element("button", { type: "button", role: "tab", "data-tab": one.id, "aria-selected": one.id === tab.id, title: one.detector.identity, onclick: () => { state.tab = one.id; remember(); showChart(); } }, titleOf(one.name, one.detector)));
   const shown = [...byId("tabs").children].map((one) => `${one.dataset.tab} ${one.getAttribute("aria-selected")}`).join();
   if (shown !== buttons.map((one) => `${one.dataset.tab} ${one.getAttribute("aria-selected")}`).join()) byId("tabs").replaceChildren(...buttons);
   const rows = rowsOf(chart, tab.detector, tab.which, Number(byId("newest").value));

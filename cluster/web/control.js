@@ -60,7 +60,7 @@ function tooltip(row, detector, statistic) {
   return element("div", { class: "tip" },
     element("table", {},
       line(statistic.name, row.value === null ? "missing" : number(row.statistic, 6)),
-      statistic.name.toLowerCase() === "x" ? null : line("value", number(row.value, 6)),
+      statistic.name.toLowerCase() === "x" ? null : line(detector.family === "multivariate" ? "measured" : "value", number(row.value, 6)),
       line("LCL · CL · UCL", [row.lcl, row.centre, row.ucl].map((v) => number(v, 6)).join(" · ")),
       line("event time", `${time(row.time)} UTC`), line("lot · wafer", `${row.lot || "–"} · ${row.wafer || "–"}`),
       line("row · offset", `${row.sequence} · ${row.offset}`), line("state", state)),
@@ -96,9 +96,10 @@ function edgeLabels(lines, rows, low, high, root) {
   }));
 }
 
-const TITLES = { xbar: "X̄", "C+": "CUSUM C+", "C-": "CUSUM C−", z: "robust z" };
-/** What a statistic is called on the page. */
-export const titleOf = (statistic) => TITLES[statistic] ?? statistic;
+const TITLES = { xbar: "X̄", "C+": "CUSUM C+", "C-": "CUSUM C−", T2: "T²", Q: "Q (SPE)" };
+const Z_OF = { anomaly: "robust z", spc: "EWMA z" };
+/** What a statistic of a detector is called on the page. */
+export const titleOf = (statistic, detector) => (statistic === "z" ? Z_OF[detector.family] : TITLES[statistic]) ?? statistic;
 
 export class ControlChart {
   constructor(root) {
@@ -135,7 +136,7 @@ export class ControlChart {
       grid: GRID,
       xAxis: this.xAxis(rows, x, axis),
       yAxis: {
-        type: "value", min: low, max: high, name: titleOf(statistic.name), nameGap: 8, nameTextStyle: { fontWeight: "bold", align: "right" },
+        type: "value", min: low, max: high, name: titleOf(statistic.name, detector), nameGap: 8, nameTextStyle: { fontWeight: "bold", align: "right" },
         axisLabel: { formatter: (v) => tick(v, high - low), showMinLabel: false, showMaxLabel: false }, splitLine: { lineStyle: { color: "#eceff2" } },
       },
       tooltip: {

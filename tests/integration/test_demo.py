@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,12 +19,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+import cluster.demo
 from cluster.local import Endpoints, LocalStack
 from cluster.local.preflight import free_ports
 
 pytestmark = pytest.mark.processes
 
 PROGRAM = Path(sys.executable).parent / "chipquality"
+SECOM = Path(cluster.demo.__file__).parent / "data" / "secom.parquet"
 START_S = 120.0
 STOP_S = 40.0
 
@@ -161,14 +165,48 @@ def listens(port: int) -> bool:
 
 
 @pytest.mark.timeout(240)
-def test_ctrl_c_stops_everything(running: Running) -> None:
+def test_ctrl_c_stops_everything_and_vectors_were_judged(running: Running, tmp_path: Path) -> None:
+    model = tmp_path / "secom.npz"
+    fit = [
+        str(PROGRAM),
+        "fit",
+        "pca",
+        str(model),
+        "--from",
+        str(SECOM),
+        "--columns",
+        "f*",
+        "--rows",
+        "0:100",
+        "--components",
+        "10",
+    ]
+    subprocess.run(fit, check=True, timeout=60)
+    running.environment["CHIPQUALITY_VECTORS__VECTOR"] = "wafer"
+    running.environment["CHIPQUALITY_VECTORS__DETECTORS"] = json.dumps(
+        [{"detector": "multivariate.pca", "parameters": {"model": str(model)}}]
+    )
     process = running.start(str(PROGRAM), "demo", "--wafers-per-s", "20")
     running.wait_for_text("alerts")  # the live line
+    until(lambda: judged_vectors(running.ports["serve"]) >= 20, "vectors are judged", START_S)
     assert len(running.started()) > 5
     process.send_signal(signal.SIGINT)
     assert process.wait(STOP_S) == 0, running.error_file.read_text()
     assert "stopped" in running.error_file.read_text()
     running.left_nothing()
+
+
+def judged_vectors(port: int) -> int:
+    """Return how many wafers the page shows as judged by T² and Q."""
+    series = urllib.parse.quote("DEMO-TOOL-1||SECOM||wafer", safe="")
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/charts/{series}", timeout=20) as answer:
+            chart = json.loads(answer.read())
+    except urllib.error.HTTPError:
+        return 0
+    [pca] = chart["detectors"]
+    assert [statistic["name"] for statistic in pca["statistics"]] == ["T2", "Q"]
+    return sum(pca["valid"])
 
 
 @pytest.mark.timeout(240)

@@ -50,7 +50,7 @@ def test_families_with_the_default_phase_one() -> None:
     assert FAMILIES["spc"](50) == (IndividualsChart(), XbarChart())
     assert FAMILIES["anomaly"](50) == (RobustZ(),)
     assert FAMILIES["drift"](50) == (LearnedCusum(),)
-    assert FAMILIES["capability"](50) == (Capability(min_rows=50),)
+    assert FAMILIES["capability"](50) == (Capability(min_rows=50, ppm=False),)
 
 
 def test_warm_leaves_nothing_to_compile() -> None:
