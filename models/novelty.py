@@ -159,9 +159,10 @@ class Novelty:
     been seen once is not new again. It says nothing of a known value at the wrong time.
 
     The upper limit is `threshold` for a series of 1,000 rows, and rises by half a power of ten per power of ten rows: false
-    alarms then grow with the square root of the rows, not with the rows. Every alarm given raises the limit by `fatigue`,
-    which dies away with a time constant of `recovery_rows`; and after an alarm there is none for `refractory` rows (see
-    `models.refractory`). The 0.15 means that the next alarm needs a p-value 1.4 times smaller.
+    alarms then grow with the square root of the rows, not with the rows. On noise of one distribution there are some 3 in the
+    first 1,000 rows, 9 in 10,000 and 26 in 100,000 (normal; t with 3 degrees of freedom: 3.5, 12 and 52). Every alarm given
+    raises the limit by `fatigue`, which dies away with a time constant of `recovery_rows` (0.15: the next alarm needs a
+    p-value 1.4 times smaller); and after an alarm there is none for `refractory` rows (see `models.refractory`).
 
     Bounded memory: `memory` values stand for all that were seen; once full, the two closest become one. Of the distances
     the `tail` largest are kept; a smaller one has surprise 0. Rows are judged once `min_rows` rows have been learned from.
@@ -171,7 +172,9 @@ class Novelty:
     - All values equal: surprise 0, in control; the first other one is new.
     - A reset forgets everything; a change of limits or the exclusion of a past row does not, unless `window_ends` says so.
 
-    Its defaults were chosen on 33 series of the Numenta Anomaly Benchmark (tests/bench/nab.py).
+    Its defaults were chosen on 33 of the 58 series of the Numenta Anomaly Benchmark, where it scores 72.9 (standard profile; 65.4
+    for few false alarms, 77.3 for few misses). Chosen on one half and scored on the other, rules and all, it is 67; on folders
+    that had no part in the choice, 62.
 
     >>> from models import judge
     >>> week = np.tile([1.0, 1.2, 1.1, 5.0, 5.2, 5.1], 30)

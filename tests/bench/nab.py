@@ -1,8 +1,9 @@
-"""The Numenta Anomaly Benchmark: python tests/bench/nab.py FOLDER [--detector novelty|robust_z|esd] [--output json].
+"""The Numenta Anomaly Benchmark: python tests/bench/nab.py FOLDER [--detector NAME] [--output json].
 
-FOLDER holds `windows.json` (file → list of [first, last] time) and `data/*/*.csv` (timestamp, value), as the benchmark has
-them. Each file is one series from a new state; what is scored is the detector's signal. There is nothing to choose per file:
-one detector with one threshold. Prints a line per file, and the normalised score of all under the three profiles.
+FOLDER holds `windows.json` or `labels/combined_windows.json` (file → list of [first, last] time) and `data/*/*.csv`
+(timestamp, value), as the benchmark has them; labelled files that are not there are left out. Each file is one series from a
+new state; what is scored is the detector's signal. There is nothing to choose per file: one detector with one threshold.
+Prints a line per file, and the normalised score of all under the three profiles.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import numpy as np
 from models import Detector, judge
 from models.anomaly import RobustZ
 from models.esd import SlidingEsd
+from models.half_space_trees import HalfSpaceTrees
 from models.nab import PROFILES, FileScore, score_file, total, window_rows
 from models.novelty import Novelty
 
 DETECTORS: Mapping[str, Callable[[], Detector]] = {
     "novelty": Novelty,
+    "half_space_trees": lambda: HalfSpaceTrees(threshold=0.05, refractory=200, window=100),
     "robust_z": lambda: RobustZ(window=200, threshold=10.0, min_rows=100, refractory=200),
     "esd": lambda: SlidingEsd(window=200, max_outliers=3, alpha=1e-4, min_rows=100, refractory=200),
 }
@@ -44,9 +47,10 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def run(folder: Path, detector: Detector) -> dict[str, dict[str, FileScore]]:
     """Return the score of each file under each profile: profile → file → score."""
-    labelled = json.loads((folder / "windows.json").read_text())
+    labels = [folder / "windows.json", folder / "labels" / "combined_windows.json"]
+    labelled = json.loads(next(path for path in labels if path.exists()).read_text())
     scores: dict[str, dict[str, FileScore]] = {profile: {} for profile in PROFILES}
-    for name in sorted(labelled):
+    for name in sorted(name for name in labelled if (folder / "data" / name).exists()):
         time, value = read(folder / "data" / name)
         windows = window_rows(time, [(milliseconds(first), milliseconds(last)) for first, last in labelled[name]])
         alarm = judge(detector, value, event_time_ms=time).signal > 0

@@ -81,6 +81,18 @@ def test_a_level_that_never_was_is_new_although_its_values_are_known() -> None:
     assert v.signal[3000 + late[0]] == 2
 
 
+@pytest.mark.compiled_only
+def test_false_alarms_grow_with_the_square_root_of_the_rows() -> None:
+    """The figures of the docstring: ten times the rows have about three times the alarms."""
+    random = np.random.default_rng(0)
+    alarms = {
+        n: np.mean([np.count_nonzero(judge(Novelty(), random.normal(0.0, 1.0, n)).signal) for _ in range(30)])
+        for n in (1_000, 10_000)
+    }
+    assert alarms[1_000] == pytest.approx(2.9, abs=0.8)
+    assert alarms[10_000] == pytest.approx(8.9, abs=1.3)
+
+
 def test_excluded_and_missing_rows_are_as_if_they_were_not_there() -> None:
     values = np.random.default_rng(2).normal(0.0, 1.0, 400)
     excluded = np.random.default_rng(3).random(400) < 0.2
@@ -133,7 +145,8 @@ def test_benchmark_reads_a_folder_and_prints_its_score(tmp_path: Path, capsys: p
         lines = ["timestamp,value", *(f"{time},{value}" for time, value in zip(stamps, values, strict=True))]
         (tmp_path / "data" / "made" / f"{name}.csv").write_text("\n".join(lines))
     window = [stamps[495] + ".000000", stamps[520] + ".000000"]
-    (tmp_path / "windows.json").write_text(json.dumps({"made/spike.csv": [window], "made/plain.csv": []}))
+    labels = {"made/spike.csv": [window], "made/plain.csv": [], "made/elsewhere.csv": [window]}
+    (tmp_path / "windows.json").write_text(json.dumps(labels))
     bench.main([str(tmp_path), "--output", "json"])
     printed = json.loads(capsys.readouterr().out)
     assert printed["files"]["made/spike.csv"]["found"] == 1
@@ -142,3 +155,7 @@ def test_benchmark_reads_a_folder_and_prints_its_score(tmp_path: Path, capsys: p
     assert printed["score"]["standard"] == pytest.approx(100 * (worth - 0.11 * alarms + 1) / 2, abs=1.0)
     bench.main([str(tmp_path), "--detector", "esd"])
     assert "reward_low_FP_rate" in capsys.readouterr().out
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "windows.json").rename(tmp_path / "labels" / "combined_windows.json")
+    bench.main([str(tmp_path), "--output", "json"])
+    assert json.loads(capsys.readouterr().out) == printed
