@@ -89,7 +89,7 @@ class DetectorConfig(_Section):
     series: str | list[str] = Field("*", description="which series: patterns of series keys, * and ? for any text")
     label: str = Field("", description="what charts call it, where one detector stands twice in a family")
     parameters: dict[str, Any] = Field(
-        default_factory=dict, description="its parameters by name; `model`: an artefact's path"
+        default_factory=dict, description="its parameters by name; `model`, `reference`: paths of artefacts"
     )
 
     @property

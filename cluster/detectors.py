@@ -11,7 +11,7 @@ from actors.pipeline import Vector
 from cluster.config import Config, DetectorConfig, VectorsConfig
 from models.artefact import Artefact
 from models.builtin import FAMILIES
-from models.catalogue import family_of, make
+from models.catalogue import ARTEFACTS, family_of, make
 from models.detector import dimension
 
 
@@ -45,8 +45,8 @@ def vector_of(config: VectorsConfig, families: Mapping[str, tuple[Assignment, ..
     """
     found = {}
     for assignment in (each for family in families.values() for each in family):
-        model = getattr(assignment.detector, "model", None)
-        names = model.facts.get("names") if isinstance(model, Artefact) else None
+        held = [getattr(assignment.detector, name, None) for name in ARTEFACTS]
+        names = next((model.facts.get("names") for model in held if isinstance(model, Artefact)), None)
         if names is None or dimension(assignment.detector) is None:
             raise ConfigError(f"vectors.detectors: {assignment.name} does not judge vectors by a model with names")
         found[tuple(names)] = assignment.name

@@ -44,10 +44,25 @@ BUILTIN: Mapping[str, Entry] = MappingProxyType(
         "multivariate.pca": Entry("models.pca", "PcaChart"),
         "anomaly.robust_z": Entry("models.anomaly", "RobustZ"),
         "anomaly.esd": Entry("models.esd", "SlidingEsd"),
+        "anomaly.half_space_trees": Entry("models.half_space_trees", "HalfSpaceTrees"),
+        "anomaly.isolation_forest": Entry("models.isolation_forest", "IsolationForestChart"),
+        "anomaly.novelty": Entry("models.novelty", "Novelty"),
         "drift.cusum": Entry("models.drift", "LearnedCusum"),
+        "drift.page_hinkley": Entry("models.page_hinkley", "PageHinkley"),
+        "drift.adwin": Entry("models.adwin", "Adwin"),
+        "drift.ks": Entry("models.ks", "KsDrift"),
+        "drift.kswin": Entry("models.ks", "Kswin"),
+        "drift.psi": Entry("models.psi", "PsiDrift"),
+        "drift.mmd": Entry("models.mmd", "MmdDrift"),
+        "drift.ddm": Entry("models.ddm", "Ddm"),
+        "drift.hddm_a": Entry("models.hddm", "HddmA"),
+        "drift.hddm_w": Entry("models.hddm", "HddmW"),
     }
 )
 """Every built-in detector by its name; the part before the first dot is its family."""
+
+ARTEFACTS = ("model", "reference")
+"""Parameters that are artefacts; a configuration has their paths."""
 
 
 class Parameter(NamedTuple):
@@ -120,9 +135,9 @@ def _plain(name: str, given: str, value: Any) -> Any:
         return tuple(_plain(name, given, each) for each in value)
     if isinstance(value, Mapping) and "detector" in value:  # a chart inside a chart, e.g. of residuals
         return make(value["detector"], value.get("parameters", {}))
-    if given == "model" and isinstance(value, str):
+    if given in ARTEFACTS and isinstance(value, str):
         try:
             return Artefact.load(value)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{name}: model = {value!r}: {error}") from error
+            raise ValueError(f"{name}: {given} = {value!r}: {error}") from error
     return value

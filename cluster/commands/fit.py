@@ -1,6 +1,6 @@
-"""`chipquality fit`: Phase I jobs that make the models of multivariate detectors, from a file or from the line's own history.
+"""`chipquality fit`: Phase I jobs that make the models of detectors, from a file or from the line's own history.
 
-The result is an artefact: one file, named by its content, for `vectors.detectors` in the configuration.
+The result is an artefact: one file, named by its content, for `pipeline.detectors` or `vectors.detectors` in the configuration.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ from actors.errors import ConfigError
 from cluster.commands.topics import Output, OutputOption
 from models.artefact import Artefact
 
-app = typer.Typer(help="Fit the models of multivariate detectors.", no_args_is_help=True)
+app = typer.Typer(help="Fit the models of detectors: loadings, covariances, trees, references.", no_args_is_help=True)
 
 OutOption = Annotated[Path, typer.Argument(help="where to write the artefact, e.g. etch.npz")]
 FromOption = Annotated[
@@ -40,6 +41,11 @@ class Data:
     names: tuple[str, ...]
     value: np.ndarray  # (n, p)
     facts: dict[str, Any]  # where they are from
+
+    @property
+    def single(self) -> np.ndarray:
+        """Return (n,) where there is one characteristic, else (n, p)."""
+        return self.value[:, 0] if len(self.names) == 1 else self.value
 
 
 @app.command()
@@ -86,10 +92,58 @@ def covariance(
 
     def fit() -> Artefact:
         chosen: Any = estimator  # fit_covariance refuses others
-        made = fit_covariance(data.value, estimator=chosen, names=data.names)
-        return Artefact(made.kind, made.arrays, {**made.facts, **data.facts})
+        return _told(fit_covariance(data.value, estimator=chosen, names=data.names), data)
 
     _made(fit, out, output)
+
+
+@app.command("isolation-forest")
+def isolation_forest(
+    out: OutOption,
+    seed: Annotated[int, typer.Option(help="of the random trees")] = 1,
+    contamination: Annotated[float, typer.Option(help="share of these rows beyond the level that signals")] = 0.001,
+    source: FromOption = None,
+    vector: VectorOption = None,
+    columns: ColumnsOption = "*",
+    rows: RowsOption = ":",
+    output: OutputOption = Output.text,
+) -> None:
+    """Grow trees for anomaly.isolation_forest: of one characteristic for single values, of several for vectors."""
+    from models.isolation_forest import fit_isolation_forest
+
+    data = _data(source, vector, columns, rows)
+    _made(lambda: _told(fit_isolation_forest(data.single, seed=seed, contamination=contamination), data), out, output)
+
+
+class Reference(StrEnum):
+    """What a reference is for."""
+
+    sample = "sample"  # drift.ks
+    mmd = "mmd"  # drift.mmd
+
+
+@app.command()
+def reference(
+    out: OutOption,
+    kind: Annotated[Reference, typer.Option(help="sample: for drift.ks, of one characteristic; mmd: for drift.mmd")],
+    source: FromOption = None,
+    vector: VectorOption = None,
+    columns: ColumnsOption = "*",
+    rows: RowsOption = ":",
+    output: OutputOption = Output.text,
+) -> None:
+    """Keep known-good rows as the reference that drift is measured from."""
+    from models.ks import sample_reference
+    from models.mmd import mmd_reference
+
+    data = _data(source, vector, columns, rows)
+    make = sample_reference if kind is Reference.sample else mmd_reference
+    _made(lambda: _told(make(data.single), data), out, output)
+
+
+def _told(model: Artefact, data: Data) -> Artefact:
+    """Return the artefact with what it was fitted to."""
+    return Artefact(model.kind, model.arrays, {**model.facts, "names": list(data.names), **data.facts})
 
 
 def _made(fit: Callable[[], Artefact], out: Path, output: Output) -> None:

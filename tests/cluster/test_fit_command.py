@@ -14,13 +14,18 @@ from typer.testing import CliRunner
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from actors.kafka.vector_history import read_vectors
+from actors.pipeline import Vector
 from actors.prepare import prepare
 from actors.producers import Publisher
 from actors.producers.measurement import MeasurementPublisher
 from cluster.cli import app
+from cluster.config import load
+from cluster.detectors import judging_of
 from cluster.local.stack import Endpoints
 from models.artefact import Artefact
+from models.catalogue import make
 from models.covariance import fit_covariance
+from models.detector import dimension
 from models.pca_fit import fit_pca
 from schemas.registry import Registry
 from schemas.topics import VECTORS
@@ -70,6 +75,23 @@ def test_covariance_from_csv_as_text(file: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(model.arrays["covariance"], expected.arrays["covariance"], rtol=1e-12)
     assert said.splitlines()[0] == f"{out}: covariance {model.digest}"
     assert '  names: ["f1", "g1"]' in said
+
+
+def test_trees_and_references_for_single_values_and_vectors(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.npz"
+    run("isolation-forest", out, "--from", file, "--columns", "f1", "--seed", 3)
+    made = make("anomaly.isolation_forest", {"model": str(out)})
+    assert (dimension(made), Artefact.load(out).facts["names"]) == (None, ["f1"])
+    run("isolation-forest", out, "--from", file, "--columns", "f*")
+    assert dimension(make("anomaly.isolation_forest", {"model": str(out)})) == 3
+    run("reference", out, "--from", file, "--columns", "g1", "--kind", "sample")
+    np.testing.assert_array_equal(Artefact.load(out).arrays["values"], np.sort(VALUES[:, 3]))
+    assert make("drift.ks", {"reference": str(out)}).name == "drift.ks"
+    run("reference", out, "--from", file, "--columns", "f1,f2", "--kind", "mmd")
+    wanted = {"detector": "drift.mmd", "parameters": {"reference": str(out)}}
+    assert judging_of(load(vectors={"vector": "v", "detectors": [wanted]})).vector == Vector("v", ("f1", "f2"))
+    with pytest.raises(ConfigError, match="from 2 to"):
+        run("reference", out, "--from", file, "--columns", "f1,f2", "--kind", "sample")
 
 
 @pytest.mark.parametrize(

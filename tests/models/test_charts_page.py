@@ -58,3 +58,9 @@ def test_classes_named_with_a_detector_are_that_detector() -> None:
         if entry is not None:
             assert (name, class_name) == (name, entry.class_name)
             assert hasattr(import_module(entry.module), class_name)
+
+
+def test_every_detector_is_on_the_page() -> None:
+    from models.catalogue import BUILTIN
+
+    assert [name for name in BUILTIN if f"`{name}`" not in PAGE] == []
