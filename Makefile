@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo demo-once test test-fast lint lock clean
+.PHONY: setup demo demo-once test test-fast bench-models lint lock clean
 
 setup: $(READY)  ## virtual environment from the locked dependencies
 
@@ -26,6 +26,9 @@ test: setup  ## all checks and tests, on a real broker and real Ray
 
 test-fast: setup  ## pure tests only, no broker, no Ray
 	BIN=$(BIN) sh tests/run.sh fast
+
+bench-models: setup  ## what judging costs: ratios with goals, and a table of all detectors; exit code 1 if a goal is missed
+	@$(BIN)/python -m tests.bench.detectors $(ARGS)
 
 lint: setup  ## format, lint and types
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
