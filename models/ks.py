@@ -158,7 +158,7 @@ class KsDrift:
     not used.
 
     With `hop` = `window`, tests are of separate rows, and 10,000 rows give 10,000/hop · alpha false alarms; with a smaller one,
-    neighbouring tests share values, and it is fewer: 0.4 with the defaults. That is the mean over references: one that is off
+    neighbouring tests share values, and it is fewer: 0.3 with the defaults. That is the mean over references: one that is off
     by chance gives more.
 
     *After a signal* the window starts empty and the reference stays, so that the signal comes again after `window` rows for as
@@ -300,7 +300,7 @@ class Kswin:
     one at `alpha` (`models.ks.limit`), no lower one (NaN). There is no Phase I; given mu and sigma are not used.
 
     The paper draws `recent` of the older values at random. Here all of them are compared: nothing is random, and no value is
-    wasted. Neighbouring tests share most of their values, so that alpha is no rate per row: the defaults give 0.4 false alarms in
+    wasted. Neighbouring tests share most of their values, so that alpha is no rate per row: the defaults give 0.5 false alarms in
     10,000 rows of independent values; the paper's (100, 30, 1, 0.005) give 10 (`tests/bench/drift.py`).
 
     *After a signal* the window keeps its newest `recent` values, and is judged again when it is full: a shift is signalled once.

@@ -109,6 +109,19 @@ def test_a_change_of_the_limits_or_a_reset_starts_anew(counter: str) -> None:
     assert detector.update(state, series_batch(np.array([2.0]), params=params)).valid.all()
 
 
+def test_given_parameters_that_are_taken_back_lead_to_what_was_learned() -> None:
+    detector = LearnedCusum(phase_one_rows=6)
+    state = new_state(detector, 1)
+    rows = [9.0, 11.0, 9.5, 10.5]
+    given_rows = detector.update(state, series_batch(np.array(rows), params=new_params(1, mu=10.0, sigma=1.0)))
+    assert given_rows.valid.all()
+    more = [9.0, 11.0, 10.0]
+    v = detector.update(state, series_batch(np.array(more), params=new_params(1)))
+    assert v.valid.tolist() == [False, False, True]
+    expected = judge(detector, rows + more)
+    np.testing.assert_allclose(v.statistic[2], expected.statistic[-1])
+
+
 def test_sigma_zero() -> None:
     for parameters in ({"mu": 5.0, "sigma": 0.0}, {}):
         v = judge(LearnedCusum(phase_one_rows=3), [5.0] * 3 + [5.0, 5.5, 5.0, 4.0, 4.0, 5.0], **parameters)
@@ -135,18 +148,18 @@ def test_parameters_without_meaning_are_refused(wrong: dict[str, float]) -> None
 @pytest.mark.compiled_only
 @pytest.mark.parametrize(("known", "learned_rows"), [(True, 0), (False, 100), (False, 20)])
 def test_at_most_one_false_alarm_in_10_000_rows(known: bool, learned_rows: int) -> None:
-    """1.5 M rows: under a known reference 1/12,903 (integral equation), and no more under a learned one."""
+    """1.5 M rows. Under a known reference 1/14,263 by integral equation, and a little more by the headstart after a signal."""
     detector = LearnedCusum(phase_one_rows=learned_rows or 50)
     rate, error = false_alarms(detector, known=known, streams=150, rows=10_000)
     assert rate + error <= 1.0
     if known:
-        assert rate == pytest.approx(10_000 / 12_903, abs=4 * error)
+        assert rate == pytest.approx(10_000 / 14_263, abs=4 * error)
 
 
 @pytest.mark.compiled_only
 def test_mean_delays() -> None:
-    """Known reference, from the first row: 56.68 and 20.73 by integral equation; the optimum at 1 in 10,000 is 54.7 and 20.1."""
-    for shift, exact, goal in ((0.5, 56.684, 60.0), (1.0, 20.727, 25.0)):
+    """Known reference, from the first row: 57.48 and 20.99 by integral equation; the optimum at 1 in 10,000 is 54.7 and 20.1."""
+    for shift, exact, goal in ((0.5, 57.484, 60.0), (1.0, 20.993, 25.0)):
         mean, error = delays(LearnedCusum(), shift, known=True, before=0, streams=2_000)
         assert mean == pytest.approx(exact, abs=4 * error)
         assert mean + 2 * error < goal
