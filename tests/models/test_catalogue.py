@@ -1,7 +1,10 @@
 """Detectors by name: every one is what its name says, and what cannot be made is refused with what can."""
 
+from pathlib import Path
+
 import pytest
 
+import models
 from models.catalogue import BUILTIN, family_of, make, parameters_of
 from models.detector import Detector, parameters
 from models.ewma import Ewma
@@ -54,3 +57,10 @@ def test_a_chart_inside_a_chart() -> None:
 def test_what_cannot_be_made_is_refused(name: str, given: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make(name, given)
+
+
+def test_the_map_of_the_package_names_every_module() -> None:
+    folder = Path(models.__file__).parent
+    said = models.__doc__ or ""
+    names = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
+    assert [name for name in sorted(names) if name not in said and name.removesuffix(".py") not in said] == []
