@@ -98,7 +98,7 @@ def prefetch(array: np.ndarray, s: int, byte: int) -> None:
 AHEAD = 4  # rows of the log
 
 
-@intrinsic
+@intrinsic  # pragma: no cover - runs in the compiler, and not when the cache has what it made
 def _prefetch_line(_context: Any, array: Any, s: Any, byte: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         made = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -114,7 +114,7 @@ def _prefetch_line(_context: Any, array: Any, s: Any, byte: Any) -> Any:
     return types.void(array, types.intp, types.intp), generate
 
 
-@extending.overload(prefetch, inline="always")
+@extending.overload(prefetch, inline="always")  # pragma: no cover - the same
 def _prefetch(array: np.ndarray, s: int, byte: int) -> Any:
     def line(array: np.ndarray, s: int, byte: int) -> None:
         _prefetch_line(array, s, byte)  # type: ignore[call-arg]  # numba passes the context
