@@ -41,7 +41,7 @@ def loop(x):
 
 @pytest.mark.processes
 def test_the_cache_notices_every_change_of_what_a_kernel_is_made_of(tmp_path: Path) -> None:
-    """Of a step put into the loop; of the second kernel of one file, of what that calls, and of a number that a module takes from another."""
+    """Of a step put into the loop, of what a called one calls, of a number that a module takes from another."""
 
     def run(first: int, far: int, scale: int) -> str:
         texts = {"steps": STEPS.format(first=first), "far": FAR.format(far=far), "loop": LOOP}
