@@ -70,9 +70,8 @@ class Ddm:
     - No error at all in the first rows: p_min and s_min are 0, and the first error is a signal.
     - A change of the limits or a reset: everything starts anew.
 
-    The limits are those of a single test, and the rate is tested at every row. At an error rate of 10 % that gives 0.4 false alarms
-    in 10,000 rows, most of them soon after a start; a rise to 20 % is found after 380 rows, to 30 % after 130
-    (`tests/bench/drift.py`).
+    The limits are those of a single test, and the rate is tested at every row. At an error rate of 10 % that gives 0.4 false
+    alarms in 10,000 rows; a rise to 20 % is found after 380 rows, to 30 % after 130 (`tests/bench/drift.py`).
 
     >>> from models import judge
     >>> v = judge(Ddm(), [0, 0, 0, 0, 1] * 20 + [0, 1] * 60)

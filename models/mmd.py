@@ -192,8 +192,9 @@ class MmdDrift:
     `reference` is an artefact of `mmd_reference`, the same for all series. If it is of vectors (m, p), so are the rows judged,
     and any change of their joint distribution counts, also one of a correlation alone. Every `hop`-th row from the `window`-th
     on is judged; all others are not valid. Statistic "MMD2"; centre 0, upper limit that at the level `alpha`, no lower one
-    (NaN). False alarms in 10,000 rows: 10,000/hop · alpha for `hop` = `window`, fewer for a smaller one. That
-    is the mean over references, which should have several times the rows of the window: one that is off by chance gives more. Given mu and sigma are not used.
+    (NaN). False alarms in 10,000 rows: 10,000/hop · alpha for `hop` = `window`, fewer for a smaller one. That is the mean over
+    references: one that is off by chance gives more, so let it have several times the rows of the window. Given mu and sigma
+    are not used.
 
     *After a signal* the window starts empty, so that the signal comes again after `window` rows for as long as the distribution
     stays away.
