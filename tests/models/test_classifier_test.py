@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
+from cluster.demo.secom import load
 from models import classifier_test
 from models.classifier_test import classifier_two_sample_test
 
@@ -54,6 +56,20 @@ def test_the_p_value_is_uniform_without_a_change(monkeypatch: pytest.MonkeyPatch
         for seed in range(40)
     ]
     assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+@pytest.mark.compiled_only
+def test_secom_drifts_between_its_halves_in_time_and_not_between_random_ones() -> None:
+    """590 columns with gaps. Data: McCann and Johnston 2008, UCI Machine Learning Repository no. 179, CC BY 4.0."""
+    rows = load().value
+    half = len(rows) // 2
+    mixed = np.random.default_rng(6).permutation(rows)
+    with threadpool_limits(1):
+        in_time = classifier_two_sample_test(rows[:half], rows[half:], seed=1, model="logistic")
+        at_random = classifier_two_sample_test(mixed[:half], mixed[half:], seed=1, model="logistic")
+    assert in_time.p_value < 1e-20
+    assert in_time.auc > 0.9
+    assert at_random.p_value > 0.01
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_ddm_against_the_oracle(spans: list[tuple[float, int]], seed: int, detec
             HddmA(0.01, 0.1),
             HddmW(0.05, 0.2, 0.1, True),
             HddmW(0.1, 0.3, 0.05),
-            HddmW(0.01, 0.02, 0.3),
+            HddmW(0.01, 0.02, 0.15),
         ]
     ),
 )
