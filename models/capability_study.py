@@ -16,6 +16,7 @@ from scipy import stats
 
 from models.capability_indices import indices, ppm_expected, sides, target_indices
 from models.capability_intervals import DEGREES, cp_interval, cpk_interval, cpm_interval, degrees_of_freedom
+from models.judging import as_values
 from models.limits import SUBGROUP_SIZE_MAX, d2
 from models.moments import Moments
 from models.nonnormal import BoxCox, Johnson, NormalityTest, fit_box_cox, fit_johnson, normality
@@ -158,7 +159,7 @@ def _checked(low: float, high: float, method: str, within: str | None, degrees: 
 
 def _grouped(values: Any, subgroup: Any) -> tuple[np.ndarray, list[np.ndarray] | None]:
     """Return the values that are there, in order, and their subgroups if there are any."""
-    x = np.asarray(values, np.float64)
+    x = as_values(values)
     if x.ndim == 2 and subgroup is None:
         subgroup, x = np.repeat(np.arange(x.shape[0]), x.shape[1]), x.reshape(-1)
     if x.ndim != 1:

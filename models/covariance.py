@@ -28,6 +28,7 @@ import numpy as np
 from scipy import stats
 
 from models.artefact import Artefact
+from models.judging import as_values
 
 ALPHA = 0.0027  # false alarms of a chart with 3 sigma limits
 CONDITION_MIN = 1e-12  # smallest over largest eigenvalue of the correlation matrix
@@ -63,7 +64,7 @@ def fit_covariance(
     """
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator = {estimator!r}: one of {ESTIMATORS}")
-    x = np.array(values, np.float64)
+    x = as_values(values)
     if x.ndim != 2:
         raise ValueError(f"values {x.shape}: (n, p) is wanted")
     whole = np.isfinite(x).all(axis=1)

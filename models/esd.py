@@ -12,6 +12,7 @@ from scipy import stats
 
 from models import refractory as silence
 from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
+from models.judging import as_values
 from models.kernel import frozen, kernel
 from models.phase_one import epoch, is_given, window_ends
 from models.refractory import admit
@@ -56,7 +57,7 @@ def generalised_esd(values: Any, max_outliers: int, alpha: float = 0.05) -> Esd:
 
     Reference: Rosner, Percentage Points for a Generalized ESD Many-Outlier Procedure, Technometrics 25 (1983) 165–172.
     """
-    x = np.asarray(values, np.float64)
+    x = as_values(values)
     if x.ndim != 1 or not np.isfinite(x).all():
         raise ValueError(f"values of shape {x.shape}: one column of finite numbers is wanted")
     critical = critical_values(len(x), max_outliers, alpha)

@@ -36,6 +36,7 @@ from scipy import linalg, optimize, stats
 from threadpoolctl import threadpool_limits
 
 from models.artefact import Artefact
+from models.judging import as_values
 from models.kernel import frozen
 from models.pca_score import SQUARES, scaled, score
 
@@ -117,7 +118,7 @@ def fit_pca(
     Reference: Dempster, Laird and Rubin 1977, "Maximum likelihood from incomplete data via the EM algorithm", J. R. Statist.
     Soc. B 39, 1–38; Tipping and Bishop 1999, "Probabilistic principal component analysis", J. R. Statist. Soc. B 61, 611–622.
     """
-    x = np.array(values, np.float64)
+    x = np.array(as_values(values))
     if x.ndim != 2:
         raise ValueError(f"values {x.shape}: (n, p) is wanted")
     named = tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(x.shape[1]))

@@ -23,7 +23,7 @@ import numpy as np
 from models.detector import Detector, Verdicts
 from models.estimators import GROUPED, SINGLE, Estimate, of_subgroups, of_values
 from models.individuals import IndividualsChart
-from models.judging import judge
+from models.judging import as_values, judge
 from models.limits import SUBGROUP_SIZE_MAX
 from models.xbar import XbarChart
 
@@ -102,7 +102,7 @@ def phase_one_study(
     >>> study.complete, [round(limit, 4) for limit in study.limits["x"]]
     (True, [45.8159, 50.81, 55.8041])
     """
-    value = np.asarray(values, dtype=np.float64)
+    value = as_values(values)
     if value.ndim != 1:
         raise ValueError(f"values {value.shape}: (n,) is wanted")
     if np.isinf(value).any():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models import judge
+from models.attributes import PChart
 from models.capability import Capability
 from models.cusum import Cusum
 from models.detector import COLUMNS, SeriesBatch, new_params, new_state, series_batch
@@ -38,6 +39,40 @@ def test_limits_are_parameters_or_change_from_row_to_row() -> None:
 def test_subgroups_have_any_labels() -> None:
     v = judge(XbarChart(3), [9.0, 11.0, 12.0], subgroup=["w1", "w1", "w2"], mu=10.0, sigma=1.0)
     assert np.flatnonzero(v.valid).tolist() == [2]
+
+
+def test_rows_without_a_subgroup_are_in_none() -> None:
+    given = {"lsl": 0.0, "usl": 20.0}
+    alone = judge(Capability(min_rows=2), [9.0, 11.0, 12.0], **given)
+    for gap in (None, float("nan"), -1):
+        v = judge(Capability(min_rows=2), [9.0, 11.0, 12.0], subgroup=[gap] * 3, **given)
+        np.testing.assert_array_equal(v.statistic, alone.statistic)
+    mixed = judge(XbarChart(2), [9.0, 11.0, 12.0, 14.0], subgroup=np.array(["a", "a", None, None]), mu=10.0, sigma=1.0)
+    assert np.flatnonzero(mixed.valid).tolist() == [1, 3]
+
+
+def test_a_masked_value_is_a_missing_one() -> None:
+    v = judge(IndividualsChart(), np.ma.masked_array([1, 999, 2], mask=[0, 1, 0]), mu=0.0, sigma=1.0)
+    assert v.valid.tolist() == [True, False, True]
+
+
+def test_one_sample_size_is_for_all_rows() -> None:
+    v = judge(PChart(), [12, 15], sample_size=50, mu=0.2)
+    np.testing.assert_array_equal(v.statistic, judge(PChart(), [12, 15], sample_size=[50, 50], mu=0.2).statistic)
+
+
+def test_numbers_by_label_may_be_a_pandas_series() -> None:
+    pandas = pytest.importorskip("pandas")
+    values = pandas.Series([3.0, None, 3.0], index=["x", "y", "z"])
+    v = judge(Cusum(), values, series=["a", "a", "b"], mu=pandas.Series({"a": 3.0, "b": 0.0}), sigma=1.0)
+    assert v.statistic[[0, 2], 0].tolist() == [0.0, 2.5]
+    assert v.valid.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("detector", ["spc.cusum", Cusum])
+def test_a_name_or_a_class_is_no_detector(detector: Any) -> None:
+    with pytest.raises(TypeError, match="an instance"):
+        judge(detector, [1.0])
 
 
 def test_an_excluded_row_comes_as_a_missing_one() -> None:
@@ -74,7 +109,9 @@ def test_a_column_that_the_batch_lacks_says_not_given() -> None:
         ({"sample_size": [1.0]}, ValueError, r"sample_size: shape \(1,\) for 2 rows"),
         ({"subgroup": [1, 2, 3]}, ValueError, "subgroup: 3 labels"),
         ({"mean": 1.0}, TypeError, "mean: not a parameter"),
-        ({"mu": [1.0, 2.0]}, TypeError, "mu: not a parameter"),
+        ({"mu": [1.0, 2.0]}, TypeError, r"mu of shape \(2,\): one number, or a mapping"),
+        ({"sigma": -1.0}, ValueError, "sigma = -1: at least 0"),
+        ({"series": ["a", float("nan")]}, ValueError, "series: the label of row 1 is NaN"),
     ],
 )
 def test_what_does_not_fit_is_refused(given: dict[str, Any], error: type[Exception], says: str) -> None:
