@@ -6,9 +6,12 @@ freedom of the sigma in the index, see `degrees_of_freedom`.
 What they cover, by simulation (`tests/models/test_capability_study.py`; nominal 95 %, normal data):
 
 - Cp, Pp: exact where sigma is a standard deviation, pooled or overall; with effective degrees also from ranges.
-- Cpk, Ppk by Bissell: 94.7 to 95.3 % from 20 rows on, for indices from 0.2 to 2; but not evenly on both sides where the mean is
-  half-way between the limits: there the smaller of two sides is low by itself, and 4 of 5 misses lie below the true value.
-  The same interval serves Cpl and Cpu.
+- Cpk, Ppk by Bissell: 94.7 to 95.3 % from 20 rows on, for indices from 0.2 to 2, where the mean is half-way between the limits
+  or half a sigma away from there. In between it covers more, up to 96.8 % for an index of 0.5 and 95.7 % for 1: there the mean
+  is as likely to be nearer to the one limit as to the other. Half-way it does not cover evenly: the smaller of two sides is low
+  by itself, and 4 of 5 misses lie below the true value. The same interval serves Cpl and Cpu.
+- Cpk with moving ranges: a study takes half a degree of freedom less than the effective ones, and covers 94.3 % half-way (with
+  the effective ones, 94.0) and 95.2 to 95.6 % half a sigma away, from 30 rows on.
 - `cpk_interval_exact`: exact for a single limit, for any n ≥ 2. For the nearer of two limits it covers what Bissell's does.
 - Cpm: 94.3 to 95.3 % from 60 rows on; with 30 rows 94.0 if the mean is 3 sigma off target.
 """

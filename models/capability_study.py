@@ -26,6 +26,8 @@ ESTIMATORS = ("moving_range", "pooled", "range")
 ROWS_MIN = 2
 QUANTILES = (0.00135, 0.5, 0.99865)  # of a normal distribution: mean − 3 sigma, mean, mean + 3 sigma
 
+LESS = 0.5  # degrees of freedom in Bissell's interval with moving ranges, see `models.capability_intervals`
+
 Percentiles = tuple[float, float, float]
 
 
@@ -107,7 +109,8 @@ def capability_study(
 
     - "normal": from mean and sigma.
     - "box-cox", "johnson": values, limits and target are transformed, and the rest is as for "normal". A limit that is beyond
-      what the transformation takes (a power of a negative number) is one that no value can pass: it counts as none.
+      what the transformation takes (a power of a negative number) is one that no value can pass: it counts as none. Of
+      Johnson's, one that takes the limits is preferred.
     - "percentile" (ISO 22514-2): overall indices from X0.135, X50 and X99.865 of `distribution`: None for the quantiles of the
       values themselves (below 1,000 or so these are their extremes), "johnson", or the name of one of scipy.stats, fitted by
       maximum likelihood ("weibull_min", "lognorm"). There are no indices within, no intervals.
@@ -127,7 +130,7 @@ def capability_study(
         aim = (low + high) / 2.0
     if method == "percentile":
         return _by_percentiles(x, low, high, aim, distribution, confidence)
-    transform = fit_box_cox(x) if method == "box-cox" else fit_johnson(x) if method == "johnson" else None
+    transform = fit_box_cox(x) if method == "box-cox" else fit_johnson(x, (low, high)) if method == "johnson" else None
     if transform is None:
         return _normal(
             x, groups, (low, high, aim), (low, high, aim), None, method, within, confidence, degrees, d2_digits
@@ -235,8 +238,9 @@ def _normal(
         "Cp": cp_interval(cp, free, confidence),
         "Pp": cp_interval(pp, n - 1, confidence),
     }
+    lessened = LESS if named == "moving_range" and degrees == "effective" else 0.0
     for name, index in (("Cpk", cpk), ("Cpl", cpl), ("Cpu", cpu)):
-        found[name] = cpk_interval(index, n, free, confidence)
+        found[name] = cpk_interval(index, n, free - lessened, confidence)
     for name, index in (("Ppk", ppk), ("Ppl", ppl), ("Ppu", ppu)):
         found[name] = cpk_interval(index, n, n - 1, confidence)
     for name, index, spread, freedom in (("Cpm", cpm, sigma, free), ("Cpm_overall", cpm_overall, overall, n - 1)):
@@ -272,7 +276,7 @@ def _by_percentiles(
     x: np.ndarray, low: float, high: float, aim: float, distribution: str | None, confidence: float
 ) -> CapabilityStudy:
     """Return the study by ISO 22514-2: half spreads from the median to X0.135 and X99.865."""
-    quantile, cdf = _fitted(x, distribution)
+    quantile, cdf = _fitted(x, distribution, (low, high))
     bottom, middle, top = (float(quantile(q)) for q in QUANTILES)
     moments, nan, none = Moments.of(x), math.nan, Ppm(math.nan, math.nan)
     ppl = (middle - low) / (middle - bottom) if middle > bottom else nan
@@ -290,12 +294,14 @@ def _by_percentiles(
     )  # fmt: skip
 
 
-def _fitted(x: np.ndarray, distribution: str | None) -> tuple[Callable[[float], Any], Callable[[float], Any]]:
+def _fitted(
+    x: np.ndarray, distribution: str | None, limits: tuple[float, float]
+) -> tuple[Callable[[float], Any], Callable[[float], Any]]:
     """Return quantile function and distribution function of the values, or of what was fitted to them."""
     if distribution is None:
         return lambda q: np.quantile(x, q), lambda at: np.mean(x <= at)
     if distribution == "johnson":
-        johnson = fit_johnson(x)
+        johnson = fit_johnson(x, limits)
         return lambda q: johnson.inverse(stats.norm.ppf(q)), johnson.distribution
     fitted = getattr(stats, distribution)(*getattr(stats, distribution).fit(x))
     return fitted.ppf, fitted.cdf

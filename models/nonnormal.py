@@ -8,13 +8,14 @@ the transformed values are normal: test them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 JOHNSON_Z = tuple(round(0.25 + 0.01 * step, 2) for step in range(101))  # quantiles tried, see `fit_johnson`
+JOHNSON_P_MIN = 0.05  # of Anderson and Darling's test of the transformed values
 NORMALITY_ROWS_MIN = 8  # the p-value's formula was fitted from there on
 SHAPIRO_ROWS_MAX = 5000  # Royston's approximation was fitted up to there
 
@@ -73,32 +74,42 @@ def anderson_darling_p_value(a2: float, n: int) -> float:
 
 @dataclass(frozen=True)
 class BoxCox:
-    """y = (x^power − 1)/power, or ln x for power 0; for positive x."""
+    """y = (u^power − 1)/power, or ln u for power 0, of u = x/scale; for positive x.
+
+    Another scale gives other y, but no other index: it moves and stretches y and the limits alike. With the values' own scale
+    digits are kept where they are far from 0 for their spread: of 110 ± 1 the power may be −20, and 110⁻²⁰ − 1 has no digits.
+    """
 
     power: float
+    scale: float = 1.0
 
     def __call__(self, x: np.ndarray | float) -> np.ndarray:
         """Return y; NaN where x is not positive (at 0 the limit, where it is finite)."""
         x = np.asarray(x, np.float64)
         with np.errstate(all="ignore"):
-            y = np.log(x) if self.power == 0.0 else (x**self.power - 1.0) / self.power
+            log = np.log1p((x - self.scale) / self.scale)
+            y = log if self.power == 0.0 else np.expm1(self.power * log) / self.power
         return np.where((x >= 0.0) & np.isfinite(y), y, np.nan)
 
     def inverse(self, y: np.ndarray | float) -> np.ndarray:
         """Return x of y; NaN where no x has it."""
         y = np.asarray(y, np.float64)
         with np.errstate(all="ignore"):
-            return np.exp(y) if self.power == 0.0 else (self.power * y + 1.0) ** (1.0 / self.power)
+            log = y if self.power == 0.0 else np.log1p(self.power * y) / self.power
+            return np.asarray(self.scale * np.exp(log))
 
 
 def fit_box_cox(values: np.ndarray) -> BoxCox:
-    """Return the transformation of the largest likelihood. Raises ValueError unless the values are positive and differ.
+    """Return the transformation of the largest likelihood, in the scale of the values' geometric mean.
+
+    Raises ValueError unless the values are positive and differ.
 
     Reference: Box and Cox, Journal of the Royal Statistical Society B 26 (1964) 211.
     """
     if not (values > 0.0).all() or np.ptp(values) == 0.0:
         raise ValueError("Box and Cox's transformation needs positive values that differ")
-    return BoxCox(float(stats.boxcox_normmax(values, method="mle")))
+    scale = float(np.exp(np.log(values).mean()))
+    return BoxCox(float(stats.boxcox_normmax(values / scale, method="mle")), scale)
 
 
 @dataclass(frozen=True)
@@ -134,23 +145,31 @@ class Johnson:
         return np.asarray(self.epsilon + self.lamda * u)
 
 
-def fit_johnson(values: np.ndarray) -> Johnson:
+def fit_johnson(values: np.ndarray, reach: Iterable[float] = ()) -> Johnson:
     """Return the Johnson transformation after which the values (n,) are most nearly normal, by Anderson and Darling.
 
     For each z of JOHNSON_Z, four quantiles of the values (at −3z, −z, z, 3z of a normal distribution) choose the family and
-    give its parameters; of all that can take every value, the one with the least A² is returned.
+    give its parameters; of all that can take every value, the one with the least A² is returned. One that can also take the
+    numbers in `reach` (specification limits) comes first, if it makes the values normal (p ≥ JOHNSON_P_MIN): the bound of a
+    bounded family is a guess from the extremes, and would say of a limit just beyond them that no value can pass it.
     Raises ValueError if there is none.
 
     Reference: Slifker and Shapiro, Technometrics 22 (1980) 239, for the formulas; Chou, Polansky and Mason, Journal of Quality
     Technology 30 (1998) 133, for the choice among z.
     """
+    limits = np.array([limit for limit in reach if not math.isnan(limit)])
     best, least = None, math.inf
+    reaching, least_reaching = None, math.inf
     for candidate in _candidates(np.sort(np.asarray(values, np.float64))):
         z = candidate(values)
         if np.isfinite(z).all() and np.ptp(z) > 0.0:
             a2 = anderson_darling(z)
             if a2 < least:
                 best, least = candidate, a2
+            if a2 < least_reaching and np.isfinite(candidate(limits)).all():
+                reaching, least_reaching = candidate, a2
+    if reaching is not None and anderson_darling_p_value(least_reaching, len(values)) >= JOHNSON_P_MIN:
+        return reaching
     if best is None:
         raise ValueError(f"no Johnson distribution fits these {len(values)} values")
     return best

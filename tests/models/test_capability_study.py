@@ -18,7 +18,7 @@ from models.capability_intervals import (
     cpm_interval,
     degrees_of_freedom,
 )
-from models.capability_study import CapabilityStudy, Ppm, capability_study
+from models.capability_study import LESS, CapabilityStudy, Ppm, capability_study
 from models.limits import d2
 from models.nonnormal import (
     BoxCox,
@@ -189,6 +189,17 @@ def test_effective_degrees_of_moving_ranges_cover_and_nominal_ones_do_not() -> N
     assert covered(cp_interval(cp, nominal), 1.0) < 0.9
 
 
+@pytest.mark.parametrize(("off", "least", "most"), [(0.0, 0.940, 0.950), (0.5, 0.948, 0.959)])
+def test_a_study_by_moving_ranges_covers_from_thirty_rows_on(off: float, least: float, most: float) -> None:
+    x = np.random.default_rng(16).standard_normal((2 * SAMPLES, 30))
+    sigma = np.abs(np.diff(x, axis=1)).mean(axis=1) / d2(2)
+    upper, lower = 3.0 - x.mean(axis=1), x.mean(axis=1) + 3.0 + 2.0 * off
+    free = degrees_of_freedom("moving_range", np.array([30])) - LESS
+    assert least < covered(cpk_interval(np.minimum(upper, lower) / (3.0 * sigma), 30, free), 1.0) < most
+    study = capability_study(x[0], lsl=-3.0 - 2.0 * off, usl=3.0)
+    assert study.intervals["Cpk"] == pytest.approx(cpk_interval(study.Cpk, 30, free))
+
+
 def test_intervals_of_whole_studies_cover() -> None:
     random, true, samples = np.random.default_rng(9), 4.0 / 3.0, 120
     hits = dict.fromkeys(("Cp", "Cpk", "Pp", "Ppk"), 0)
@@ -256,6 +267,42 @@ def test_box_cox_finds_the_power_and_inverts() -> None:
         assert (np.diff(transform(np.sort(values))) > 0).all()
     assert np.isnan(BoxCox(0.0)(0.0))
     assert BoxCox(0.5)(0.0) == -2.0
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e6])
+@pytest.mark.parametrize("far", [0.0, 100.0, 1e4, 1e6])
+def test_box_cox_keeps_its_digits_far_from_zero(far: float, unit: float) -> None:
+    values = far + np.random.default_rng(5).normal(10.0, 1.0, 50)
+    study, normal = (
+        capability_study(values * unit, lsl=(far + 7.0) * unit, usl=(far + 13.0) * unit, method=method)
+        for method in ("box-cox", "normal")
+    )
+    assert study.Ppl == pytest.approx(1.155, abs=0.02), "about the same wherever 0 is"
+    assert study.Ppu == pytest.approx(1.118, abs=0.01)
+    assert study.normality.p_value > normal.normality.p_value
+    assert study.percentiles[1] == pytest.approx(normal.percentiles[1], abs=0.2 * unit)
+
+
+def test_indices_by_box_cox_are_those_of_scipys_values() -> None:
+    values = np.random.default_rng(17).weibull(2.0, 80) + 0.1
+    y, power = stats.boxcox(values)
+    low, high = stats.boxcox(np.array([0.15, 3.0]), power)
+    study = capability_study(values, lsl=0.15, usl=3.0, method="box-cox")
+    assert study.Ppu == pytest.approx((high - y.mean()) / (3.0 * y.std(ddof=1)), rel=1e-6)
+    assert study.Ppl == pytest.approx((y.mean() - low) / (3.0 * y.std(ddof=1)), rel=1e-6)
+
+
+def test_johnson_reaches_the_limits_where_the_values_let_it() -> None:
+    random = np.random.default_rng(18)
+    unreached, studies = 0, 40
+    for _ in range(studies):
+        values = np.exp(random.normal(size=100))  # 1,370 in a million lie above 20
+        study = capability_study(values, usl=20.0, method="johnson")
+        unreached += math.isnan(study.Ppu)
+        assert math.isnan(study.Ppu) or study.ppm_overall.above > 0.0
+    assert unreached <= 2
+    bounded = capability_study(random.uniform(1.0, 3.0, 500), lsl=0.5, usl=3.5, method="johnson")
+    assert math.isnan(bounded.Ppk), "no value passes limits that the distribution does not reach"
 
 
 LOGNORMAL = np.exp(stats.norm.ppf((np.arange(4000) + 0.5) / 4000) * 0.5)  # median 1; 3 sigma beyond: e^±1.5

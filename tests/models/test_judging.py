@@ -52,7 +52,7 @@ def test_rows_without_a_subgroup_are_in_none() -> None:
 
 
 def test_a_masked_value_is_a_missing_one() -> None:
-    v = judge(IndividualsChart(), np.ma.masked_array([1, 999, 2], mask=[0, 1, 0]), mu=0.0, sigma=1.0)
+    v = judge(IndividualsChart(), np.ma.masked_array([1, 999, 2], mask=[False, True, False]), mu=0.0, sigma=1.0)
     assert v.valid.tolist() == [True, False, True]
 
 
