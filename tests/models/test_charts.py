@@ -58,7 +58,7 @@ def test_given_parameters_win_each_for_itself(chart: Detector) -> None:
     both = judge(chart, [2.0], mu=2.0, sigma=2.0 / d2(2))
     assert both.valid.all()
     for given in ({"mu": 2.0}, {"sigma": 2.0 / d2(2)}, {"mu": 2.0, "sigma": np.inf}, {"mu": 2.0, "sigma": -1.0}):
-        v = judge(chart, [*phase_one, 2.0], **given)
+        [v] = continued(chart, ([*phase_one, 2.0], given))
         assert v.valid.tolist() == [False] * 4 + [True]
         np.testing.assert_allclose(v.ucl[4], both.ucl[0])
 

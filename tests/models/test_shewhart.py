@@ -335,7 +335,7 @@ def test_xbar_given_parameters_win_each_for_itself() -> None:
     values = [1.0, 3.0, 1.0, 3.0, 2.0, 2.0]
     for spread, of_spread in (("R", 2 / d2(2)), ("S", math.sqrt(2) / c4(2))):
         for known in ({"mu": 2.0}, {"sigma": of_spread}, {"mu": 2.0, "sigma": math.inf}, {"mu": 2.0, "sigma": -1.0}):
-            v = judge(XbarChart(2, 2, spread=spread), values, **known)
+            v = followed(XbarChart(2, 2, spread=spread), plain(values), **known)
             assert v.valid.tolist() == [False] * 5 + [True]
             assert (v.centre[5, 0], v.ucl[5, 0]) == pytest.approx((2.0, 2.0 + 3 * of_spread / math.sqrt(2)))
 
