@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,18 @@ from models.xbar import XbarChart
 from tests.models.catalogue import DETECTORS
 
 
+def configurations() -> list[Any]:
+    """Return every configuration; of a detector of several, the first one also runs interpreted, where time is dear."""
+    names = [detector.name for detector in DETECTORS]
+    further = [name in names[:i] for i, name in enumerate(names)]
+    return [
+        pytest.param(detector, id=identity(detector), marks=[pytest.mark.compiled_only] if more else [])
+        for detector, more in zip(DETECTORS, further, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("detector", DETECTORS, ids=identity)
+@pytest.mark.parametrize("detector", configurations())
 def test_every_detector_passes_every_check(detector: Detector, check: str) -> None:
     check_one(detector, check)
 

@@ -158,6 +158,7 @@ LIMITS = st.builds(
     sigma=st.none() | st.floats(0, 1e300),
     lsl=st.none() | st.floats(-9, -1),
     usl=FINITE.filter(lambda x: x is None or x > 0),
+    target=FINITE,
 )
 
 
