@@ -117,7 +117,7 @@ def _memories(rule: str, any_side: bool) -> tuple[Memory, ...]:
 def rule_names(rules: str | Iterable[str | int]) -> tuple[str, ...]:
     """Return the rules' names, in order, without doubles.
 
-    A number is Nelson's; "we1" … "we4" and "western-electric" (all four) are the Western Electric handbook's; "nelson"
+    A number is Nelson's; "we1" … "we4" and "western-electric" or "weco" (all four) are the Western Electric handbook's; "nelson"
     is all eight of Nelson's. A string may list several, with commas. Raises ValueError for anything else, or for none.
 
     >>> rule_names("1,2,5,6")
@@ -134,7 +134,7 @@ def rule_names(rules: str | Iterable[str | int]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-_NAME = re.compile(r"(nelson|western[\s_-]?electric|we)?[\s_-]*([1-9](?:[\s_]+[1-9])*|[1-9]+)?", re.IGNORECASE)
+_NAME = re.compile(r"(nelson|western[\s_-]?electric|weco|we)?[\s_-]*([1-9](?:[\s_]+[1-9])*|[1-9]+)?", re.IGNORECASE)
 
 
 def _names_in(text: str) -> tuple[str, ...]:

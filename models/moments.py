@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.detector import Column
+from models.judging import as_values
 from models.kernel import frozen, kernel
 
 SUMS = Column("i8", (11,))
@@ -258,7 +259,7 @@ def _add_all(sums: np.ndarray, value: np.ndarray) -> tuple[int, float, float]:
 class Moments:
     """Moments of values that were seen in any order: add batches, merge shards. Equal data give equal objects.
 
-    NaN and infinities are left out. More than ROWS_MAX rows raise OverflowError.
+    NaN, infinities and masked values are left out. More than ROWS_MAX rows raise OverflowError.
 
     >>> a, b = Moments.of([10000001.0, 10000003.0]), Moments.of([10000002.0])  # NIST StRD NumAcc1
     >>> a.merged(b) == b.merged(a) == Moments.of([10000002.0, 10000001.0, 10000003.0])
@@ -287,7 +288,7 @@ class Moments:
 
     def added(self, values: np.ndarray | Iterable[float]) -> Moments:
         """Return the moments with these values as well."""
-        array = frozen(values if isinstance(values, np.ndarray) else np.array(list(values), np.float64), np.float64)
+        array = frozen(as_values(values if isinstance(values, np.ndarray) else list(values)), np.float64)
         sums = self._columns()
         rows, least, most = _add_all(sums, array.reshape(-1))
         return self._made(int(rows), float(least), float(most), sums)

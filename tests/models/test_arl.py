@@ -286,6 +286,7 @@ def test_the_best_weight_may_be_at_an_end() -> None:
 def test_rule_names() -> None:
     assert rule_names("nelson") == NELSON
     assert rule_names("western-electric") == rule_names("WE") == rule_names("western_electric") == WESTERN_ELECTRIC
+    assert rule_names("weco") == rule_names("WECO1,weco2,weco-3,weco_4") == WESTERN_ELECTRIC
     assert rule_names(" Nelson_1, WE-2 ,western_electric_3,1") == (
         "nelson_1",
         "western_electric_2",

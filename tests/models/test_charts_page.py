@@ -48,6 +48,13 @@ def test_commands_run() -> None:
         assert CliRunner().invoke(app, command).exit_code == 0, command
 
 
+def test_functions_named_with_their_module_are_there() -> None:
+    named = re.findall(r"`(models\.[a-z_]+)\.([A-Za-z_0-9]+)", PAGE)
+    assert len(named) >= 20
+    for module, name in named:
+        assert hasattr(import_module(module), name), (module, name)
+
+
 def test_classes_named_with_a_detector_are_that_detector() -> None:
     from models.catalogue import BUILTIN
 

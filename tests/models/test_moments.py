@@ -100,3 +100,7 @@ def test_more_rows_than_the_places_hold_are_refused() -> None:
     most = Moments(rows=moments.ROWS_MAX)
     with pytest.raises(OverflowError, match=str(moments.ROWS_MAX + 1)):
         most.merged(Moments.of([1.0]))
+
+
+def test_a_masked_value_is_left_out() -> None:
+    assert Moments.of(np.ma.masked_array([1.0, 999.0, 3.0], mask=[False, True, False])) == Moments.of([1.0, 3.0])
