@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.attributes import CChart, NpChart, PChart, UChart
 from models.detector import Detector, Verdicts
 from models.estimators import GROUPED, SINGLE, Estimate, of_subgroups, of_values
 from models.individuals import IndividualsChart
@@ -85,13 +86,18 @@ def phase_one_study(
     rules: Sequence[int] = (1,),
     d2_digits: int | None = None,
     exclude: Sequence[int] = (),
+    counts: str | None = None,
+    sample_size: Any = None,
 ) -> PhaseOneStudy:
-    """Find limits for an individuals chart, or, with subgroups, for an X̄–R or X̄–S chart.
+    """Find limits for an individuals chart; with subgroups for an X̄–R or X̄–S chart; of counts for a p, np, c or u chart.
 
     values: (n,), NaN = missing. Subgroups are runs of equal labels in `subgroup` (n,), or every `subgroup_size` values in a row;
     those of one value are left out. `estimator`: one of models/estimators.py; moving_range or range unless said otherwise.
     `rules`: the numbers of the Nelson rules that take a point out; of subgroups also a spread beyond its limits. `exclude`: rows
     known to be assignable, left out from the start (a whole subgroup, if it is in one).
+
+    `counts`: "p", "np", "c" or "u" says that values are counts, with `sample_size` one number or (n,), not needed for c. mu is
+    then their sum over that of the sample sizes, and `limits` are those of the last sample that was judged.
 
     Raises ValueError for what does not fit, or fewer than two points.
 
@@ -110,8 +116,15 @@ def phase_one_study(
     outside = [row for row in exclude if not 0 <= row < len(value)]
     if outside:
         raise ValueError(f"exclude: there is no row {outside[0]}; {len(value)} rows were given")
-    if subgroup is None and subgroup_size is None:
-        kind: _Singles | _Subgroups = _Singles(value, estimator or SINGLE[0], tuple(rules), d2_digits)
+    kind: _Singles | _Subgroups | _Counts
+    if counts is not None:
+        if subgroup is not None or subgroup_size is not None or estimator is not None:
+            raise ValueError(f"counts = {counts!r}: counts have no subgroups and no estimator of sigma")
+        kind = _Counts(value, counts, tuple(rules), sample_size)
+    elif sample_size is not None:
+        raise ValueError("sample_size: counts are p, np, c or u")
+    elif subgroup is None and subgroup_size is None:
+        kind = _Singles(value, estimator or SINGLE[0], tuple(rules), d2_digits)
     else:
         labels = _labels(subgroup, subgroup_size, len(value))
         kind = _Subgroups(value, labels, estimator or GROUPED[0], tuple(rules), d2_digits)
@@ -184,7 +197,51 @@ class _Subgroups:
         return np.array([-1 if out_ else next(closed) for out_ in gone.tolist()]), v
 
 
-def _study(kind: _Singles | _Subgroups, exclude: set[int]) -> PhaseOneStudy:
+@dataclass
+class _Counts:
+    """Points that are samples of counts."""
+
+    value: np.ndarray
+    kind: str
+    rules: tuple[int, ...]
+    sample_size: Any
+
+    def __post_init__(self) -> None:
+        if self.kind not in COUNTS:
+            raise ValueError(f"counts = {self.kind!r}: one of {', '.join(COUNTS)}")
+        if self.sample_size is None and self.kind != "c":
+            raise ValueError(f"sample_size: a {self.kind} chart needs it")
+        self.chart: Detector = COUNTS[self.kind](nelson=self.rules)
+        self.size = np.broadcast_to(
+            np.asarray(1.0 if self.sample_size is None else self.sample_size, float), self.value.shape
+        )
+        judged = self._verdicts(1.0, np.zeros(len(self.value), np.bool_)).valid
+        self.points = [(int(row),) for row in np.flatnonzero(judged)]
+        self.removing = len(self.rules)
+
+    def estimate(self, gone: np.ndarray) -> Estimate:
+        rows = [point[0] for point, out in zip(self.points, gone, strict=True) if not out]
+        if len(rows) < 2:
+            raise ValueError(f"{len(rows)} samples with a count and a size: at least 2")
+        mu = float(self.value[rows].sum() / self.size[rows].sum())
+        binomial = self.kind in ("p", "np")
+        return Estimate(mu, float(np.sqrt(mu * (1.0 - mu) if binomial else mu)), self.kind, len(rows), len(rows))
+
+    def judge(self, gone: np.ndarray, found: Estimate) -> tuple[np.ndarray, Verdicts]:
+        """Return for each sample the row of the verdicts that judges it, and the verdicts."""
+        flags = np.zeros(len(self.value), np.bool_)
+        flags[[self.points[point][0] for point in np.flatnonzero(gone).tolist()]] = True
+        return np.array([rows[0] for rows in self.points]), self._verdicts(found.mu, flags)
+
+    def _verdicts(self, mu: float, excluded: np.ndarray) -> Verdicts:
+        sizes = {} if self.sample_size is None else {"sample_size": self.size}
+        return judge(self.chart, self.value, mu=mu, excluded=excluded, **sizes)
+
+
+COUNTS: dict[str, Any] = {"p": PChart, "np": NpChart, "c": CChart, "u": UChart}
+
+
+def _study(kind: _Singles | _Subgroups | _Counts, exclude: set[int]) -> PhaseOneStudy:
     gone = np.array([not exclude.isdisjoint(rows) for rows in kind.points], np.bool_)
     removed = [
         Removal(1, point, kind.points[point], ("excluded",), np.nan, np.nan, np.nan)

@@ -88,6 +88,8 @@ _TWO_OF_THREE = sum(
 def checked(nelson: Iterable[int], western_electric: Iterable[int] = ()) -> None:
     """Raise ValueError if these are not different numbers of rules of their set."""
     for name, numbers, known in (("nelson", nelson, NELSON), ("western_electric", western_electric, WESTERN_ELECTRIC)):
+        if isinstance(numbers, int):
+            raise ValueError(f"{name} = {numbers}: several numbers are wanted, e.g. ({numbers},)")
         given = tuple(numbers)
         if not set(given) <= set(known) or len(set(given)) != len(given):
             raise ValueError(f"{name} = {given}: rules are different numbers from 1 to {len(known)}")

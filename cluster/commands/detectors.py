@@ -36,9 +36,19 @@ def show(name: Annotated[str, typer.Argument(help="e.g. spc.ewma")], output: Out
         raise ConfigError(str(error)) from error
     if output is Output.json:
         listed = [{"name": p.name, "default": _json(p.default), "required": p.required} for p in parameters]
-        typer.echo(json.dumps({"name": name, "doc": "\n".join(_doc(name)), "parameters": listed}))
+        typer.echo(
+            json.dumps(
+                {
+                    "name": name,
+                    "class": f"{BUILTIN[name].module}.{BUILTIN[name].class_name}",
+                    "doc": "\n".join(_doc(name)),
+                    "parameters": listed,
+                }
+            )
+        )
         return
-    typer.echo("\n".join([name, "", *_doc(name), "", "Parameters:"]))
+    where = f"{BUILTIN[name].module}.{BUILTIN[name].class_name}"
+    typer.echo("\n".join([f"{name}: {where}", "", *_doc(name), "", "Parameters:"]))
     for p in parameters:
         typer.echo(f"  {p.name} " + ("(required)" if p.required else f"= {p.default!r}"))
 

@@ -126,6 +126,7 @@ def test_the_command_lists_every_detector() -> None:
 
 def test_the_command_shows_one_with_its_parameters() -> None:
     text = run("show", "spc.ewma")
+    assert text.startswith("spc.ewma: models.ewma.Ewma\n")
     assert "  weight = 0.2" in text
     said = json.loads(run("show", "spc.individuals", "-o", "json"))
     assert {"name": "nelson", "default": [1, 2, 3, 4, 5, 6, 7, 8], "required": False} in said["parameters"]

@@ -150,6 +150,37 @@ def test_a_process_without_a_level_gives_trial_limits_only() -> None:
     assert study.trace()[-1].startswith("not complete")
 
 
+ORANGE_JUICE = [  # Montgomery, Introduction to SQC, 7th ed., table 7.1: nonconforming cans of 50
+    12, 15, 8, 10, 4, 7, 16, 9, 14, 10, 5, 6, 17, 12, 22, 8, 10, 5, 13, 11, 20, 18, 24, 15, 9, 12, 7, 13, 9, 6,
+]  # fmt: skip
+
+
+def test_montgomerys_orange_juice_cans() -> None:
+    """Trial limits 0.0524 and 0.4102; samples 15 and 23 are out. Revised: centre 0.2150, limits 0.0407 and 0.3893."""
+    study = phase_one_study(ORANGE_JUICE, counts="p", sample_size=50)
+    assert study.rounds[0].mu == pytest.approx(0.2313, abs=5e-5)
+    assert [gone.point + 1 for gone in study.removed if gone.round == 1] == [15, 23]
+    assert (study.removed[0].lcl, study.removed[0].ucl) == pytest.approx((0.0524, 0.4102), abs=5e-5)
+    revised = phase_one_study(ORANGE_JUICE, counts="p", sample_size=[50] * 30, exclude=[14, 22], rules=())
+    assert revised.limits["p"] == pytest.approx((0.0407, 0.2150, 0.3893), abs=5e-5)
+    assert [gone.point + 1 for gone in study.removed if gone.round == 2] == [21], (
+        "0.40 is above 0.3893: the book keeps it"
+    )
+    fraction = phase_one_study(ORANGE_JUICE, counts="np", sample_size=50)
+    assert [gone.point for gone in fraction.removed] == [gone.point for gone in study.removed]
+
+
+def test_counts_of_defects() -> None:
+    counts = [16, 14, 28, 16, 12, 20, 10, 12, 10, 17, 19, 17, 14, 16, 15, 13, 14, 16, 11, 20, 11, 19, 16, 31, 13]
+    study = phase_one_study(counts, counts="c")  # NIST/SEMATECH e-Handbook 6.3.3.1: 28 is on the limit, 31 beyond
+    assert study.rounds[0][:2] == (16.0, 4.0)
+    assert [gone.point + 1 for gone in study.removed if gone.round == 1] == [24]
+    by_area = phase_one_study(counts, counts="u", sample_size=2.0)
+    assert by_area.estimate.mu == pytest.approx(study.estimate.mu / 2)
+    gaps = phase_one_study([4, math.nan, 5, 6], counts="u", sample_size=[1.0, 1.0, 2.0, math.nan])
+    assert gaps.estimate == (3.0, pytest.approx(math.sqrt(3)), "u", 2, 2)
+
+
 @pytest.mark.parametrize(
     ("values", "options", "says"),
     [
@@ -165,6 +196,11 @@ def test_a_process_without_a_level_gives_trial_limits_only() -> None:
         ([1.0, 2.0], {"subgroup": ["a", "b"]}, "no subgroup"),
         ([1.0] * 30, {"subgroup": ["a"] * 30}, "a subgroup of 30"),
         ([1.0, 2.0], {"rules": (9,)}, "nelson = "),
+        ([1.0, 2.0], {"counts": "q"}, "counts = 'q'"),
+        ([1.0, 2.0], {"counts": "p"}, "a p chart needs it"),
+        ([1.0, 2.0], {"sample_size": 5}, "counts are p, np, c or u"),
+        ([1.0, 2.0], {"counts": "c", "subgroup_size": 2}, "no subgroups"),
+        ([-1.0, 2.0], {"counts": "c"}, "1 samples"),
     ],
 )
 def test_what_does_not_fit_is_refused(values: list[float], options: dict[str, object], says: str) -> None:
