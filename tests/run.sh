@@ -1,6 +1,6 @@
 #!/bin/sh
-# The test suite in stages. `all`: everything, with coverage of the four packages. `fast`: pure tests, no broker, no Ray.
-# Pure tests run on two processes; those with a broker, Ray or a browser one after the other.
+# The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests, no broker, no Ray.
+# With `all`, the pure tests run beside those with a broker, Ray or a browser, which mostly wait; each prints when it is done.
 # BIN is the virtual environment's bin folder; further arguments go to pytest.
 set -eu
 BIN=${BIN:-.venv/bin}
@@ -24,15 +24,24 @@ COVERAGE_PROCESS_START=$PWD/pyproject.toml
 PYTHONPATH=$PWD/tests/site
 export COVERAGE_PROCESS_START PYTHONPATH
 
-stage "pure tests of what has kernels, interpreted: coverage sees their lines"
-NUMBA_DISABLE_JIT=1 "$BIN/python" -m pytest -q -n 2 -m "$pure and not compiled_only" "$@" \
-    tests/models tests/actors/engine models actors/engine
+said=$(mktemp)
+trap 'kill $beside 2>/dev/null || true; rm -f "$said"' EXIT
+(
+    set -e
+    stage "pure tests of what has kernels, interpreted: coverage sees their lines"
+    NUMBA_DISABLE_JIT=1 nice -n 5 "$BIN/python" -m pytest -q -m "$pure and not compiled_only" "$@" \
+        tests/models tests/actors/engine models actors/engine
+    stage "pure tests, kernels compiled"
+    nice -n 5 "$BIN/python" -m pytest -q -m "$pure" "$@"
+) >"$said" 2>&1 &
+beside=$!
 
-stage "pure tests, kernels compiled"
-"$BIN/python" -m pytest -q -n 2 -m "$pure" "$@"
-
-stage "tests on a real broker, real Ray and a real browser"
-"$BIN/python" -m pytest -q -m "not ($pure)" "$@"
+stage "tests on a real broker, real Ray and a real browser; pure tests beside them"
+failed=0
+"$BIN/python" -m pytest -q -m "not ($pure)" "$@" || failed=1
+wait $beside || failed=1
+cat "$said"
+[ $failed = 0 ] || { echo "tests failed: see above" >&2; exit 1; }
 
 unset COVERAGE_PROCESS_START PYTHONPATH
 stage "coverage of schemas, models, actors, cluster (each at least 95 %)"

@@ -85,7 +85,7 @@ def test_a_chart_has_points_limits_signals_and_capability(filled: Served) -> Non
     assert x["lcl"][-1] < x["centre"][-1] < x["ucl"][-1]
     assert detectors["spc.individuals"]["valid"][-2:] == [False, True]
     assert detectors["spc.individuals"]["phase_one_until"] > 0
-    assert {"Cp", "Cpk", "Pp", "Ppk", "Cpm", "ppm_observed", "offset"} <= set(chart["capability"])
+    assert {"Cp", "Cpk", "Pp", "Ppk", "Cpm", "offset"} <= set(chart["capability"])
     assert chart["capability"]["Cp"] > 1
     assert sum(chart["histogram"]["counts"]) == chart["histogram"]["n"] == 61
     assert len(filled.get("/charts/E%7CA%7CR%7C1%7Cwidth", points=3)["points"]["offset"]) == 3
