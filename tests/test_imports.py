@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ LAYERS = {"schemas": 0, "models": 1, "actors": 2, "cluster": 3}
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Return the dotted names that a module imports, also inside functions."""
     names = set()

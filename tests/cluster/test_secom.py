@@ -24,6 +24,7 @@ def test_what_ships_is_the_first_part_in_time_order(line: secom.Line) -> None:
     assert str(line.time_ms[0].astype("datetime64[ms]")) == "2008-07-19T11:55:00.000"
 
 
+@pytest.mark.slow
 def test_every_sensor_of_every_wafer_is_one_measurement(line: secom.Line) -> None:
     first, *rest = secom.wafers(line)
     assert len(first) == 590
@@ -32,6 +33,7 @@ def test_every_sensor_of_every_wafer_is_one_measurement(line: secom.Line) -> Non
     assert sum(row["value"] is None for wafer in (first, *rest) for row in wafer) == 31_831
 
 
+@pytest.mark.slow
 def test_a_further_pass_goes_on_in_time_and_numbers(line: secom.Line) -> None:
     all_wafers = list(secom.wafers(line, passes=2))
     last, first_again = all_wafers[1095], all_wafers[1096]

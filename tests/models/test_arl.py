@@ -148,6 +148,7 @@ _MIDDLE = np.concatenate([[-3.5], (EDGES[:-1] + EDGES[1:]) / 2, [3.5]])
 _STRETCH = st.tuples(st.sets(st.integers(0, 7), min_size=1, max_size=3), st.lists(st.integers(0, 2), max_size=16))
 
 
+@pytest.mark.slow
 @given(
     rules=st.sets(st.sampled_from(_RULES), min_size=1),
     stretches=st.lists(_STRETCH, max_size=4),
@@ -190,6 +191,7 @@ def test_rules_of_differences_alone_depend_on_ranks_only(rules: str, trend: bool
         assert arl_shewhart(shift, rules) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_rules_of_differences_with_zones() -> None:
     """One rule more never signals later; where zone rules fire at once anyway, those of differences change nothing."""
     for rules in ("1", "1,2,5,6", "7,8"):

@@ -21,6 +21,7 @@ def draw() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "docs/draw.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.compiled_only
 def test_every_picture_can_be_drawn_and_is_on_the_page(draw: dict[str, Any], tmp_path: Path) -> None:
     files = draw["draw"](tmp_path / "charts")
@@ -31,6 +32,7 @@ def test_every_picture_can_be_drawn_and_is_on_the_page(draw: dict[str, Any], tmp
         assert fresh.std() > 0.01  # something is on it
 
 
+@pytest.mark.slow
 @pytest.mark.compiled_only
 def test_tables_are_what_the_program_computes(draw: dict[str, Any]) -> None:
     assert set(re.findall(r"<!-- table: (.*?) -->", PAGE)) == set(draw["TABLES"])

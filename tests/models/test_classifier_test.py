@@ -48,6 +48,7 @@ def test_nothing_that_changes_is_no_change() -> None:
     assert (result.auc, result.p_value, result.importance.tolist()) == (0.5, 1.0, [0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_the_p_value_is_uniform_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier_test, "IMPORTANCE_REPEATS", 1)
     random = np.random.default_rng(4)
@@ -58,6 +59,7 @@ def test_the_p_value_is_uniform_without_a_change(monkeypatch: pytest.MonkeyPatch
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.compiled_only
 def test_secom_drifts_between_its_halves_in_time_and_not_between_random_ones() -> None:
     """590 columns with gaps. Data: McCann and Johnston 2008, UCI Machine Learning Repository no. 179, CC BY 4.0."""

@@ -207,6 +207,7 @@ def test_mmd_limit_is_the_quantile_of_the_weighted_chi_squares() -> None:
         assert mmd_limit(equal, alpha) == pytest.approx(0.25 + 0.5 * stats.chi2.isf(alpha, 6), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled_only
 def test_mmd_holds_its_level_over_references() -> None:
     random = np.random.default_rng(12)

@@ -21,7 +21,7 @@ from models.pca_fit import parts_of
 PHASE_ONE = 438  # 40 % of the rows
 ALPHA = 0.0027
 
-pytestmark = pytest.mark.compiled_only
+pytestmark = [pytest.mark.compiled_only, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True, scope="module")
