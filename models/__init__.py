@@ -17,7 +17,8 @@ Where things are:
   capability_within.py (sigma), capability_intervals.py, nonnormal.py, moments.py (exact sums);
 - vectors: covariance.py, multivariate.py (T²), mewma.py, pca.py, pca_fit.py, pca_score.py, contributions.py, linear.py;
 - anomalies: anomaly.py (robust z), esd.py, novelty.py, half_space_trees.py, isolation_forest.py; nab.py (the benchmark's score);
-- drift: drift.py, page_hinkley.py, adwin.py, ks.py, psi.py, mmd.py, classifier_test.py; of outcomes: ddm.py, hddm.py;
+- drift: drift.py (of the mean), page_hinkley.py, adwin.py, ks.py and psi.py (on reference_window.py), mmd.py, classifier_test.py;
+  of outcomes: ddm.py, hddm.py;
 - for people: arl.py (how long until a signal) with arl_rules.py and arl_differences.py; plot.py.
 """
 

@@ -21,8 +21,8 @@ from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
 from models.drift import ENDS
 from models.kernel import frozen, kernel
 from models.phase_one import epoch, is_given
+from models.reference_window import ROWS_MAX, checked_windows, is_due, window_columns
 
-ROWS_MAX = 4_096  # of a reference and of a window: 32 KiB of state each
 SAMPLE = "drift.sample"
 
 
@@ -114,25 +114,13 @@ def _loop(
     signal: np.ndarray,
     valid: np.ndarray,
 ) -> None:
-    wanted, width = reference.shape[1], window.shape[1]
-    size = width * (wanted if wanted > 0 else len(given))
+    wanted = reference.shape[1]
+    size = window.shape[1] * (wanted if wanted > 0 else len(given))
     for i in range(row.shape[0]):
         s, x = row[i], value[i]
         if not is_given(x):
             continue
-        now = epoch(params, s, ends)
-        if epochs[s] != now:
-            epochs[s] = now
-            learned[s] = rows[s] = 0
-        if learned[s] < wanted:
-            reference[s, learned[s]] = x
-            learned[s] += 1
-            if learned[s] == wanted:
-                reference[s].sort()
-            continue
-        window[s, rows[s] % width] = x
-        rows[s] += 1
-        if rows[s] < width or (rows[s] - width) % hop != 0:
+        if not is_due(s, x, epoch(params, s, ends), hop, reference, learned, window, rows, epochs):
             continue
         ordered[:] = window[s]
         ordered.sort()
@@ -222,28 +210,6 @@ class KsDrift:
             np.empty(self.window), out, signal, valid,
         )  # fmt: skip
         return Verdicts(out[0], out[1], out[2], out[3], signal, valid)
-
-
-def checked_windows(reference_rows: int, window: int, hop: int, alpha: float) -> None:
-    """Raise ValueError for numbers of rows or a level without meaning."""
-    for name, rows in (("reference_rows", reference_rows), ("window", window)):
-        if not 2 <= rows <= ROWS_MAX:
-            raise ValueError(f"{name} = {rows}: from 2 to {ROWS_MAX}")
-    if not hop >= 1:
-        raise ValueError(f"hop = {hop}: at least 1")
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha = {alpha}: between 0 and 1")
-
-
-def window_columns(reference_rows: int, window: int) -> Mapping[str, Column]:
-    """Return the state of a test of a window against a reference; 0 rows: the reference is given."""
-    return {
-        "reference": Column("f8", (reference_rows,)),
-        "learned": Column("i8"),
-        "window": Column("f8", (window,)),
-        "rows": Column("i8"),
-        "epoch": Column("i8", (), -1),
-    }
 
 
 @kernel

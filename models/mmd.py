@@ -27,8 +27,8 @@ from models.artefact import Artefact, of_kind
 from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
 from models.drift import ENDS
 from models.kernel import frozen, kernel
-from models.ks import checked_windows
 from models.phase_one import epoch
+from models.reference_window import checked_windows
 
 REFERENCE = "drift.mmd"
 REFERENCE_ROWS_MAX = 4_096

@@ -13,8 +13,8 @@ from models.artefact import Artefact, of_kind
 from models.detector import PARAMS, Column, Rule, SeriesBatch, Verdicts
 from models.drift import ENDS
 from models.kernel import frozen, kernel
-from models.ks import checked_windows, window_columns
 from models.phase_one import epoch, is_given
+from models.reference_window import checked_windows, is_due, window_columns
 
 BINS_MAX = 256
 BINS = "drift.bins"
@@ -133,26 +133,14 @@ def _loop(
     signal: np.ndarray,
     valid: np.ndarray,
 ) -> None:
-    wanted, width = reference.shape[1], window.shape[1]
+    wanted = reference.shape[1]
     edges[:] = given_edges
     expected[:] = given_counts
     for i in range(row.shape[0]):
         s, x = row[i], value[i]
         if not is_given(x):
             continue
-        now = epoch(params, s, ends)
-        if epochs[s] != now:
-            epochs[s] = now
-            learned[s] = rows[s] = 0
-        if learned[s] < wanted:
-            reference[s, learned[s]] = x
-            learned[s] += 1
-            if learned[s] == wanted:
-                reference[s].sort()
-            continue
-        window[s, rows[s] % width] = x
-        rows[s] += 1
-        if rows[s] < width or (rows[s] - width) % hop != 0:
+        if not is_due(s, x, epoch(params, s, ends), hop, reference, learned, window, rows, epochs):
             continue
         if wanted > 0:
             quantile_edges(reference[s], edges)
