@@ -52,8 +52,12 @@ def run() -> None:
 
 @app.command()
 def config() -> None:
-    """Print the configuration that is in force, secrets masked."""
-    typer.echo(render(load()), nl=False)
+    """Print the configuration that is in force, secrets masked; refuse one whose detectors cannot be made."""
+    from cluster.detectors import judging_of
+
+    loaded = load()
+    judging_of(loaded)
+    typer.echo(render(loaded), nl=False)
 
 
 @pipelines.command("list")

@@ -158,6 +158,7 @@ def load(**overrides: Any) -> Config:
     if file and not Path(file).is_file():
         raise ConfigError(f"CHIPQUALITY_CONFIG={file}: no such file")
     try:
+        _check_file(Path(file or "chipquality.yaml"))
         return Config(**overrides)
     except ValidationError as error:
         lines = [
@@ -167,6 +168,18 @@ def load(**overrides: Any) -> Config:
         raise ConfigError("bad configuration: " + "; ".join(lines)) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file or 'chipquality.yaml'}: not YAML: {error}") from error
+
+
+def _check_file(file: Path) -> None:
+    """Raise ConfigError if the file is no mapping, or has a section that there is not."""
+    said = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if said is None:
+        return
+    if not isinstance(said, dict):
+        raise ConfigError(f"{file}: sections with settings are wanted, not {said!r:.60}")
+    unknown = [str(name) for name in said if name not in Config.model_fields]
+    if unknown:
+        raise ConfigError(f"{file}: no section {', '.join(unknown)}; there are {', '.join(Config.model_fields)}")
 
 
 def render(config: Config) -> str:

@@ -110,6 +110,9 @@ def make(name: str, parameters: Mapping[str, Any]) -> Detector:
     if lacking:
         raise ValueError(f"{name} needs {', '.join(lacking)}")
     plain = {given: _plain(name, given, value) for given, value in parameters.items()}
+    for given, value in plain.items():
+        if isinstance(value, str) and isinstance(known[given].default, int | float):
+            raise ValueError(f"{name}: {given} = {value!r}: a number is wanted")
     try:
         made: Detector = entry.load()(**{**entry.implied, **plain})
     except (TypeError, ValueError) as error:

@@ -151,7 +151,7 @@ def _loop(
 
 @dataclass(frozen=True)
 class Novelty:
-    """Signals what a series has never shown before: the default detector of anomalies for single values.
+    """Signals what a series has never shown before: the detector of anomalies to take where nothing is known of the values.
 
     Statistics "value" and "level", for the value x and for its EWMA: the surprise −log10 p, where p is the conformal
     p-value of the distance to the nearest value (level) seen so far, (1 + how many of the n earlier distances were as

@@ -202,7 +202,8 @@ class HistoryReader:
                 offset, event_time_ms, value, subgroup = columns
             if len(offset):
                 return History(series, p, offset, event_time_ms, value, subgroup)
-        near = difflib.get_close_matches(series, [key for key in self._series.keys if key != series], 1)
+        others = [key for key in self._series.keys if key != series]
+        near = [key for key in others if key.endswith(f"|{series}")] or difflib.get_close_matches(series, others, 1)
         hint = f"; is it {near[0]}?" if near else ""
         raise ChangeRefused(f"no row of series {series} was found in {self.topic}{among}{hint}")
 

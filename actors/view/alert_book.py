@@ -54,6 +54,7 @@ class AlertBook:
         kept = self._kept.get(key)
         if kept is not None:
             alert["raised_ms"] = kept.sorting[0]
+            alert["detail"] = alert.get("detail") or kept.record.get("detail", "")  # said when it opened
             kept.record, kept.partition, kept.offset = alert, partition, offset
             return
         sorting = (written_ms, key)

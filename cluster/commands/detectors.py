@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from actors.errors import ConfigError
 from cluster.commands.topics import Output, OutputOption
-from models.catalogue import BUILTIN, family_of, parameters_of
+from models.catalogue import BUILTIN, Parameter, family_of, parameters_of
 
 app = typer.Typer(help="The built-in detectors.", no_args_is_help=True)
 
@@ -51,6 +52,17 @@ def show(name: Annotated[str, typer.Argument(help="e.g. spc.ewma")], output: Out
     typer.echo("\n".join([f"{name}: {where}", "", *_doc(name), "", "Parameters:"]))
     for p in parameters:
         typer.echo(f"  {p.name} " + ("(required)" if p.required else f"= {p.default!r}"))
+    typer.echo("\n".join(["", "In chipquality.yaml:", *_example(name, parameters)]))
+
+
+def _example(name: str, parameters: Sequence[Parameter]) -> list[str]:
+    """Return the lines of a configuration with the detector: its required parameters, else the first one as it is."""
+    shown = [p for p in parameters if p.required] or [p for p in parameters if p.default is not None][:1]
+    said = ", ".join(
+        f"{p.name}: {json.dumps('…' if p.required else _json(p.default), ensure_ascii=False)}" for p in shown
+    )
+    section = "vectors" if family_of(name) == "multivariate" else "pipeline"
+    return [f"  {section}:", "    detectors:", f'      - {{detector: {name}, series: "*", parameters: {{{said}}}}}']
 
 
 def _doc(name: str) -> list[str]:

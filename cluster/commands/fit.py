@@ -147,6 +147,8 @@ def _told(model: Artefact, data: Data) -> Artefact:
 
 
 def _made(fit: Callable[[], Artefact], out: Path, output: Output) -> None:
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"{out}: there is no folder {out.parent}")
     try:
         model = fit()
         path = model.save(out)
@@ -190,6 +192,8 @@ def _span(rows: str, n: int) -> slice:
 def _of_file(path: Path) -> Data:
     import pandas as pd
 
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
     try:
         frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError) as error:

@@ -22,7 +22,7 @@ SPEC_WAFERS = 50  # the first wafers, from which the made-up specification limit
 SPEC_SIGMAS = 5.0
 
 NOTES = (
-    "Data: SECOM, a real semiconductor line (McCann and Johnston 2008, UCI Machine Learning Repository no. 179, CC BY 4.0).",
+    "SECOM, a real semiconductor line (McCann and Johnston 2008, UCI Machine Learning Repository no. 179, CC BY 4.0).",
     f"Made up by the demo, not in the data: the tool name {TOOL}, the recipe name, wafer numbers, subgroups of "
     f"{SUBGROUP_WAFERS} wafers, and specification limits ({SPEC_SIGMAS:g} standard deviations around the mean of the first "
     f"{SPEC_WAFERS} wafers).",

@@ -81,13 +81,15 @@ function showChart() {
   const rows = rowsOf(chart, tab.detector, tab.which, Number(byId("newest").value));
   control.draw(rows, tab.detector, tab.which, byId("axis").value, byId("scale").value === "limits");
   legend(byId("rules"), rows, tab.detector, tab.which);
-  capability.draw(chart);
+  const isVector = chart.detectors.every((one) => one.family === "multivariate"); // its value is how many columns were measured
+  document.querySelector(".capability").hidden = isVector;
+  if (!isVector) capability.draw(chart);
   const missing = rows.filter((row) => row.value === null).length;
   const last = rows.findLast((row) => row.value !== null);
   const judged = rows.findLast((row) => row.ucl !== null && row.lcl !== null);
   text("context", where);
   text("facts", [
-    last ? `last value ${number(last.value)} at ${time(last.time)} UTC` : "", `${count(chart.rows)} rows`,
+    last ? `last ${isVector ? `vector of ${count(last.value)} measured columns` : `value ${number(last.value)}`} at ${time(last.time)} UTC` : "", `${count(chart.rows)} rows`,
     missing ? `${missing} of the ${rows.length} shown missing` : "",
     judged && judged.lcl === judged.ucl ? "sigma is 0: any other value is beyond the limits" : "",
   ].filter(Boolean).join(" · "));
@@ -224,7 +226,8 @@ function alertRow(alert) {
   return element("li", {}, element("button", { type: "button", title: `${alert.series}\n${alert.rule_doc}\n${alert.detail ?? ""}`, "data-alert": alert.alert_id, onclick: () => choose(alert.series, tabOfAlert(alert)) },
     element("span", { class: "first" }, element("span", { class: "name" }, what), element("span", { class: `value ${open ? "alarm" : "quiet"}` }, open ? "▲ OPEN" : "closed")),
     element("span", { class: "rule" }, `${alert.severity === "CRITICAL" ? "critical · " : ""}${alert.rule_doc || alert.rule}`),
-    element("span", { class: "second" }, element("span", {}, `${detector} · value ${number(alert.value)}`), element("span", { class: "value" }, `${count(alert.rows)} row${alert.rows === 1 ? "" : "s"}`)),
+    alert.detail ? element("span", { class: "rule quiet" }, alert.detail.split("\n")[0]) : null,
+    element("span", { class: "second" }, element("span", {}, detector.startsWith("multivariate.") ? detector : `${detector} · value ${number(alert.value)}`), element("span", { class: "value" }, `${count(alert.rows)} row${alert.rows === 1 ? "" : "s"}`)),
     element("span", { class: "second" }, `${time(alert.opened_time)} UTC${alert.lot ? ` · lot ${alert.lot}` : ""}`)));
 }
 

@@ -72,14 +72,15 @@ export class Capability {
     for (const [name, value] of Object.entries(capability ?? {})) {
       if (name === "offset") continue;
       const low = !ppm(name) && value !== null && value < 1;
-      rows.push(element("tr", {}, element("td", {}, ppm(name) ? "ppm" : name), element("td", { class: low ? "alarm" : "" }, ppm(name) ? number(value, 4) : index(value)), element("td", { class: "quiet" }, low ? "below 1.00" : MEANING[name] ?? "")));
+      rows.push(element("tr", { title: `${MEANING[name] ?? name}${low ? ": below 1.00" : ""}` }, element("td", {}, name.replace("_", " ")), element("td", { class: low ? "alarm" : "" }, ppm(name) ? number(value, 4) : index(value))));
     }
     if (histogram) {
-      rows.push(element("tr", {}, element("td", {}, "mean"), element("td", {}, number(histogram.mean)), element("td", { class: "quiet" }, `of last ${count(histogram.n)}`)));
-      rows.push(element("tr", {}, element("td", {}, "s"), element("td", {}, number(histogram.sigma, 4)), element("td", { class: "quiet" }, `of last ${count(histogram.n)}`)));
+      const lately = { title: `of the last ${count(histogram.n)} values` };
+      rows.push(element("tr", lately, element("td", {}, "mean"), element("td", {}, number(histogram.mean))));
+      rows.push(element("tr", lately, element("td", {}, "s"), element("td", {}, number(histogram.sigma, 4))));
     }
     byId("capability").replaceChildren(...rows);
     const specs = histogram && (histogram.lsl !== null || histogram.usl !== null);
-    byId("capability-note").textContent = !histogram ? "" : !specs ? "No specification limits are given: no indices." : histogram.sigma === 0 ? "The values do not vary: no indices." : capability ? "Indices are running, over the whole history of the series." : "Indices need more rows.";
+    byId("capability-note").textContent = !histogram ? "" : !specs ? "No specification limits are given: no indices." : histogram.sigma === 0 ? "The values do not vary: no indices." : capability ? "Indices are of the whole history of the series, mean and s of the last values shown." : "Indices need more rows.";
   }
 }

@@ -84,6 +84,8 @@ def test_what_is_not_there_is_named(line: TestLine) -> None:
     near = S0.replace("s0", "so")
     with pytest.raises(ChangeRefused, match=r"no row of series .* was found in .*; is it "):
         reader(line).rows(near, partition=None, rows=1)
+    with pytest.raises(ChangeRefused, match=r"is it \S+\|s0\?"):  # what the page calls it
+        reader(line).rows("s0", partition=None, rows=1)
     with pytest.raises(ChangeRefused, match="has no partition 9"):
         reader(line).rows(S0, partition=9, rows=1)
     with pytest.raises(ConfigError, match="there is no topic nowhere: `chipquality topics apply` makes it"):

@@ -347,3 +347,10 @@ def test_alert_fields_are_json_and_frames_of_alerts_are_bounded() -> None:
     assert (newest["opened_time"], newest["value"]) == (1_216_468_500_000, None)
     assert len(book.since({0: 0}, ALERTS_PER_FRAME_MAX)) == ALERTS_PER_FRAME_MAX
     assert [one["alert_id"] for one in book.since({0: ALERTS_PER_FRAME_MAX + 3}, 9)] == ["203", "204"]
+
+
+def test_a_closed_alert_keeps_what_was_said_when_it_opened() -> None:
+    book = AlertBook()
+    book.add(alert("1", detail="Q: flow 80 %"), 0, 0, 10)
+    book.add(alert("1", state="CLOSED"), 0, 1, 11)
+    assert [kept["detail"] for kept in book.newest(5)[0]] == ["Q: flow 80 %"]

@@ -80,3 +80,26 @@ def test_partitions_default_to_few_here_and_more_there(monkeypatch: pytest.Monke
     assert load().kafka.input_partitions == 12
     monkeypatch.setenv("CHIPQUALITY_KAFKA__PARTITIONS", "7")
     assert load().kafka.input_partitions == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("just text", "sections with settings are wanted, not 'just text'"),
+        ("- a\n- b\n", "sections with settings are wanted"),
+        ("pipline:\n  name: x\n", "no section pipline; there are kafka, registry"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    monkeypatch.setenv("CHIPQUALITY_CONFIG", str(file))
+    with pytest.raises(ConfigError, match=says):
+        load()
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("# nothing yet\n")
+    monkeypatch.setenv("CHIPQUALITY_CONFIG", str(file))
+    assert load().pipeline.name == "quality"

@@ -69,6 +69,10 @@ def test_the_environment_and_a_file_can_say_them(monkeypatch: pytest.MonkeyPatch
             [{"detector": "spc.ewma"}, {"detector": "spc.ewma", "parameters": {"weight": 0}}],
             r"\[1\]: spc.ewma: weight = 0",
         ),
+        (
+            [{"detector": "spc.ewma", "parameters": {"weight": "abc"}}],
+            r"\[0\]: spc.ewma: weight = 'abc': a number is wanted",
+        ),
         ([{"detector": "spc.ewma"}, {"detector": "spc.ewma"}], "pipeline.detectors: detector spc.ewma@.* stands twice"),
     ],
 )
@@ -128,7 +132,16 @@ def test_the_command_shows_one_with_its_parameters() -> None:
     text = run("show", "spc.ewma")
     assert text.startswith("spc.ewma: models.ewma.Ewma\n")
     assert "  weight = 0.2" in text
+    assert text.rstrip().endswith('- {detector: spc.ewma, series: "*", parameters: {weight: 0.2}}')
+    assert "  vectors:" in run("show", "multivariate.pca")
     said = json.loads(run("show", "spc.individuals", "-o", "json"))
     assert {"name": "nelson", "default": [1, 2, 3, 4, 5, 6, 7, 8], "required": False} in said["parameters"]
     result = CliRunner().invoke(app, ["detectors", "show", "spc.nothing"])
     assert isinstance(result.exception, ConfigError)
+
+
+def test_config_refuses_detectors_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHIPQUALITY_PIPELINE__DETECTORS", '[{"detector": "spc.ewma", "parameters": {"weight": 2}}]')
+    result = CliRunner().invoke(app, ["config"])
+    assert isinstance(result.exception, ConfigError)
+    assert "weight = 2" in str(result.exception)

@@ -99,7 +99,7 @@ def test_trees_and_references_for_single_values_and_vectors(file: Path, tmp_path
     [
         ([], "one of them"),
         (["--from", "x.parquet", "--vector", "v"], "one of them"),
-        (["--from", "/no/such.parquet"], "/no/such.parquet: "),
+        (["--from", "/no/such.parquet"], "/no/such.parquet: no such file"),
         (["--from", "FILE", "--columns", "z*"], "--columns z"),
         (["--from", "FILE", "--rows", "70:10"], "FIRST:END within the 80 rows"),
         (["--from", "FILE", "--rows", "all"], "FIRST:END"),
@@ -110,6 +110,11 @@ def test_trees_and_references_for_single_values_and_vectors(file: Path, tmp_path
 def test_what_does_not_fit_is_said(options: list[str], says: str, file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says):
         run("pca", tmp_path / "m.npz", *(str(file) if option == "FILE" else option for option in options))
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_fitted(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no folder .*/nowhere"):
+        run("pca", tmp_path / "nowhere" / "m.npz", "--from", file)
 
 
 def test_from_the_lines_own_history(stack: Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_a_chart_inside_a_chart() -> None:
         ("spc.magic", {}, "no detector 'spc.magic'; there are .*spc.ewma"),
         ("spc.ewma", {"lambda": 0.1}, "no parameter 'lambda'; it has weight, width"),
         ("spc.ewma", {"weight": 2.0}, "spc.ewma: weight = 2.0"),
-        ("spc.ewma", {"weight": "x"}, "spc.ewma: "),
+        ("spc.ewma", {"weight": "x"}, "spc.ewma: weight = 'x': a number is wanted"),
     ],
 )
 def test_what_cannot_be_made_is_refused(name: str, given: dict[str, object], says: str) -> None:
