@@ -96,10 +96,10 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_stop_is_term_and_then_kill(run: Callable[..., Child]) -> None:
-    polite = run("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.02; done")
-    stubborn = run("trap '' TERM; echo ready; while :; do sleep 0.02; done")
-    for child in (polite, stubborn):
-        child.wait_until(lambda child=child: "ready" in child.output(), 10.0)
+    polite = run("trap 'echo bye; exit 0' TERM; echo first ready; while :; do sleep 0.02; done")
+    stubborn = run("trap '' TERM; echo second ready; while :; do sleep 0.02; done")
+    for said in ("first ready", "second ready"):  # both write to one log
+        polite.wait_until(lambda said=said: said in polite.output(), 10.0)
     stop_all([polite, stubborn], 1.0)
     assert polite.exit_code == 0
     assert stubborn.exit_code == -signal.SIGKILL
