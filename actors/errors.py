@@ -4,7 +4,8 @@
 |---|---|
 | ConfigError | do not start; name the setting, its value, its source |
 | ReopenError | re-open the slot: the outcome is unknown, or a part is gone |
-| FencedError | exit; another producer has this transactional id, or our transaction timed out |
+| FencedError | exit; re-open only if the deal still names this incarnation: the id is another's, or our transaction timed out |
+| SupersededError | exit: the deal names another incarnation of the slot |
 | StateError | quarantine the partition, report, go on with the others |
 
 A record that cannot be read is no exception: it is a `schemas.batch.DeadLetter`. A detector that raises is caught at the one
@@ -24,6 +25,10 @@ class ReopenError(RuntimeError):
 
 class FencedError(RuntimeError):
     """The transactional id is another's now, or the transaction timed out at the broker: this incarnation is over."""
+
+
+class SupersededError(RuntimeError):
+    """The deal names another incarnation of this slot: this one ends."""
 
 
 class StateError(RuntimeError):

@@ -37,6 +37,7 @@ CHARTS = "quality.charts"
 STATE = "quality.state"
 VECTOR_STATE = "quality.vectors.state"
 CONTROL = "quality.control"
+DEALS = "quality.deals"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
 
@@ -208,6 +209,16 @@ _OURS = (
         records=("control",),
         writers="`chipquality limits`",
         readers="partition owners, from the beginning when they open a slot and then step by step",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=DEALS,
+        doc="Which slot of a pipeline has which partitions, and which incarnation of a slot counts; one line of history",
+        key="name of the pipeline",
+        records=("deal",),
+        writers="the supervisor of a pipeline, in a transaction of the id <pipeline>-supervisor",
+        readers="partition owners, before they open a slot and then step by step; supervisors; read_committed",
         partitions=1,
         config=_COMPACTED,
     ),

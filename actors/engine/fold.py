@@ -63,6 +63,7 @@ class Topics:
     dead_letters: str
     state: str
     control: str = ""  # empty: nobody can change anything
+    deals: str = ""  # of no use to the fold: where its owner hears which partitions it has
 
 
 class Step(NamedTuple):

@@ -69,6 +69,8 @@ class Position(NamedTuple):
     code_version: str
     applied: tuple[Applied, ...] = ()
     event_time_ms: int = 0  # the largest one folded so far; 0: none
+    slot: int = 0  # that may write the partition next (actors/deal.py)
+    deal: int = 0  # number of the deal that says so
 
     def disabled_before(self, offset: int) -> set[str]:
         """Return the detectors that are off for rows from `offset` on."""
