@@ -16,6 +16,8 @@ from enum import StrEnum
 import numpy as np
 
 SERIES_MAX = 1_000_000  # series per partition; the record that would open one more is a dead letter
+TEXT_BYTES_MAX = 256  # of one text that is kept: a part of the series key, lot, wafer, subgroup; in UTF-8
+SERIES_KEY_BYTES_MAX = 768  # of a series key: a page of the series dictionary fits in a record of Kafka's default size
 
 
 class Reason(StrEnum):
@@ -29,8 +31,10 @@ class Reason(StrEnum):
     TRAILING_BYTES = "trailing_bytes"  # read whole, and bytes are left over
     NOT_FINITE = "not_finite"  # a value of +inf or -inf
     WRONG_CHARACTERISTICS = "wrong_characteristics"  # a vector has not the characteristics that its pipeline judges
+    TOO_LONG = "too_long"  # a text of more than TEXT_BYTES_MAX, or a series key of more than SERIES_KEY_BYTES_MAX
     TOO_MANY_SERIES = "too_many_series"  # SERIES_MAX is reached
     PUBLISH_FAILED = "publish_failed"  # a publisher could not deliver it (see actors/producers)
+    HANDLING_FAILED = "handling_failed"  # a plain consumer gave up on it (see actors/sinks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from schemas.batch import DeadLetter, RawBatch, Reason
+from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, Reason, series_key
 from schemas.encode import MAGIC
 from schemas.registry import NotAvroSchema, UnknownSchema
 from schemas.resolution import HEADER_BYTES, IncompatibleSchema, Plan, UnreadableRecord, plan_for
@@ -24,6 +24,9 @@ from schemas.topics import load
 NO_SUBGROUP = -1
 PLANS_MAX = 1000  # writers' schemas kept by a reader
 SUBGROUPS_KEPT = 65_536  # hashes kept by name
+KEY_PARTS = 5  # parts of a series key
+_TEXTS = frozenset({"event_id", "lot", "wafer", "subgroup"})
+_CHARS_SAFE = TEXT_BYTES_MAX // 4  # so many characters never have more than TEXT_BYTES_MAX bytes
 
 SchemaOf = Callable[[int], Any]  # schema id → schema; raises UnknownSchema, RegistryUnavailable
 Picked = tuple[Any, ...]  # values of the picked fields of one record
@@ -74,12 +77,17 @@ def plan_of(schema_id: int, schema: Any, reader: Any | None) -> Plan:
 
 
 class RecordReader:
-    """Reads records of one kind from raw batches and picks `fields` of them, in this order."""
+    """Reads records of one kind from raw batches and picks `fields` of them, in this order.
+
+    The last five fields are the parts of the series key; a record whose texts are too long to be kept is unreadable.
+    """
 
     def __init__(self, schema_of: SchemaOf, record: str, fields: Sequence[str]) -> None:
         self._schema_of = schema_of
         self._record = load(record)
         self._pick = itemgetter(*fields)
+        key = range(len(fields) - KEY_PARTS, len(fields))
+        self._texts = [(at, name) for at, name in enumerate(fields) if at in key or name in _TEXTS]
         self._plans: dict[bytes, Plan] = {}  # by header
 
     def read(self, raw: RawBatch, rejects: list[DeadLetter]) -> tuple[list[int], list[Picked]]:
@@ -92,12 +100,27 @@ class RecordReader:
             try:
                 if value is None or isinstance(plan, UnreadableRecord):
                     raise cast(UnreadableRecord, plan)
-                picked.append(self._pick(plan.read(value)))
+                fields = self._pick(plan.read(value))
+                if len(value) > TEXT_BYTES_MAX:
+                    self._check_texts(fields)
+                picked.append(fields)
             except UnreadableRecord as error:
                 rejects.append(reject(raw, row, error.reason, error.detail))
             else:
                 rows.append(row)
         return rows, picked
+
+    def _check_texts(self, fields: Picked) -> None:
+        """Raise UnreadableRecord if a text is too long. A record of at most TEXT_BYTES_MAX bytes cannot have one."""
+        for at, name in self._texts:
+            text = fields[at]
+            if text and len(text) > _CHARS_SAFE and (size := len(text.encode())) > TEXT_BYTES_MAX:
+                raise UnreadableRecord(Reason.TOO_LONG, f"{name} has {size} bytes; at most {TEXT_BYTES_MAX} are kept")
+        parts = fields[-KEY_PARTS:]
+        if sum(map(len, parts)) > _CHARS_SAFE and (size := len(series_key(*parts).encode())) > SERIES_KEY_BYTES_MAX:
+            raise UnreadableRecord(
+                Reason.TOO_LONG, f"the series key has {size} bytes; at most {SERIES_KEY_BYTES_MAX} are kept"
+            )
 
     def _look_up(self, values: Sequence[bytes | None]) -> dict[bytes | None, Plan | UnreadableRecord]:
         """Return what to do with each header of the batch."""

@@ -78,6 +78,11 @@ BAD = [
     (ENCODER.encode(measurement(value=-math.inf)), Reason.NOT_FINITE, "infinite: value"),
     (ENCODER.encode(measurement(lsl=-math.inf, usl=math.inf)), Reason.NOT_FINITE, "infinite: lsl, usl"),
     (ENCODER.encode(measurement(target=math.inf)), Reason.NOT_FINITE, "infinite: target"),
+    (ENCODER.encode(measurement(lot="x" * 257)), Reason.TOO_LONG, "lot has 257 bytes; at most 256 are kept"),
+    (ENCODER.encode(measurement(wafer="ß" * 129)), Reason.TOO_LONG, "wafer has 258 bytes"),
+    (ENCODER.encode(measurement(subgroup="x" * 900_000)), Reason.TOO_LONG, "subgroup has 900000 bytes"),
+    (ENCODER.encode(measurement(recipe="x" * 257)), Reason.TOO_LONG, "recipe has 257 bytes"),
+    (ENCODER.encode(measurement(recipe="%" * 256)), Reason.TOO_LONG, "the series key has 792 bytes; at most 768"),
 ]
 
 
@@ -102,6 +107,19 @@ def test_dead_letters_are_in_offset_order() -> None:
     assert reasons(got) == [reason for _, reason, _ in reversed(BAD)]
     offsets = [letter.offset for letter in got.rejects]
     assert offsets == sorted(offsets)
+
+
+def test_texts_of_the_longest_are_rows() -> None:
+    series = SeriesDictionary()
+    longest = ["x" * 256, "ß" * 128, "x" * 252, "", ""]
+    names = ("equipment", "chamber", "recipe", "operation", "characteristic")
+    record = measurement(**dict(zip(names, longest, strict=True)), lot="ß" * 128, wafer="x" * 256, subgroup="x" * 256)
+    got = decode(ENCODER.encode(record), series=series)
+    assert got.columns["lot"].tolist() == ["ß" * 128]
+    assert [len(key.encode()) for key in series.keys] == [768]
+    above = decode(ENCODER.encode(record | {"recipe": "x" * 253}), series=series)
+    assert reasons(above) == [Reason.TOO_LONG]
+    assert len(series) == 1
 
 
 def test_a_bad_record_opens_no_series() -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.batch import MicroBatch, Reason, SeriesDictionary, cut, series_key
+from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, MicroBatch, Reason, SeriesDictionary, cut, series_key
 from schemas.decode import MeasurementDecoder, UnreadableRecord, decode_event, subgroup_code
 from schemas.encode import Encoder, without_logical_types
 from schemas.resolution import BAD_BYTES
@@ -33,7 +33,7 @@ def decode(values: Sequence[bytes | None], series: SeriesDictionary | None = Non
 
 
 def oracle(value: bytes) -> dict[str, Any] | None:
-    """Read a value as fastavro does; None if it raises, leaves bytes, or a number is infinite."""
+    """Read a value as fastavro does; None if it raises, leaves bytes, a number is infinite, or a text is too long."""
     stream = BytesIO(value[5:])
     try:
         record: Any = fastavro.schemaless_reader(stream, PARSED, None)
@@ -41,6 +41,10 @@ def oracle(value: bytes) -> dict[str, Any] | None:
         return None
     numbers = [record[name] for name in ("value", "lsl", "usl", "target", "sample_size")]
     if stream.read() or any(number is not None and math.isinf(number) for number in numbers):
+        return None
+    texts = [record[name] or "" for name in (*KEY, "lot", "wafer", "subgroup")]
+    too_long = max(len(word.encode()) for word in texts) > TEXT_BYTES_MAX
+    if too_long or len(series_key(*(record[name] for name in KEY)).encode()) > SERIES_KEY_BYTES_MAX:
         return None
     return record
 
@@ -149,6 +153,14 @@ def test_mutated_records(record: dict[str, Any], data: st.DataObject) -> None:
         elif len(value) > 6:
             del value[at]
     agree(bytes(value))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["x", "|", "%", "ß", "€", "😀"]), st.integers(0, 300)), min_size=8, max_size=8)
+)
+def test_long_texts(pieces: list[tuple[str, int]]) -> None:
+    words_of = dict(zip((*KEY, "lot", "wafer", "subgroup"), (char * n for char, n in pieces), strict=True))
+    agree(ENCODER.encode(measurement(**words_of)))
 
 
 def test_twenty_thousand_random_mutations() -> None:

@@ -60,6 +60,8 @@ def test_other_vectors_are_left_out_and_the_position_moves() -> None:
         (vector(characteristics=["a", "b"], values=[1.0, 2.0]), Reason.WRONG_CHARACTERISTICS, "differ at 2"),
         (vector(values=[1.0, 2.0]), Reason.MALFORMED, "2 values for 3 characteristics"),
         (vector(values=[1.0, math.inf, None]), Reason.NOT_FINITE, "infinite: b"),
+        (vector(lot="x" * 300), Reason.TOO_LONG, "lot has 300 bytes"),
+        (vector(equipment="|" * 256), Reason.TOO_LONG, "the series key has 777 bytes"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_judged_is_a_dead_letter(value: bytes | None, reason: Reason, says: str) -> None:
