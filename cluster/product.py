@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,8 @@ from typing import Any
 import ray
 
 from actors import supervisor
-from actors.engine.fold import Topics
-from actors.engine.judge import Assignment
 from actors.kafka.client import Cluster
-from actors.pipeline import NAMESPACE, Pipeline, Vector
+from actors.pipeline import NAMESPACE, Pipeline
 from actors.prepare import prepare
 from actors.view import actor as view
 from actors.view.reader import Sources
@@ -29,8 +27,9 @@ from cluster.config import Config, reveal
 from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
+from cluster.pipelines import pipelines_of
 from cluster.ray_address import connect_ray, own_signal_handlers
-from schemas.topics import ALERTS, CHARTS, CONTROL, MEASUREMENTS, STATE, VECTOR_STATE, VECTORS, dead_letter_topic
+from schemas.topics import MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
 
@@ -138,44 +137,7 @@ class Product:
 
     def pipelines(self) -> list[Pipeline]:
         """Return the pipelines as configured: the main one, and that of vectors if there is one."""
-        judging = self._judging
-        found = [self._pipeline(self.config.pipeline.name, MEASUREMENTS, STATE, judging.main)]
-        if judging.vector is not None:
-            name = self.config.vectors.name
-            found.append(self._pipeline(name, VECTORS, VECTOR_STATE, judging.vectors, judging.vector))
-        return found
-
-    def _pipeline(
-        self,
-        name: str,
-        topic: str,
-        state: str,
-        families: Mapping[str, tuple[Assignment, ...]],
-        vector: Vector | None = None,
-    ) -> Pipeline:
-        config = self.config.pipeline
-        topics = Topics(CHARTS, ALERTS, dead_letter_topic(topic), state, CONTROL)
-        wanted = {
-            "position": state,
-            "page": state,
-            "series_page": state,
-            "applied_change": state,
-            "alert": ALERTS,
-            "dead_letter": topics.dead_letters,
-        }
-        return Pipeline(
-            name=name,
-            cluster=self.cluster,
-            input_topic=topic,
-            partitions=tuple(range(self.config.kafka.input_partitions)),
-            topics=topics,
-            families=families,
-            schema_ids={record: self._schema_ids[of, record] for record, of in wanted.items()},
-            vector=vector,
-            hosting="owner" if config.hosting == "owner" else "actor",
-            commit_interval_ms=config.commit_interval_ms,
-            snapshot_interval_ms=config.snapshot_interval_ms,
-        )
+        return pipelines_of(self.config, self._judging, self.cluster, self._schema_ids)
 
     def _start_pipelines(self) -> None:
         for pipeline in self.pipelines():
