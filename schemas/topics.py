@@ -37,6 +37,8 @@ CHARTS = "quality.charts"
 STATE = "quality.state"
 VECTOR_STATE = "quality.vectors.state"
 CONTROL = "quality.control"
+REDRIVES = "quality.redrives"
+NOTIFY = "notify"  # consumer group of the alert notifier
 DEALS = "quality.deals"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
@@ -45,6 +47,8 @@ DAY_MS = 24 * 60 * 60 * 1000
 COMPACTION_MS = (
     10 * 60 * 1000
 )  # a state record that is not the newest of its key lives this long at least and twice at most
+RETRY_DELAYS_S = (30.0, 300.0, 3600.0)  # of a plain consumer: so long a record waits before it is handled again
+RETRY_BYTES_MAX = 2 * 1024 * 1024  # a record of Kafka's default size, and the headers that it gets on its way
 CHART_BYTES_MAX = (
     8 * 1024 * 1024
 )  # a packed record of a step of some thousand rows is larger than Kafka's default of 1 MiB
@@ -78,6 +82,28 @@ def dead_letter_topic(name: str) -> str:
     'fab.measurements.dlq'
     """
     return f"{name}.dlq"
+
+
+def retry_topic(name: str, group: str, delay_s: float) -> str:
+    """Return the topic where records of topic `name` wait before a consumer group handles them again.
+
+    >>> [retry_topic(ALERTS, NOTIFY, delay_s) for delay_s in RETRY_DELAYS_S]
+    ['quality.alerts.retry.notify.30s', 'quality.alerts.retry.notify.5m', 'quality.alerts.retry.notify.1h']
+    >>> retry_topic("t", "g", 0.25)
+    't.retry.g.250ms'
+    """
+    ms = round(delay_s * 1000)
+    unit, size = next((u, n) for u, n in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)) if ms % n == 0)
+    return f"{name}.retry.{group}.{ms // size}{unit}"
+
+
+def group_dead_letter_topic(name: str, group: str) -> str:
+    """Return the topic for records of topic `name` on which a consumer group has given up.
+
+    >>> group_dead_letter_topic(ALERTS, NOTIFY)
+    'quality.alerts.notify.dlq'
+    """
+    return f"{name}.{group}.dlq"
 
 
 def subject_of(topic: str, record: str) -> str:
@@ -224,6 +250,46 @@ _OURS = (
     ),
 )
 
+
+def _retries(name: str, group: str, record: str, key: str) -> tuple[Topic, ...]:
+    """Return the topics of a plain consumer: one for every delay, one partition each, for there are few such records."""
+    waiting = tuple(
+        Topic(
+            name=retry_topic(name, group, delay_s),
+            doc=f"Records of {name} that {group} could not handle yet; each waits {delay_s:g} s here",
+            key=key,
+            records=(record,),
+            writers=f"consumer group {group}; `chipquality dead-letters redrive`",
+            readers=f"consumer group {group}",
+            partitions=1,
+            config=_kept(7, max_message_bytes=str(RETRY_BYTES_MAX)),
+        )
+        for delay_s in RETRY_DELAYS_S
+    )
+    given_up = Topic(
+        name=group_dead_letter_topic(name, group),
+        doc=f"Records of {name} on which {group} has given up, with the reason and the trace",
+        key="topic:partition:offset",
+        records=("dead_letter",),
+        writers=f"consumer group {group}",
+        readers="operators; read_committed",
+        partitions=1,
+        config=_kept(30),
+    )
+    return (*waiting, given_up)
+
+
+_REDRIVES = Topic(
+    name=REDRIVES,
+    doc="Which dead letters were published again, where to and how often; in the transaction that did it",
+    key="<dead-letter topic>/<topic>:<partition>:<offset>#<how often before>",
+    records=("redrive",),
+    writers="`chipquality dead-letters redrive`",
+    readers="`chipquality dead-letters`, from the beginning; read_committed",
+    partitions=1,
+    config=_kept(60),  # longer than the dead letters themselves
+)
+
 _DEAD_LETTERS = tuple(
     Topic(
         name=dead_letter_topic(topic.name),
@@ -237,4 +303,9 @@ _DEAD_LETTERS = tuple(
     for topic in _FAB
 )
 
-TOPICS: Mapping[str, Topic] = MappingProxyType({topic.name: topic for topic in (*_FAB, *_OURS, *_DEAD_LETTERS)})
+TOPICS: Mapping[str, Topic] = MappingProxyType(
+    {
+        topic.name: topic
+        for topic in (*_FAB, *_OURS, *_DEAD_LETTERS, *_retries(ALERTS, NOTIFY, "alert", "alert_id"), _REDRIVES)
+    }
+)

@@ -15,12 +15,17 @@ from schemas.topics import (
     CHARTS,
     CONTROL,
     MEASUREMENTS,
+    NOTIFY,
+    REDRIVES,
+    RETRY_DELAYS_S,
     STATE,
     TOPICS,
     dead_letter_topic,
     full_name,
+    group_dead_letter_topic,
     load,
     record_names,
+    retry_topic,
     schema_text,
     subject_of,
 )
@@ -46,8 +51,8 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_schemas_are_the_ones_agreed() -> None:
     assert set(NAMES) == {
-        "alert", "applied_change", "control", "dead_letter", "inspection", "manufacturing", "measurement", "ml", "page",
-        "position", "quality", "series_page", "system", "user", "vector_measurement",
+        "alert", "applied_change", "control", "deal", "dead_letter", "inspection", "manufacturing", "measurement", "ml", "page",
+        "position", "quality", "redrive", "series_page", "system", "user", "vector_measurement",
     }  # fmt: skip
 
 
@@ -146,6 +151,21 @@ def test_what_is_written_of_a_series_when_it_took_effect_is_what_the_change_said
 
 def test_outputs_are_partitioned_as_the_input() -> None:
     assert {TOPICS[name].partition_count(6) for name in (MEASUREMENTS, ALERTS, CHARTS, STATE)} == {6}
+
+
+def test_a_plain_consumer_has_a_topic_for_every_delay_and_one_for_what_it_gave_up() -> None:
+    waiting = [TOPICS[retry_topic(ALERTS, NOTIFY, delay_s)] for delay_s in RETRY_DELAYS_S]
+    assert list(RETRY_DELAYS_S) == sorted(RETRY_DELAYS_S)
+    for topic, delay_s in zip(waiting, RETRY_DELAYS_S, strict=True):
+        assert int(topic.config["retention.ms"]) > 10 * delay_s * 1000
+        assert int(topic.config["max.message.bytes"]) > 1_048_588 + 64 * 1024
+        assert topic.partition_count(9) == 1
+    assert TOPICS[group_dead_letter_topic(ALERTS, NOTIFY)].records == ("dead_letter",)
+
+
+def test_redrives_are_known_for_longer_than_dead_letters_are_kept() -> None:
+    kept = [int(topic.config["retention.ms"]) for name, topic in TOPICS.items() if name.endswith(".dlq")]
+    assert int(TOPICS[REDRIVES].config["retention.ms"]) > max(kept)
 
 
 def test_subjects() -> None:
