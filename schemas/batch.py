@@ -33,6 +33,9 @@ class Reason(StrEnum):
     WRONG_CHARACTERISTICS = "wrong_characteristics"  # a vector has not the characteristics that its pipeline judges
     TOO_LONG = "too_long"  # a text of more than TEXT_BYTES_MAX, or a series key of more than SERIES_KEY_BYTES_MAX
     TOO_MANY_SERIES = "too_many_series"  # SERIES_MAX is reached
+    DUPLICATE = "duplicate"  # its event id was folded not long ago: set aside, not dead (see actors/engine/arrivals.py)
+    LATE = "late"  # its event time is too far behind the partition's watermark: set aside
+    AHEAD = "ahead"  # its event time is too far ahead of its Kafka timestamp: a wrong clock; set aside
     PUBLISH_FAILED = "publish_failed"  # a publisher could not deliver it (see actors/producers)
     HANDLING_FAILED = "handling_failed"  # a plain consumer gave up on it (see actors/sinks)
 
@@ -100,7 +103,7 @@ class MicroBatch:
     subgroup: np.ndarray  # (n,) int64, stable 63-bit hash of the subgroup's name; -1 = none given
     columns: Mapping[str, np.ndarray] = field(
         default_factory=dict
-    )  # lsl, usl, target, sample_size float64; lot, wafer str
+    )  # lsl, usl, target, sample_size float64; lot, wafer str; event_id int64 codes where asked for
     rejects: tuple[DeadLetter, ...] = ()
 
     def __len__(self) -> int:

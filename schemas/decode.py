@@ -5,7 +5,7 @@ Theory of operation
 `MeasurementDecoder` turns a `RawBatch` into a `MicroBatch` in three passes:
 1. the schema of every id in the batch is looked up, before anything else: `RegistryUnavailable` passes through, nothing has
    been changed, and the caller may decode the same batch again;
-2. record by record, in offset order (schemas/reading.py): read with the writer's schema, fitted to ours, fourteen fields kept;
+2. record by record, in offset order (schemas/reading.py): read with the writer's schema, fitted to ours, fifteen fields kept;
 3. column by column: numbers to arrays, series keys to codes, subgroups to hashes.
 
 What is a property of the record makes a dead letter, with one of the reasons of `schemas.batch.Reason`. Neighbours of a bad
@@ -15,6 +15,7 @@ record are not touched, and a bad record opens no series. The result does not de
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import compress
 from typing import Any, cast
@@ -27,6 +28,7 @@ from schemas.reading import (
     Picked,
     RecordReader,
     SchemaOf,
+    event_codes,
     plan_of,
     read_only,
     reject,
@@ -49,9 +51,10 @@ __all__ = [
 ]
 
 _NUMBERS = ("value", "lsl", "usl", "target", "sample_size")
-_FIELDS = (*_NUMBERS, "timestamp", "lot", "wafer", "subgroup", *SERIES_KEY_PARTS)
-_REST = slice(len(_NUMBERS), -len(SERIES_KEY_PARTS))
+_FIELDS = (*_NUMBERS, "timestamp", "lot", "wafer", "subgroup", "event_id", *SERIES_KEY_PARTS)
+_REST = slice(len(_NUMBERS), -len(SERIES_KEY_PARTS) - 1)
 _KEY = slice(-len(SERIES_KEY_PARTS), None)
+_EVENT_ID = _FIELDS.index("event_id")
 
 
 class MeasurementDecoder:
@@ -70,11 +73,11 @@ class MeasurementDecoder:
     def __init__(self, schema_of: SchemaOf) -> None:
         self._reader = RecordReader(schema_of, "measurement", _FIELDS)
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary) -> MicroBatch:
+    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
         """Return columns; new series get their codes in `series`. Only RegistryUnavailable is raised, before anything changed.
 
         `columns` has lsl, usl, target, sample_size (float64, NaN = none) and lot, wafer (str objects, "" = not
-        known). All arrays are read-only.
+        known); with `event_ids` also event_id (int64, see `event_codes`). All arrays are read-only.
         """
         rejects: list[DeadLetter] = []
         rows, picked = self._reader.read(raw, rejects)
@@ -90,7 +93,10 @@ class MeasurementDecoder:
             rows, picked, codes = list(compress(rows, fits)), list(compress(picked, fits)), list(compress(codes, fits))
             numbers = numbers[:, fits]
         rejects.sort(key=lambda letter: letter.offset)
-        return _micro_batch(raw, np.array(rows, np.intp), picked, codes, numbers, tuple(rejects))
+        batch = _micro_batch(raw, np.array(rows, np.intp), picked, codes, numbers, tuple(rejects))
+        if not event_ids:
+            return batch
+        return replace(batch, columns={**batch.columns, "event_id": event_codes([row[_EVENT_ID] for row in picked])})
 
 
 def _finite(

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, series_key
-from schemas.reading import Picked, RecordReader, SchemaOf, read_only, reject, subgroup_code, texts
+from schemas.reading import Picked, RecordReader, SchemaOf, event_codes, read_only, reject, subgroup_code, texts
 
 _FIELDS = (
-    "values", "characteristics", "timestamp", "lot", "wafer", "subgroup", "equipment", "chamber", "recipe", "operation", "vector",
+    "values", "characteristics", "timestamp", "lot", "wafer", "subgroup", "event_id",
+    "equipment", "chamber", "recipe", "operation", "vector",
 )  # fmt: skip
 _KEY = slice(-5, None)
 
@@ -40,8 +42,8 @@ class VectorDecoder:
         self.names = list(names)
         self._reader = RecordReader(schema_of, "vector_measurement", _FIELDS)
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary) -> MicroBatch:
-        """Return columns, value (n, p) with NaN for null; new series get their codes in `series`.
+    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
+        """Return columns, value (n, p) with NaN for null; new series get their codes in `series`; as MeasurementDecoder.
 
         Only RegistryUnavailable is raised, before anything changed. All arrays are read-only.
         """
@@ -66,7 +68,10 @@ class VectorDecoder:
             kept.append(picked)
             codes.append(code)
         rejects.sort(key=lambda letter: letter.offset)
-        return self._columns(raw, np.array(rows, np.intp), kept, codes, tuple(rejects))
+        batch = self._columns(raw, np.array(rows, np.intp), kept, codes, tuple(rejects))
+        if not event_ids:
+            return batch
+        return replace(batch, columns={**batch.columns, "event_id": event_codes([picked[6] for picked in kept])})
 
     def _fault(self, picked: Picked) -> tuple[Reason, str] | None:
         values, names = picked[:2]

@@ -22,6 +22,7 @@ from schemas.resolution import HEADER_BYTES, IncompatibleSchema, Plan, Unreadabl
 from schemas.topics import load
 
 NO_SUBGROUP = -1
+NO_EVENT_ID = -1
 PLANS_MAX = 1000  # writers' schemas kept by a reader
 SUBGROUPS_KEPT = 65_536  # hashes kept by name
 KEY_PARTS = 5  # parts of a series key
@@ -44,6 +45,18 @@ def subgroup_code(name: str | None) -> int:
     if not name:
         return NO_SUBGROUP
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def event_codes(ids: Sequence[str]) -> np.ndarray:
+    """Return (n,) int64, the stable 63-bit hash of each event id, read-only; -1 for an empty one, which names nothing.
+
+    >>> event_codes(["e1", "", "e1"]).tolist()
+    [985917958979553154, -1, 985917958979553154]
+    """
+    digests = b"".join([blake2b(name.encode(), digest_size=8).digest() for name in ids])
+    codes = (np.frombuffer(digests, ">u8") >> np.uint64(1)).astype(np.int64)
+    codes[[not name for name in ids]] = NO_EVENT_ID
+    return read_only(codes)
 
 
 def schema_id_of(value: bytes | None) -> int:

@@ -106,6 +106,15 @@ def group_dead_letter_topic(name: str, group: str) -> str:
     return f"{name}.{group}.dlq"
 
 
+def late_topic(name: str) -> str:
+    """Return the name of the topic for records of topic `name` that came too late, twice, or from a wrong clock.
+
+    >>> late_topic(MEASUREMENTS)
+    'fab.measurements.late'
+    """
+    return f"{name}.late"
+
+
 def subject_of(topic: str, record: str) -> str:
     """Return the registry subject of a record in a topic.
 
@@ -303,9 +312,22 @@ _DEAD_LETTERS = tuple(
     for topic in _FAB
 )
 
+_LATE = tuple(
+    Topic(
+        name=late_topic(name),
+        doc=f"Records of {name} that came too late, twice, or from a wrong clock: set aside, not judged (docs/arrivals.md)",
+        key="topic:partition:offset",
+        records=("dead_letter",),
+        writers="partition owners, in the transaction of the step",
+        readers="operators; read_committed",
+        config=_kept(30),
+    )
+    for name in (MEASUREMENTS, VECTORS)  # the inputs that pipelines fold
+)
+
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {
         topic.name: topic
-        for topic in (*_FAB, *_OURS, *_DEAD_LETTERS, *_retries(ALERTS, NOTIFY, "alert", "alert_id"), _REDRIVES)
+        for topic in (*_FAB, *_OURS, *_DEAD_LETTERS, *_LATE, *_retries(ALERTS, NOTIFY, "alert", "alert_id"), _REDRIVES)
     }
 )

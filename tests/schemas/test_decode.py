@@ -12,6 +12,7 @@ import pytest
 from schemas.batch import MicroBatch, Reason, SeriesDictionary
 from schemas.decode import PLANS_MAX, MeasurementDecoder, UnreadableRecord, decode_event, schema_id_of, subgroup_code
 from schemas.encode import Encoder
+from schemas.reading import event_codes
 from schemas.registry import NotAvroSchema, RegistryUnavailable, UnknownSchema
 from schemas.topics import load, record_names
 from tests.schemas.wire import ENCODER, ID, batch, header, measurement, schema_of, text, varint
@@ -331,3 +332,17 @@ def test_the_id_of_a_value() -> None:
 def test_unknown_is_a_lookup_error() -> None:
     assert issubclass(NotAvroSchema, UnknownSchema)
     assert issubclass(UnknownSchema, LookupError)
+
+
+def test_event_ids_come_as_codes_when_asked_for() -> None:
+    values = [ENCODER.encode(measurement(event_id=name)) for name in ("a", "b", "", "a", "ä")]
+    raw = batch([values[0], b"bad", *values[1:]])
+    decoder = MeasurementDecoder(schema_of)
+    assert "event_id" not in decoder.decode(raw, SeriesDictionary()).columns
+    codes = decoder.decode(raw, SeriesDictionary(), event_ids=True).columns["event_id"]
+    assert codes.dtype == np.int64
+    assert not codes.flags.writeable
+    assert codes.tolist() == [*event_codes(["a", "b"]), -1, *event_codes(["a", "ä"])]
+    assert len(set(codes.tolist())) == 4
+    assert min(codes[codes != -1]) >= 0
+    assert decoder.decode(batch([]), SeriesDictionary(), event_ids=True).columns["event_id"].shape == (0,)

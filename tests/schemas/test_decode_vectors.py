@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.batch import MicroBatch, Reason, SeriesDictionary, cut
 from schemas.decode_vectors import VectorDecoder
 from schemas.encode import Encoder
+from schemas.reading import event_codes
 from schemas.topics import load
 from tests.schemas.wire import batch, finite
 
@@ -42,6 +43,14 @@ def test_a_vector_is_a_row_with_its_gaps() -> None:
     assert got.columns["lot"].tolist() == ["L1", "L1"]
     assert got.columns["wafer"].tolist() == ["", "3"]
     assert not any(array.flags.writeable for array in (got.value, got.offset, *got.columns.values()))
+
+
+def test_event_ids_come_as_codes_when_asked_for() -> None:
+    raw = batch([vector(event_id="a"), vector(vector="other", event_id="b"), vector(event_id="c")])
+    decoder = VectorDecoder({3: load("vector_measurement")}.__getitem__, "trace", NAMES)
+    assert "event_id" not in decoder.decode(raw, SeriesDictionary()).columns
+    got = decoder.decode(raw, SeriesDictionary(), event_ids=True)
+    assert got.columns["event_id"].tolist() == event_codes(["a", "c"]).tolist()
 
 
 def test_other_vectors_are_left_out_and_the_position_moves() -> None:

@@ -20,9 +20,11 @@ from schemas.topics import (
     RETRY_DELAYS_S,
     STATE,
     TOPICS,
+    VECTORS,
     dead_letter_topic,
     full_name,
     group_dead_letter_topic,
+    late_topic,
     load,
     record_names,
     retry_topic,
@@ -115,6 +117,13 @@ def test_every_input_has_its_dead_letters(topic: Any) -> None:
     assert letters.records == ("dead_letter",)
     assert letters.partition_count(9) == topic.partition_count(9) == 9
     assert letters.dead_letters is None
+
+
+@pytest.mark.parametrize("name", [MEASUREMENTS, VECTORS])
+def test_what_is_folded_has_a_topic_for_what_is_set_aside(name: str) -> None:
+    late = TOPICS[late_topic(name)]
+    assert late.records == ("dead_letter",)
+    assert late.partition_count(9) == TOPICS[name].partition_count(9) == 9
 
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda topic: topic.name)
