@@ -4,7 +4,7 @@ Theory of operation
 -------------------
     raw records ──begin──▶ Step (a MicroBatch and a number) ──families──▶ FamilyOutputs ──conclude──▶ records to commit
 
-`begin` decodes; `conclude` turns outputs into records, advances the position and puts it first. Between the two the families
+`begin` decodes; `conclude` turns outputs into records and advances the position. Between the two the families
 advance their state (actors/engine/family.py), here or in other processes: the fold does not know. It is driven by plain calls,
 live and in a replay; a replay differs only in that its outputs are suppressed.
 
@@ -158,7 +158,10 @@ class PartitionFold:
     def conclude(
         self, step: Step, outputs: Iterable[FamilyOutput], pages: Iterable[Page] | None = None
     ) -> list[Record]:
-        """Advance the position past the step; return all that the transaction must hold, the position first.
+        """Advance the position past the step; return all that the transaction must hold.
+
+        First the state that the position speaks of, then the position, then the outputs. So where a transaction was torn
+        (docs/torn.md), a position that can be seen never stands before pages that cannot.
 
         `pages`, when given (even empty), are a snapshot as of this step.
         """
@@ -186,7 +189,7 @@ class PartitionFold:
             position = position._replace(snapshot_offset=position.next_offset, snapshot_seq=position.seq)
             state += self._snapshot(pages, position)
         self.position = position
-        records = [position_record(self.topics.state, position, self.encoders), *state]
+        records = [*state, position_record(self.topics.state, position, self.encoders)]
         for output in outputs:
             if output.chart is not None:
                 key = f"{position.topic}:{position.partition}/{output.family}".encode()

@@ -94,8 +94,8 @@ def test_limits_hold_from_the_steps_first_offset_on() -> None:
     line.step(["a 7", "a 7"])
     records = line.step(["a 7", "b 7"], changes=[change("c1")])
     assert [record.topic for record in records][:2] == ["state", "state"]
-    assert records[1].key == b"applied|c1"
-    assert decode_json(records[1].value) == {
+    assert records[0].key == b"applied|c1"
+    assert decode_json(records[0].value) == {
         "change_id": "c1", "kind": "LIMITS", "at_offset": 2, "seq": 2, "event_time_ms": 10,
         "changes": [{"series": "a", "partition": 0, "mu": 5.0, "sigma": None, "lsl": None, "usl": None, "target": None,
                      "limits_version": 1, "offset": None}],

@@ -34,13 +34,16 @@ def chart_rows(log: list[Record]) -> dict[int, tuple]:
     return rows
 
 
-def test_position_stands_first_in_every_transaction() -> None:
+def test_position_stands_before_the_outputs_and_after_the_state_it_speaks_of() -> None:
     world = World()
     records = world.step(["a 1", "a 2"])
+    snapshot = World().step(["a 1", "a 2"], snapshot=True)
+    keys = [record.key.partition(b"|")[0] for record in snapshot]
+    assert keys == [b"page"] * (len(keys) - 3) + [b"series", b"position", b"fab:0/test"]
     assert [record.topic for record in records] == ["state", "charts"]
     assert decode_json(records[0].value) == {
         "topic": "fab", "partition": 0, "next_offset": 2, "seq": 1, "snapshot_offset": 0, "snapshot_seq": 0,
-        "code_version": "1", "applied": [], "event_time_ms": 10,
+        "code_version": "1", "applied": [], "event_time_ms": 10, "slot": 0, "deal": 0,
     }  # fmt: skip
 
 
