@@ -23,6 +23,12 @@ Two attributes are optional. `dimension`: the p of a detector of vectors, whose 
 detector scores with BLAS, whose last bits depend on the batch; rule 2 then holds to 1e-9. A method `explain(state, batch, i)`,
 if there is one, says in a line what made row i signal; the engine puts it into the alert that the row opens.
 
+A new version may take over the state of an older one. A method `migrate(from_version, columns)` is then given the old state
+columns, rows of some series at a time, (k, *shape) each, and returns the new ones for the same rows, or None to begin in Phase I;
+a column that it leaves out gets its fill. Each row must be migrated by itself. It is asked for state of the same name and
+parameters; an attribute `formerly` may list identities of further detectors whose state it takes over, for a version that has
+other parameters. Without `migrate`, a new version begins in Phase I and is reported. docs/state.md has an example.
+
 Use `numba.njit` loops through `models.kernel.kernel` for anything sequential; no Python statement per row.
 """
 
@@ -147,13 +153,17 @@ class Detector(Protocol):
 def parameters(detector: Detector) -> dict[str, Any]:
     """Return the parameters that are part of the identity: a dataclass's fields, else the public attributes.
 
-    An artefact stands there by its digest.
+    An artefact stands there by its digest; name and version stand in the identity anyway.
     """
     if dataclasses.is_dataclass(detector) and not isinstance(detector, type):
         named = {part.name: getattr(detector, part.name) for part in dataclasses.fields(detector)}
     else:
         named = {name: value for name, value in vars(detector).items() if not name.startswith("_")}
-    return {name: value.digest if isinstance(value, Artefact) else value for name, value in named.items()}
+    return {
+        name: value.digest if isinstance(value, Artefact) else value
+        for name, value in named.items()
+        if name not in ("name", "version")
+    }
 
 
 def identity(detector: Detector) -> str:
@@ -161,6 +171,25 @@ def identity(detector: Detector) -> str:
     canonical = json.dumps(parameters(detector), sort_keys=True, default=repr)
     digest = hashlib.blake2b(canonical.encode(), digest_size=5).hexdigest()
     return f"{detector.name}@{detector.version}-{digest}"
+
+
+class Identity(NamedTuple):
+    """The parts of an identity.
+
+    >>> Identity.of("spc.cusum@2-0123456789")
+    Identity(name='spc.cusum', version=2, parameters='0123456789')
+    """
+
+    name: str
+    version: int
+    parameters: str  # their hash
+
+    @classmethod
+    def of(cls, text: str) -> Identity:
+        """Take an identity apart. Raises ValueError if it is none."""
+        name, _, rest = text.partition("@")
+        version, _, parameters = rest.partition("-")
+        return cls(name, int(version), parameters)
 
 
 def dimension(detector: Detector) -> int | None:

@@ -64,6 +64,14 @@ def alert_id(detector: str, topic: str, partition: int, series: str, rule: str, 
 
 
 @kernel
+def _blank(clean: np.ndarray, rows: np.ndarray, when: np.ndarray, numbers: np.ndarray, s: int, r: int) -> None:
+    """Let a closed alert leave nothing behind: the row is as new then, and takes no place in a page."""
+    clean[s, r] = rows[s, r] = 0
+    when[s, r] = 0
+    numbers[s, r] = 0.0
+
+
+@kernel
 def _advance(
     first: int,
     row: np.ndarray,
@@ -134,6 +142,8 @@ def _advance(
                     out_when[found] = book_when[s, r]
                     out_numbers[found] = book_numbers[s, r]
                     found += 1
+                if kind == _CLOSED:
+                    _blank(book_clean, book_rows, book_when, book_numbers, s, r)
             book_open[s] = opened
         i += 1
     return i, found

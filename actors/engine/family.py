@@ -109,25 +109,20 @@ class FamilyFold:
     ) -> tuple[str, ...]:
         """Take a partition over: its series in code order, the family's pages, the detectors that the `applied` log has off.
 
-        Returns the identities of detectors for which there are series but no page: they start in Phase I. Raises StateError
-        for a page that does not fit.
+        Returns, for detectors without state where there are series, their identity and why: they start in Phase I. State of
+        another version is migrated (actors/engine/migration.py). Raises StateError for a page that does not fit.
         """
         off = set(disabled)
         every = [Judge(self.family, assignment) for assignment in self.assignments]
         judges = [judge for judge in every if judge.identity not in off]
         params = ParamsTable(self.family)
-        tables = {table.detector: table for judge in judges for table in (judge.table, judge.book)}
-        tables[params.table.detector] = params.table
-        restored = set()
-        for page in pages:
-            if page.detector in tables:
-                tables[page.detector].restore(page)
-                restored.add(page.detector)
-        params.restored()
         opened = _Partition(topic, [], judges, params)
         opened.grow(series)
+        mine = tuple(page for page in pages if page.family == self.family)
+        without_state = [why for judge in judges if (why := judge.restore(mine)) and series]
+        params.restore(mine)
         self._partitions[partition] = opened
-        return tuple(judge.identity for judge in judges if series and judge.identity not in restored)
+        return tuple(without_state)
 
     def step(self, work: Work) -> FamilyOutput:
         """Advance every detector by one batch; pack charts and alerts unless they are suppressed."""
@@ -203,6 +198,10 @@ class FamilyFold:
         """Switch a detector off, as the `applied` log says it was at this point."""
         opened = self._partitions[partition]
         opened.judges = [judge for judge in opened.judges if judge.identity != detector]
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition; one that is not open is forgotten already."""
+        self._partitions.pop(partition, None)
 
     def _block(self, opened: _Partition, work: Work, said: dict[str, DetectorColumns]) -> ChartBlock:
         batch = work.batch

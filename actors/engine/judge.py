@@ -19,11 +19,13 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.engine import alerts
-from actors.engine.state import StateTable
+from actors.engine.migration import take_over
+from actors.engine.state import Page, StateTable
 from actors.errors import ConfigError
 from models.detector import Detector, SeriesBatch, Verdicts, dimension, identity, read_only
 
 EVERY = ("*",)
+BOOK = "alerts/"  # and the identity of the detector: whose pages a book's are
 
 
 class Assignment(NamedTuple):
@@ -80,7 +82,7 @@ class Judge:
         self.identity = identity(self.detector)
         self.table = StateTable(family, self.identity, self.detector.state)
         columns = alerts.alert_columns(len(self.detector.rules))
-        self.book = StateTable(family, "alerts/" + self.identity, columns)
+        self.book = StateTable(family, BOOK + self.identity, columns, eager=False)
         self._patterns = assignment.series
         self._ours = np.zeros(0, np.bool_)  # (≥ series,) unused where all series are judged
         self._series = 0
@@ -98,6 +100,19 @@ class Judge:
         self._ours[self._series : rows] = [self.judges(key) for key in new_series]
         self._series = rows
 
+    def restore(self, pages: Sequence[Page]) -> str:
+        """Put state and book back from the family's pages; return "" if there is state, else the identity and why there is none.
+
+        A book is taken over from the same version only: the rules of another are others. Raises StateError.
+        """
+        ours = [page for page in pages if (page.detector, page.layout) == (self.table.detector, self.table.layout)]
+        for page in ours:
+            self.table.restore(page)
+        for page in pages:
+            if (page.detector, page.layout) == (self.book.detector, self.book.layout):
+                self.book.restore(page)
+        return "" if ours else take_over(self.table, self.detector, pages)
+
     def judges(self, key: str) -> bool:
         """Say whether a series is one of this detector's."""
         return any(fnmatchcase(key, pattern) for pattern in self._patterns)
@@ -111,11 +126,10 @@ class Judge:
         if not len(ours) and len(seen):
             return Judged(None, ())
         verdicts = checked(self.detector, self.detector.update(self.table.arrays, ours), len(ours))
-        touched = np.unique(ours.row)
-        self.table.touch(touched)
+        self.table.touch(ours.row)
         single = ours if ours.value.ndim == 1 else replace(ours, value=measured(ours.value))
+        self.book.touch(ours.row[(verdicts.signal != 0) | (self.book.arrays["open"][ours.row] != 0)])
         changes = alerts.advance(self.book.arrays, self.detector.rules, single, verdicts, clean_rows)
-        self.book.touch(touched)
         said = tuple((self._placed(change, at), self._explained(change, ours)) for change in changes)
         return Judged(verdicts if at is None else _beside(verdicts, at, len(seen)), said)
 

@@ -5,7 +5,8 @@ Theory of operation
 `ParamsTable` holds one PARAMS row per series (models/detector.py) for the detectors of a family. People change rows through the
 control topic (actors/engine/control.py); the owner passes each change along with the step that it takes effect at. The rows are
 state like a detector's: they go into the snapshot, and a replay makes the changes after it again, at the same offsets. Only
-rows up to the last one that was ever changed are state; a partition that nobody touched has no page of this.
+rows up to the last one that was ever changed are state; a partition that nobody touched has no page of this. Pages of an
+older version are taken over by field name, and a field that they lack has its default: not given, or a count of 0.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actors.engine.state import StateTable
+from actors.engine.migration import by_name
+from actors.engine.state import Page, StateTable
 from models.detector import GIVEN, PARAMS, Column, new_params
 
 
@@ -66,9 +68,16 @@ class ParamsTable:
                 array[code] = row[name]
             self.table.touch(np.array([code]))
 
-    def restored(self) -> None:
-        """Take over what `table` holds after its pages were put back."""
-        held = self.table.rows
+    def restore(self, pages: Iterable[Page]) -> None:
+        """Take over what the family's pages hold of this, those of another layout by field name. Raises StateError."""
+        table = self.table
+        mine = [page for page in pages if page.detector == table.detector]
+        ours = [page for page in mine if page.layout == table.layout]
+        for page in ours:
+            table.restore(page)
+        if not ours:
+            by_name(table, mine)
+        held = table.rows
         self.reserve(held)
-        for name, array in self.table.arrays.items():
+        for name, array in table.arrays.items():
             self.rows[name][:held] = array[:held]

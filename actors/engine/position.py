@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Four kinds of records, told apart by key; the topic is compacted, so the newest of each key is what counts:
 
-- `position`: written first in every transaction. Where the fold stands, where its last snapshot stands, which detectors are off.
+- `position`: in every transaction, after the state that it speaks of, before the outputs. Where the fold stands, where its last
+  snapshot stands, which detectors are off.
 - `applied|<change id>`: a change of limits, a reset or an exclusion that took effect here (actors/engine/control.py), written
   in the transaction of its step and never again. Those after the snapshot are made again by a replay; all of them are
   kept, so that no change is made twice and a person can see where it was made.
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from actors.engine.control import AppliedChange
-from actors.engine.state import Page
+from actors.engine.state import Page, PageColumn
 from actors.errors import StateError
 
 SERIES_PER_PAGE = 1024
@@ -104,7 +105,7 @@ def change_record(state_topic: str, partition: int, change: AppliedChange, encod
 def page_record(state_topic: str, partition: int, page: Page, encoders: Mapping[str, Encodes]) -> Record:
     """Return the record of a page."""
     key = f"page|{page.detector}|{page.layout}|{page.page}"
-    columns = [{"name": name, "data": data} for name, data in page.columns]
+    columns = [column._asdict() | {"shape": list(column.shape)} for column in page.columns]
     value = encoders["page"].encode(page._asdict() | {"columns": columns})
     return Record(state_topic, partition, key.encode(), value)
 
@@ -151,7 +152,9 @@ def read_image(records: Iterable[tuple[bytes, bytes | None]], decode: Callable[[
         elif key.startswith(b"series|"):
             stretches[fields["page"]] = fields["keys"]
         else:
-            columns = tuple((column["name"], column["data"]) for column in fields.pop("columns"))
+            columns = tuple(
+                PageColumn(**column | {"shape": tuple(column["shape"])}) for column in fields.pop("columns")
+            )
             pages.append(Page(**fields, columns=columns))
     series: list[str] = []
     for page in sorted(stretches):

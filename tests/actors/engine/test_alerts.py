@@ -86,3 +86,16 @@ def test_ids_are_stable_and_depend_on_everything() -> None:
 def test_rules_that_do_not_fit_are_refused(rules: tuple[Rule, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         alerts.check_rules(Above(rules=rules))
+
+
+def test_a_closed_alert_leaves_nothing_in_the_book() -> None:
+    world = World()
+    world.step(["a 11", "b 11", "c 1", "a 1", "a 1"], snapshot=True)
+    (book,) = (page for page in world.image().pages if page.detector.startswith("alerts/"))
+    assert (book.rows, book.present) == (3, b"\x02")
+
+
+def test_a_book_without_an_incident_is_not_written() -> None:
+    world = World()
+    world.step(["a 1", "b 1"], snapshot=True)
+    assert not [page for page in world.image().pages if page.detector.startswith("alerts/")]

@@ -1,0 +1,235 @@
+"""State that another version of a detector wrote: taken over by a declared function, or refused, never misread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from actors.engine import migration
+from actors.engine.params import ParamsChange, ParamsTable
+from actors.engine.state import Page, PageColumn, StateTable
+from actors.errors import StateError
+from models.detector import Column, identity
+from tests.actors.engine.world import Above, World, decode_json
+
+Columns = Mapping[str, np.ndarray]
+WORDS = ["a 11", "b 1", "a 12", "a 1", "b 11"]
+
+
+@dataclass(frozen=True)
+class Unmoved(Above):
+    """Version 2 of Above, without a migration."""
+
+    version: int = 2
+
+
+@dataclass(frozen=True)
+class Doubled(Unmoved):
+    """Version 2 of Above: its state has other columns."""
+
+    @property
+    def state(self) -> Mapping[str, Column]:
+        return {"run": Column("i8"), "half": Column("f8", fill=0.5), "n": Column("i8")}
+
+    def migrate(self, from_version: int, columns: Columns) -> Columns | None:
+        assert from_version == 1
+        return {"run": columns["run"], "n": columns["n"] * 10}
+
+
+@dataclass(frozen=True)
+class Refusing(Unmoved):
+    def migrate(self, from_version: int, columns: Columns) -> Columns | None:
+        return None
+
+
+def answering(answer: Callable[[Columns], Columns | None]) -> Unmoved:
+    """Return version 2 of Above with this migration."""
+
+    class Answering(Unmoved):
+        def migrate(self, from_version: int, columns: Columns) -> Columns | None:
+            return answer(columns)
+
+    return Answering()
+
+
+def snapshot_of(detector: Above) -> World:
+    """Return a partition that a detector has judged, with a snapshot."""
+    world = World((detector,))
+    world.step(WORDS, snapshot=True)
+    return world
+
+
+def numbers(world: World, column: str) -> list[float]:
+    table = world.family._partitions[0].judges[0].table
+    return table.arrays[column][: table.rows].tolist()
+
+
+def reopened(world: World, detector: Above) -> tuple[str, ...]:
+    world.detectors = (detector,)
+    return world.open()
+
+
+def test_a_declared_migration_takes_the_state_over() -> None:
+    world = snapshot_of(Above())
+    assert reopened(world, Doubled()) == ()
+    assert (numbers(world, "n"), numbers(world, "run"), numbers(world, "half")) == ([30, 20], [0, 1], [0.5, 0.5])
+
+
+def test_migrated_state_goes_out_whole_and_is_not_migrated_again() -> None:
+    world = snapshot_of(Above())
+    reopened(world, Doubled())
+    world.step(["c 1"], snapshot=True)
+    assert reopened(world, Doubled()) == ()
+    assert numbers(world, "n") == [30, 20, 1]
+
+
+def test_a_migration_that_was_not_snapshot_is_made_again_alike() -> None:
+    world = snapshot_of(Above())
+    reopened(world, Doubled())
+    migrated = world.state()
+    reopened(world, Doubled())
+    assert world.state() == migrated
+
+
+def test_rows_that_are_as_new_get_the_new_fill() -> None:
+    seen: list[int] = []
+
+    def migrate(columns: Columns) -> Columns:
+        seen.append(len(columns["n"]))
+        return columns
+
+    world = World()
+    world.step(["a 1", "b nan"], snapshot=True)
+    assert reopened(world, answering(migrate)) == ()
+    assert seen == [1]
+
+
+def test_without_a_migration_a_new_version_begins_in_phase_one_and_says_so() -> None:
+    world = snapshot_of(Above())
+    (said,) = reopened(world, Unmoved())
+    assert said == f"{identity(Unmoved())} (the state of {identity(Above())} was not taken over: it has no `migrate`)"
+    assert numbers(world, "n") == [0, 0]
+
+
+def test_a_migration_may_refuse() -> None:
+    world = snapshot_of(Above())
+    (said,) = reopened(world, Refusing())
+    assert said.endswith("its `migrate` refused)")
+
+
+def test_other_parameters_are_another_detector() -> None:
+    world = snapshot_of(Above())
+    assert reopened(world, Doubled(limit=9.0)) == (identity(Doubled(limit=9.0)),)
+
+
+def test_identities_listed_in_formerly_are_taken_over() -> None:
+    @dataclass(frozen=True)
+    class Tuned(Doubled):
+        floor: float = 0.0
+
+        @property
+        def formerly(self) -> tuple[str, ...]:
+            return (identity(Above(self.limit)),)
+
+    world = snapshot_of(Above())
+    assert reopened(world, Tuned()) == ()
+    assert numbers(world, "n") == [30, 20]
+
+
+def test_the_highest_version_is_asked_first() -> None:
+    table = StateTable("test", "x@1-a", {"n": Column("i8")})
+    pages = []
+    for version in (1, 3, 2):
+        table.detector = identity(Above()).replace("@1", f"@{version}")
+        table.reserve(1)
+        table.touch(np.array([0]))
+        pages += table.take_dirty(seq=1)
+    found = migration.sources(Doubled(version=4), pages)
+    assert [source.version for source in found] == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda columns: {"other": columns["n"]}, "no column 'other'; there are n, run"),
+        (lambda columns: {"n": columns["n"][:1]}, r"n is \(1,\) int64; it must be \(2,\) i8"),
+        (lambda columns: {"n": columns["n"].astype("f8")}, r"n is \(2,\) float64"),
+        (lambda columns: columns["gone"], "migrate raised KeyError"),
+    ],
+)
+def test_a_wrong_migration_is_an_error_and_loses_nothing(answer: Callable[[Columns], Columns], why: str) -> None:
+    world = snapshot_of(Above())
+    with pytest.raises(StateError, match=why) as raised:
+        reopened(world, answering(answer))
+    assert f"{identity(Unmoved())}: migrating the state of {identity(Above())}" in str(raised.value)
+    assert reopened(world, Doubled()) == ()
+
+
+def test_a_migration_takes_all_pages_or_none() -> None:
+    table = StateTable("test", identity(Above()), {"run": Column("i8"), "n": Column("i8")})
+    rows = np.arange(table.rows_per_page + 1)
+    table.put(rows, {"n": rows + 1})
+    pages = table.take_dirty(seq=1)
+    fresh = StateTable("test", identity(Unmoved()), Unmoved().state)
+    with pytest.raises(StateError, match="took some pages and refused page 1"):
+        migration.take_over(fresh, answering(lambda columns: columns if len(columns["n"]) > 1 else None), pages)
+
+
+def test_another_layout_in_the_same_version_is_refused() -> None:
+    class Changed(Above):
+        @property
+        def state(self) -> Mapping[str, Column]:
+            return {"run": Column("i4"), "n": Column("i8")}
+
+    world = snapshot_of(Above())
+    with pytest.raises(StateError, match="raise its version, or declare how to `migrate` it"):
+        reopened(world, Changed())
+
+
+def test_a_page_without_a_description_is_refused_by_a_migration() -> None:
+    page = Page("test", identity(Above()), "0" * 12, 0, 0, 1, 1, (PageColumn("n", b"\0" * 8),))
+    table = StateTable("test", identity(Doubled()), Doubled().state)
+    with pytest.raises(StateError, match="before pages said their layout"):
+        migration.take_over(table, Doubled(), [page])
+
+
+def test_pages_survive_the_wire_with_their_description() -> None:
+    world = snapshot_of(Above())
+    page = next(page for page in world.image().pages if page.detector == identity(Above()))
+    assert [(column.name, column.dtype, column.shape) for column in page.columns] == [
+        ("n", "i8", ()),
+        ("run", "i8", ()),
+    ]
+    assert all("dtype" in c for r in world.log if r.key.startswith(b"page") for c in decode_json(r.value)["columns"])
+
+
+def older_params(names: dict[str, Column]) -> tuple[Page, ...]:
+    table = StateTable("spc", "params/spc", names)
+    table.put(np.array([1]), {name: np.ones(1) * 7 for name in names})
+    return tuple(table.take_dirty(seq=1))
+
+
+def test_params_of_an_older_layout_are_taken_over_by_field() -> None:
+    params = ParamsTable("spc")
+    params.restore(older_params({"mu": Column("f8", (), np.nan), "resets": Column("i4")}))
+    row = params.rows[1]
+    assert (row["mu"], row["resets"], row["limits_version"]) == (7.0, 7, 0)
+    assert np.isnan(row["sigma"])
+    assert [page.layout for page in params.table.take_dirty(seq=2)] == [ParamsTable("spc").table.layout]
+
+
+def test_params_of_a_newer_layout_are_refused() -> None:
+    with pytest.raises(StateError, match="it has tilt: written by a newer version"):
+        ParamsTable("spc").restore(older_params({"mu": Column("f8"), "tilt": Column("f8")}))
+
+
+def test_params_of_this_layout_are_put_back() -> None:
+    params = ParamsTable("spc")
+    params.reserve(3)
+    params.change([ParamsChange(2, "resets", None)])
+    again = ParamsTable("spc")
+    again.restore(params.table.take_dirty(seq=1))
+    assert again.rows["resets"].tolist()[:3] == [0, 0, 1]
