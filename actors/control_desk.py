@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from actors.control_reader import ControlReader
 from actors.engine.control import AppliedChange
 from actors.engine.position import CHANGE_KEY
 from actors.errors import ConfigError, ReopenError
 from actors.kafka.admin import Admin
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
-from actors.kafka.control_reader import ControlReader
 from actors.kafka.history import HistoryReader
+from actors.kafka.log import KafkaLog
 from actors.producers.publisher import Publisher
 from models.limit_versions import Change, checked, newest, to_record
 from schemas.decode import UnreadableRecord, decode_event
@@ -67,7 +68,8 @@ class ControlDesk:
     def changes(self) -> dict[str, Change]:
         """Return the pipeline's changes by id, in the order of their application (models.limit_versions.newest)."""
         self._partitions(self.places.control)
-        reader = ControlReader(self._cluster, self._group, self.places.control, self._registry.schema)
+        log = KafkaLog(self._cluster)
+        reader = ControlReader(log, self._group, self.places.control, lambda v: decode_event(v, self._registry.schema))
         try:
             found = reader.open()
         finally:

@@ -18,7 +18,7 @@ Everything but `Dealer` and `DealFollower` is pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from actors.engine.position import Encodes, Record
 from actors.errors import ConfigError, ReopenError, SupersededError
@@ -128,7 +128,7 @@ def _check_slots(slots: int, partitions: int) -> None:
 def _moves(held: list[int], slots: int) -> dict[int, int]:
     """Return partition → new slot for those that must move: slots that stay keep what they have, up to their share."""
     having: dict[int, list[int]] = {slot: [] for slot in range(slots)}
-    loose = []
+    loose: list[int] = []
     for partition, slot in enumerate(held):
         (having[slot] if slot < slots else loose).append(partition)
     fullest_first = sorted(having, key=lambda slot: (-len(having[slot]), slot))
@@ -140,27 +140,21 @@ def _moves(held: list[int], slots: int) -> dict[int, int]:
     return dict(zip(sorted(loose), takers, strict=True))
 
 
-class Codec(Protocol):
-    """What is needed to write and to read deals."""
-
-    encoders: Mapping[str, Encodes]
-    read: Decode
-
-
 class Dealer:
     """Reads and changes the deal of one pipeline."""
 
-    def __init__(self, log: Log, pipeline: str, topic: str, codec: Codec) -> None:
+    def __init__(self, log: Log, pipeline: str, topic: str, encoder: Encodes, read: Decode) -> None:
         self.pipeline = pipeline
         self.topic = topic
         self._log = log
-        self._codec = codec
+        self._encoder = encoder
+        self._read = read
 
     def read(self) -> Deal | None:
         """Return the newest committed deal; None: there is none yet. Raises ReopenError."""
         ends = self._log.end(self.topic, [_PARTITION])
         records = self._log.read_to_end(f"{self.pipeline}-supervisor", self.topic, ends, READ_TIMEOUT_S)[_PARTITION]
-        return newest(self.pipeline, records, self._codec.read)
+        return newest(self.pipeline, records, self._read)
 
     def change(self, change: Callable[[Deal | None], Deal | None]) -> Deal | None:
         """Fence every other dealer, read the deal, commit what `change` makes of it; return the deal that holds.
@@ -175,7 +169,7 @@ class Dealer:
             after = change(before)
             if after is None or after == before:
                 return before
-            value = self._codec.encoders["deal"].encode(after.to_record())
+            value = self._encoder.encode(after.to_record())
             writer.commit([Record(self.topic, _PARTITION, self.pipeline.encode(), value)], "", {}, None).result()
         finally:
             writer.abandon()

@@ -19,11 +19,11 @@ class DetectorActor:
     """One family of one slot. Its owner creates it and it dies with its owner."""
 
     def __init__(
-        self, pipeline: str, family: str, detectors: tuple[Detector | Assignment, ...], clean_rows: int
+        self, pipeline: str, slot: int, family: str, detectors: tuple[Detector | Assignment, ...], clean_rows: int
     ) -> None:
         self._fold = FamilyFold(pipeline, family, detectors, clean_rows)
         self._fold.warm()
-        self._name = f"detector:{pipeline}:0:{family}"
+        self._name = f"detector:{pipeline}:{slot}:{family}"
 
     def __repr__(self) -> str:
         """Name pipeline, slot and family in the Ray dashboard and in logs."""
@@ -50,3 +50,7 @@ class DetectorActor:
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off, in a replay."""
         self._fold.disable(partition, detector)
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition."""
+        self._fold.drop(partition)

@@ -60,6 +60,10 @@ class Hosts(Protocol):
         """Switch a detector off, in a replay."""
         ...
 
+    def drop(self, partition: int) -> None:
+        """Forget a partition that is another slot's now, or is in quarantine."""
+        ...
+
     def close(self) -> None:
         """Drop the families and their state."""
         ...
@@ -99,6 +103,11 @@ class InOwner:
         for fold in self._folds:
             fold.disable(partition, detector)
 
+    def drop(self, partition: int) -> None:
+        """Forget a partition."""
+        for fold in self._folds:
+            fold.drop(partition)
+
     def close(self) -> None:
         """Drop the families."""
         self._folds = []
@@ -108,14 +117,19 @@ class InActors:
     """Each family in a Ray actor, in the owner's placement group: same node, other cores."""
 
     def __init__(
-        self, pipeline: str, families: Mapping[str, tuple[Detector | Assignment, ...]], clean_rows: int, cpus: float
+        self,
+        pipeline: str,
+        slot: int,
+        families: Mapping[str, tuple[Detector | Assignment, ...]],
+        clean_rows: int,
+        cpus: float,
     ) -> None:
         group = get_current_placement_group()
         strategy = PlacementGroupSchedulingStrategy(group) if group else "DEFAULT"
         self._actors: dict[str, ActorHandle[Any]] = {
             family: DetectorActor.options(  # type: ignore[attr-defined]
                 num_cpus=cpus, scheduling_strategy=strategy, max_restarts=0, max_task_retries=0
-            ).remote(pipeline, family, detectors, clean_rows)
+            ).remote(pipeline, slot, family, detectors, clean_rows)
             for family, detectors in families.items()
         }
         self._get([actor.ready.remote() for actor in self._actors.values()], START_TIMEOUT_S)
@@ -136,6 +150,10 @@ class InActors:
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off."""
         self._get([actor.disable.remote(partition, detector) for actor in self._actors.values()], STEP_TIMEOUT_S)
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition."""
+        self._get([actor.drop.remote(partition) for actor in self._actors.values()], STEP_TIMEOUT_S)
 
     def close(self) -> None:
         """End the actors; their state is in the log."""

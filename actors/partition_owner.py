@@ -1,7 +1,8 @@
 """The owner of a slot as a Ray actor: a synchronous loop on one thread, control calls on another.
 
-The loop knows one cure: on ReopenError or FencedError it abandons the slot and opens it again from what the broker says. Ray
-restarts the process when it dies; the loop then starts by itself, because it is started by the constructor.
+The loop knows one cure: on ReopenError or FencedError it abandons the slot and opens it again from what the broker says, which
+ends it (SupersededError) if the deal names another incarnation of the slot. Ray restarts the process when it dies; the loop then
+starts by itself, because it is started by the constructor.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Any
 
 import ray
 
-from actors.errors import FencedError, ReopenError
+from actors.deal import Seat
+from actors.errors import FencedError, ReopenError, SupersededError
 from actors.hosts import Hosts, InActors, InOwner
+from actors.kafka.log import SystemClock
 from actors.pipeline import Pipeline
 from actors.slot import Slot
+from actors.surroundings import Codec, Surroundings
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.owner")
@@ -32,15 +36,20 @@ DETECTOR_CPUS = 0.1
 class OwnerLoop:
     """Opens the slot, steps it, re-opens it after an error, until it is told to stop. Run it on a thread."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, seat: Seat) -> None:
         self.pipeline = pipeline
+        self.seat = seat
         self.state = "opening"
         self.last_error = ""
         self.reopened = 0
         self.opened_s = 0.0
         self._slot: Slot | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"slot-{pipeline.transactional_id}", daemon=True)
+        self._around = Surroundings(
+            pipeline.log(pipeline.cluster), SystemClock(), Codec.of(pipeline), self._stop.is_set
+        )
+        self._name = pipeline.transactional_id(seat.slot)
+        self._thread = threading.Thread(target=self._run, name=f"slot-{self._name}", daemon=True)
 
     def start(self) -> None:
         """Start the loop's thread."""
@@ -57,9 +66,9 @@ class OwnerLoop:
         slot = self._slot
         said: dict[str, Any] = {
             "pipeline": self.pipeline.name,
-            "slot": 0,
+            "slot": self.seat.slot,
+            "incarnation": self.seat.incarnation,
             "pid": os.getpid(),
-            "incarnation": f"{os.getpid()}.{self.reopened}",  # which process, and how often it has opened the slot again
             "state": self.state,
             "hosting": self.pipeline.hosting,
             "opened_s": self.opened_s,
@@ -91,7 +100,7 @@ class OwnerLoop:
         pipeline = self.pipeline
         if pipeline.hosting == "owner":
             return InOwner(pipeline.name, pipeline.families, pipeline.clean_rows)
-        return InActors(pipeline.name, pipeline.families, pipeline.clean_rows, DETECTOR_CPUS)
+        return InActors(pipeline.name, self.seat.slot, pipeline.families, pipeline.clean_rows, DETECTOR_CPUS)
 
     def _run(self) -> None:
         backoff_s = BACKOFF_FIRST_S
@@ -99,6 +108,10 @@ class OwnerLoop:
             live_since = time.monotonic()
             try:
                 self._live()
+            except SupersededError as error:
+                self._leave(error)
+                self.state = "superseded"
+                return
             except (ReopenError, FencedError, RegistryUnavailable) as error:
                 self._leave(error)
                 if time.monotonic() - live_since > BACKOFF_MAX_S:
@@ -108,8 +121,10 @@ class OwnerLoop:
             except BaseException as error:
                 self.state = "failed"
                 self.last_error = f"{type(error).__name__}: {error}"
-                _LOG.exception("slot %s failed", self.pipeline.transactional_id)
+                _LOG.exception("slot %s failed", self._name)
                 raise
+            else:
+                return
         self.state = "stopped"
 
     def _live(self) -> None:
@@ -117,19 +132,20 @@ class OwnerLoop:
         self.state = "opening"
         started = time.monotonic()
         hosts = self._hosts()
-        slot = self._slot = Slot(self.pipeline, hosts, self._stop.is_set)
+        slot = self._slot = Slot(self.pipeline, self.seat, hosts, self._around)
         slot.open()
         self.opened_s = time.monotonic() - started
         self.state = "live"
-        _LOG.info("slot %s live after %.2f s", self.pipeline.transactional_id, self.opened_s)
-        while not self._stop.is_set():
+        _LOG.info("slot %s live after %.2f s", self._name, self.opened_s)
+        while not self._stop.is_set() and not slot.retired:
             slot.step()
         slot.close()
+        self.state = "stopped" if self._stop.is_set() else "retired"
 
     def _leave(self, error: Exception) -> None:
         self.reopened += 1
         self.last_error = f"{type(error).__name__}: {error}"
-        _LOG.warning("slot %s re-opens: %s", self.pipeline.transactional_id, self.last_error)
+        _LOG.warning("slot %s is abandoned: %s", self._name, self.last_error)
         if self._slot is not None:
             self._slot.abandon()
             self._slot = None
@@ -137,16 +153,16 @@ class OwnerLoop:
 
 @ray.remote
 class PartitionOwner:
-    """Slot 0 of a pipeline. Detached; Ray restarts it, and a restarted one opens the slot by itself."""
+    """An incarnation of a slot. Detached; Ray restarts it, and a restarted one opens the slot by itself."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, seat: Seat) -> None:
         logging.basicConfig(level=logging.INFO)
-        self._loop = OwnerLoop(pipeline)
+        self._loop = OwnerLoop(pipeline, seat)
         self._loop.start()
 
     def __repr__(self) -> str:
         """Name pipeline and slot in the Ray dashboard and in logs."""
-        return f"owner:{self._loop.pipeline.name}:0"
+        return "owner:{}:{}:{}".format(self._loop.pipeline.name, *self._loop.seat)
 
     def status(self) -> dict[str, Any]:
         """Return where the slot stands; answers while a step runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Literal, NamedTuple
@@ -11,6 +11,8 @@ from actors.engine.alerts import CLEAN_ROWS
 from actors.engine.fold import Topics
 from actors.engine.judge import Assignment
 from actors.kafka.client import Cluster
+from actors.kafka.log import KafkaLog
+from actors.log import Log
 from models.detector import Detector
 
 NAMESPACE = "chipquality"  # of our actors in Ray
@@ -42,7 +44,9 @@ class Pipeline:
     clean_rows: int = CLEAN_ROWS  # judged rows without a rule after which its alert closes
     code_version: str = field(default_factory=lambda: version("chipquality"))
 
-    @property
-    def transactional_id(self) -> str:
-        """Return the id of slot 0's producer: whoever opens with it fences every other."""
-        return f"{self.name}-0"
+    slots: int = 1  # at the first start; then the deal says how many (actors/deal.py)
+    log: Callable[[Cluster], Log] = KafkaLog
+
+    def transactional_id(self, slot: int) -> str:
+        """Return the id of a slot's producer: whoever opens with it fences every other."""
+        return f"{self.name}-{slot}"

@@ -1,6 +1,7 @@
-"""Starting and stopping pipelines in Ray: the placement group of a slot, and its named, detached owner.
+"""Starting, scaling, watching and stopping pipelines in Ray: what programs and people call.
 
-One slot per pipeline for now. Safety does not depend on this module: whoever opens a slot fences every other (actors/slot.py).
+A pipeline has one supervisor actor, which starts an owner for each of its slots (actors/supervision/). Safety does not depend on
+any of this: whoever opens a slot fences every other (actors/slot.py).
 """
 
 from __future__ import annotations
@@ -12,95 +13,101 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError
-from ray.util import get_placement_group, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.calls import answer
-from actors.errors import ConfigError
-from actors.partition_owner import DETECTOR_CPUS, STOP_TIMEOUT_S, PartitionOwner
+from actors.partition_owner import STOP_TIMEOUT_S
 from actors.pipeline import NAMESPACE, Pipeline
+from actors.supervision import places
+from actors.supervision.actor import Supervisor
 
-OWNER_CPUS = 0.5
-LIVE_TIMEOUT_S = 90.0  # for a slot to open: processes, kernels, state
+LIVE_TIMEOUT_S = 90.0  # for all slots to open: processes, kernels, state
 CALL_TIMEOUT_S = 10.0
+ASK_AGAIN_S = 0.05
 
 
-def owner_name(pipeline: str) -> str:
-    """Return the name of a pipeline's owner actor."""
-    return f"owner:{pipeline}:0"
+def supervisor_name(pipeline: str) -> str:
+    """Return the name of a pipeline's supervisor actor."""
+    return f"supervisor:{pipeline}"
 
 
 def start_pipeline(pipeline: Pipeline) -> ActorHandle[Any]:
-    """Start the slot's owner, or get the one that runs. Does not wait for it to be live."""
-    bundle = {"CPU": OWNER_CPUS + DETECTOR_CPUS * len(pipeline.families)}
-    group = placement_group([bundle], strategy="STRICT_PACK", name=_group_name(pipeline.name), lifetime="detached")
-    if not group.wait(CALL_TIMEOUT_S):
-        remove_placement_group(group)
-        raise ConfigError(f"Ray has no node with {bundle['CPU']:g} free CPUs for pipeline {pipeline.name}")
-    owner: ActorHandle[Any] = PartitionOwner.options(  # type: ignore[attr-defined]
-        name=owner_name(pipeline.name),
+    """Start the pipeline's supervisor, or get the one that runs. Does not wait for the slots to be live."""
+    supervisor: ActorHandle[Any] = Supervisor.options(  # type: ignore[attr-defined]
+        name=supervisor_name(pipeline.name),
         namespace=NAMESPACE,
         lifetime="detached",
         get_if_exists=True,
         max_restarts=-1,
         max_task_retries=0,
         max_concurrency=4,
-        num_cpus=OWNER_CPUS,
-        scheduling_strategy=PlacementGroupSchedulingStrategy(group),
+        num_cpus=0,
+        label_selector=places.not_on_the_head(),
     ).remote(pipeline)
-    return owner
+    return supervisor
+
+
+def status(pipeline: str) -> dict[str, Any]:
+    """Return the deal of a pipeline and what each of its owners said last. Raises ValueError if it does not run."""
+    return dict(answer(_supervisor(pipeline).status.remote(), CALL_TIMEOUT_S))
+
+
+def scale(pipeline: str, slots: int, timeout_s: float = LIVE_TIMEOUT_S) -> dict[str, Any]:
+    """Have so many slots, and wait until all of them are live; return the status.
+
+    Raises ConfigError for a number that cannot be, ValueError if the pipeline does not run, TimeoutError with what was last said.
+    """
+    try:
+        answer(_supervisor(pipeline).scale.remote(slots), CALL_TIMEOUT_S)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    return wait_status(pipeline, lambda said: said["slots"] == slots and all_live(said), timeout_s)
+
+
+def all_live(said: dict[str, Any]) -> bool:
+    """Say whether every slot is live, and has all that the deal gives it."""
+    live = [owner["state"] == "live" and owner.get("deal") == said["deal"] for owner in said["owners"]]
+    return bool(live) and all(live) and not any(owner.get("arriving") for owner in said["owners"])
 
 
 def wait_live(pipeline: str, timeout_s: float = LIVE_TIMEOUT_S) -> dict[str, Any]:
-    """Wait until the pipeline's slot is live; return its status. Raises TimeoutError with what it last said."""
-    return wait_status(pipeline, lambda status: status["state"] == "live", timeout_s)
+    """Wait until every slot is live; return the status. Raises TimeoutError with what was last said."""
+    return wait_status(pipeline, all_live, timeout_s)
 
 
 def wait_status(pipeline: str, until: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
-    """Ask the owner until its status is as wanted. Raises TimeoutError with what it last said."""
+    """Ask the supervisor until its status is as wanted. Raises TimeoutError with what it last said."""
     deadline = time.monotonic() + timeout_s
-    status: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     while time.monotonic() < deadline:
         try:
-            status = answer(ray.get_actor(owner_name(pipeline), NAMESPACE).status.remote(), CALL_TIMEOUT_S)
-            if until(status):
-                return status
+            said = status(pipeline)
+            if until(said):
+                return said
         except (RayActorError, GetTimeoutError, ValueError) as error:
-            status = {"state": "unreachable", "last_error": str(error)}
-        time.sleep(0.05)
-    raise TimeoutError(f"pipeline {pipeline} after {timeout_s} s: {status}")
+            said = {"trouble": f"the supervisor cannot be reached: {error}"}
+        time.sleep(ASK_AGAIN_S)
+    raise TimeoutError(f"pipeline {pipeline} after {timeout_s} s: {said}")
 
 
-def stop_pipeline(pipeline: str) -> dict[str, Any] | None:
-    """Let the owner commit a snapshot, then end it and its placement group; None if there was none."""
-    status: dict[str, Any] | None = None
+def stop_pipeline(pipeline: str) -> list[dict[str, Any]]:
+    """Let every owner commit a snapshot, then end them and their supervisor; return their last statuses."""
     try:
-        owner = ray.get_actor(owner_name(pipeline), NAMESPACE)
+        supervisor = _supervisor(pipeline)
     except ValueError:
-        owner = None
-    if owner is not None:
-        try:
-            status = answer(owner.stop.remote(), STOP_TIMEOUT_S + CALL_TIMEOUT_S)
-        except (RayActorError, GetTimeoutError) as error:
-            status = {"state": "killed", "last_error": str(error)}
-        ray.kill(owner)
+        return places.stop_owners(pipeline, STOP_TIMEOUT_S + CALL_TIMEOUT_S)
     try:
-        remove_placement_group(get_placement_group(_group_name(pipeline)))
-    except ValueError:
-        return status
-    return status
+        return list(answer(supervisor.stop.remote(), STOP_TIMEOUT_S + 3 * CALL_TIMEOUT_S))
+    except (RayActorError, GetTimeoutError):
+        return places.stop_owners(pipeline, STOP_TIMEOUT_S + CALL_TIMEOUT_S)
+    finally:
+        ray.kill(supervisor)
 
 
 def list_pipelines() -> list[dict[str, Any]]:
     """Return the status of every pipeline that runs."""
-    names = [
-        actor["name"]
-        for actor in ray.util.list_named_actors(all_namespaces=True)
-        if actor["namespace"] == NAMESPACE and actor["name"].startswith("owner:")
-    ]
-    calls = [ray.get_actor(name, NAMESPACE).status.remote() for name in names]
-    return list(answer(calls, CALL_TIMEOUT_S))
+    names = [name.partition(":")[2] for name in places.named("supervisor:")]
+    return [status(name) for name in names]
 
 
-def _group_name(pipeline: str) -> str:
-    return f"slot:{pipeline}:0"
+def _supervisor(pipeline: str) -> ActorHandle[Any]:
+    return ray.get_actor(supervisor_name(pipeline), NAMESPACE)

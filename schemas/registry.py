@@ -42,6 +42,8 @@ _T = TypeVar("_T")
 class RegistryUnavailable(RuntimeError):  # noqa: N818 - a state of the registry
     """The registry cannot be reached, or does not answer as one: wait, and ask again."""
 
+    schema_id: int | None = None  # that was asked for
+
 
 class UnknownSchema(LookupError):  # noqa: N818 - a property of the record that names it
     """The registry answers, and knows no schema of this id."""
@@ -139,6 +141,9 @@ class Registry:
             raise UnknownSchema(f"schema id {schema_id}: the registry does not know it")
         try:
             schema = self._ask(lambda: self._client.get_schema(schema_id), f"schema id {schema_id}")
+        except RegistryUnavailable as error:
+            error.schema_id = schema_id
+            raise
         except UnknownSchema:
             with self._lock:
                 _make_room(self._unknown)

@@ -68,9 +68,9 @@ class Waiting:
         self._seen: set[str] = set()
         self._waiting: dict[int, dict[str, _Waiting]] = {partition: {} for partition in partitions}
 
-    def __len__(self) -> int:
-        """Return how many changes wait, over all partitions."""
-        return sum(map(len, self._waiting.values()))
+    def count(self, partitions: Iterable[int]) -> int:
+        """Return how many changes wait, over these partitions."""
+        return sum(len(self._waiting[partition]) for partition in partitions)
 
     def take(self, changes: Iterable[Change]) -> None:
         """Take changes as they stand in the control topic, in its order; the first application of an id is what counts."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -17,6 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.errors import kafka_error, translate
+from actors.log import Polled
 from schemas.batch import RawBatch
 
 CALL_TIMEOUT_S = 10.0  # of one request to the broker
@@ -36,13 +36,6 @@ _ASK_AGAIN = frozenset(  # the group's coordinator is moving, loading, or ending
     }
 )
 _OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
-
-
-class Polled(NamedTuple):
-    """What one poll brought."""
-
-    batches: list[RawBatch]
-    lost: dict[int, str]  # partition → why its offset is not in the log any more
 
 
 class Offsets:
@@ -91,7 +84,22 @@ class PartitionReader:
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets, and nothing else."""
-        self._consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()])
+        self._consumer.assign(self._places(offsets))
+
+    def _places(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
+
+    def add(self, offsets: Mapping[int, int]) -> None:
+        """Read these partitions too, from these offsets, leaving the others undisturbed."""
+        if offsets:
+            self._consumer.incremental_assign(self._places(offsets))
+
+    def remove(self, partitions: Iterable[int]) -> None:
+        """Stop reading these partitions, leaving the others undisturbed; those that are not read are left out."""
+        read = {place.partition for place in self._consumer.assignment()}
+        gone = [TopicPartition(self.topic, partition) for partition in partitions if partition in read]
+        if gone:
+            self._consumer.incremental_unassign(gone)
 
     def poll(self, rows_max: int, wait_s: float) -> Polled:
         """Return up to `rows_max` records, by partition, waiting at most `wait_s` for them."""

@@ -80,6 +80,8 @@ class TransactionalWriter:
         self._producer.flush(COMMIT_TIMEOUT_S)
 
     def _send_offsets(self, topic: str, offsets: Mapping[int, int], group_metadata: object) -> None:
+        if not offsets:
+            return
         positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
         self._producer.send_offsets_to_transaction(positions, group_metadata, COMMIT_TIMEOUT_S)
 

@@ -12,10 +12,15 @@ import numpy as np
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from actors.deal import Deal, Dealer
 from actors.engine.fold import Topics
+from actors.hosts import Hosts, InOwner
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
+from actors.kafka.log import KafkaLog, SystemClock
 from actors.pipeline import Pipeline
+from actors.slot import Slot
+from actors.surroundings import Codec, Surroundings
 from cluster.local.stack import Endpoints
 from models.builtin import FAMILIES
 from models.detector import Detector
@@ -34,6 +39,7 @@ OUTPUT_RECORDS = {
     "page": "state",
     "series_page": "state",
     "applied_change": "state",
+    "deal": "deals",
 }
 
 
@@ -69,6 +75,7 @@ class TestLine:
             f"{self.name}.dlq",
             f"{self.name}.state",
             f"{self.name}.control",
+            f"{self.name}.deals",
         )
         self.admin = AdminClient({"bootstrap.servers": self.endpoints.bootstrap_servers})
         compacted = {"cleanup.policy": "compact"}
@@ -80,6 +87,7 @@ class TestLine:
             NewTopic(self.topics.dead_letters, self.partitions, 1),
             NewTopic(self.topics.state, self.partitions, 1, config=compacted),
             NewTopic(self.topics.control, 1, 1, config=compacted),
+            NewTopic(self.topics.deals, 1, 1, config=compacted),
         ]
         for future in self.admin.create_topics(new).values():
             future.result(20)
@@ -108,6 +116,22 @@ class TestLine:
                 **self.settings,
             },
         )
+
+    def deal(self, change: Callable[[Deal], Deal] = lambda deal: deal, slots: int = 1) -> Deal:
+        """Change the deal as a supervisor does, beginning with one over `slots` slots; return what holds."""
+        pipeline = self.pipeline()
+        codec = Codec.of(pipeline)
+        dealer = Dealer(KafkaLog(self.cluster), self.name, self.topics.deals, codec.encoders["deal"], codec.read)
+        dealt = dealer.change(lambda deal: change(deal or Deal.first(self.name, self.partitions, slots)))
+        assert dealt is not None
+        return dealt
+
+    def slot(self, number: int = 0, hosts: Hosts | None = None) -> Slot:
+        """Return the newest incarnation of a slot, not opened yet, its families in this process."""
+        pipeline = self.pipeline()
+        seat = self.deal().seats()[number]
+        around = Surroundings(pipeline.log(self.cluster), SystemClock(), Codec.of(pipeline))
+        return Slot(pipeline, seat, hosts or InOwner(pipeline.name, pipeline.families, pipeline.clean_rows), around)
 
     # ---- writing
 

@@ -11,7 +11,6 @@ import pytest
 from confluent_kafka import Producer
 
 from actors.errors import FencedError, ReopenError
-from actors.hosts import InOwner
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import read_to_end
 from actors.partition_owner import OwnerLoop
@@ -22,8 +21,8 @@ from tests.integration.line import TestLine, same_as_undisturbed, series_of, wai
 
 
 @contextmanager
-def owner(line: TestLine) -> Iterator[OwnerLoop]:
-    loop = OwnerLoop(line.pipeline())
+def owner(line: TestLine, number: int = 0) -> Iterator[OwnerLoop]:
+    loop = OwnerLoop(line.pipeline(), line.deal().seats()[number])
     loop.start()
     try:
         yield loop
@@ -34,11 +33,6 @@ def owner(line: TestLine) -> Iterator[OwnerLoop]:
 def run_to_end(line: TestLine) -> None:
     with owner(line):
         line.wait_done()
-
-
-def new_slot(line: TestLine) -> Slot:
-    pipeline = line.pipeline()
-    return Slot(pipeline, InOwner(pipeline.name, pipeline.families, pipeline.clean_rows))
 
 
 def step_until(slot: Slot, rows: int) -> None:
@@ -97,7 +91,7 @@ def test_a_restart_resumes_where_it_stopped(line: TestLine) -> None:
 def test_a_crash_replays_from_the_snapshot_and_changes_nothing(line: TestLine) -> None:
     line.settings["snapshot_interval_ms"] = 600_000
     line.write_noise(80)
-    slot = new_slot(line)
+    slot = line.slot()
     slot.open()
     step_until(slot, 160)
     slot._settle(block=True)
@@ -111,7 +105,7 @@ def test_a_crash_replays_from_the_snapshot_and_changes_nothing(line: TestLine) -
 
 def test_a_crash_in_mid_transaction_leaves_nothing_behind(line: TestLine) -> None:
     line.write_noise(50)
-    slot = new_slot(line)
+    slot = line.slot()
     slot.open()
     slot._settle(block=True)
     producer = slot._writer._producer
@@ -125,11 +119,11 @@ def test_a_crash_in_mid_transaction_leaves_nothing_behind(line: TestLine) -> Non
 
 def test_a_second_owner_fences_the_first(line: TestLine) -> None:
     line.write_noise(30)
-    first = new_slot(line)
+    first = line.slot()
     first.open()
     step_until(first, 60)
     first._settle(block=True)
-    second = new_slot(line)
+    second = line.slot()
     second.open()
     line.write_noise(30, seed=2)
     with pytest.raises((FencedError, ReopenError)):
@@ -144,7 +138,7 @@ def test_a_fenced_loop_opens_again(line: TestLine) -> None:
     line.write_noise(30)
     with owner(line) as loop:
         line.wait_done()
-        intruder = new_slot(line)
+        intruder = line.slot()
         intruder.open()
         intruder.abandon()
         line.write_noise(30, seed=2)
@@ -169,7 +163,7 @@ def test_a_torn_transaction_is_quarantined_and_the_others_go_on(line: TestLine) 
 def test_input_that_is_gone_before_it_was_snapshot_is_quarantined(line: TestLine) -> None:
     line.settings["snapshot_interval_ms"] = 600_000
     line.write_noise(20)
-    slot = new_slot(line)
+    slot = line.slot()
     slot.open()
     step_until(slot, 40)
     slot._settle(block=True)

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.errors import ReopenError
-from actors.kafka.client import Cluster
-from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
+from actors.log import Log
 from models.limit_versions import Change, ChangeRefused, from_record
-from schemas.decode import UnreadableRecord, decode_event
+from schemas.decode import UnreadableRecord
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.control")
@@ -29,19 +28,19 @@ _PARTITION = 0  # the only one: all see the changes in one order
 class ControlReader:
     """A consumer of the control topic. Call `open` once, then `poll` as often as you like. Close it."""
 
-    def __init__(self, cluster: Cluster, group: str, topic: str, schema_of: Callable[[int], Any]) -> None:
+    def __init__(self, log: Log, group: str, topic: str, read: Callable[[bytes], dict[str, Any]]) -> None:
         self.topic = topic
         self.next_offset = 0
-        self._cluster = cluster
+        self._log = log
         self._group = group
-        self._schema_of = schema_of
-        self._reader = PartitionReader(cluster, group, topic)
+        self._decode_value = read
+        self._reader = log.reader(group, topic)
         self._read: deque[bytes] = deque()  # and not decoded yet
 
     def open(self) -> list[Change]:
         """Return the changes that there are, in log order; go on from there. Raises ReopenError, RegistryUnavailable."""
-        ends = Offsets(self._cluster).end(self.topic, [_PARTITION])
-        records = read_to_end(self._cluster, self._group, self.topic, ends, READ_TIMEOUT_S)[_PARTITION]
+        ends = self._log.end(self.topic, [_PARTITION])
+        records = self._log.read_to_end(self._group, self.topic, ends, READ_TIMEOUT_S)[_PARTITION]
         self.next_offset = ends[_PARTITION]
         self._reader.assign(ends)
         self._read.extend(value for _, value in records if value is not None)
@@ -70,7 +69,7 @@ class ControlReader:
         found: list[Change] = []
         for value in self._read:
             try:
-                found.append(from_record(decode_event(value, self._schema_of)))
+                found.append(from_record(self._decode_value(value)))
             except (UnreadableRecord, ChangeRefused, KeyError, TypeError) as error:
                 _LOG.error("%s: a record is left out: %s", self.topic, error)
         self._read.clear()

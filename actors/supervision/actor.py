@@ -1,0 +1,262 @@
+"""The supervisor of one pipeline: a thin actor around the decisions. All of Ray's calls about owners are made here.
+
+Detached, without CPUs of its own, not on the head where there are other nodes. It asks every owner how it is, tells the
+decisions what it heard, and does what they say. If it dies, Ray starts it again, and it reads the deal and finds its owners by their names. If
+Ray's head is gone it waits; owners go on without it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
+
+from actors.calls import answer
+from actors.deal import Deal, Dealer, DealFollower, Seat
+from actors.errors import ConfigError, FencedError, ReopenError
+from actors.partition_owner import STOP_TIMEOUT_S
+from actors.pipeline import NAMESPACE, Pipeline
+from actors.supervision import places
+from actors.supervision.decisions import (
+    Booted,
+    ChangeDeal,
+    DealSeen,
+    End,
+    Event,
+    Heard,
+    Instruction,
+    ScaleWanted,
+    Start,
+    Supervision,
+    Ticked,
+    Unheard,
+)
+from actors.surroundings import Codec
+from schemas.registry import RegistryUnavailable
+
+_LOG = logging.getLogger("chipquality.supervisor")
+
+TICK_S = 0.25
+ASK_TIMEOUT_S = 2.0  # for an owner to say how it is
+CALL_TIMEOUT_S = 10.0
+RETRY_S = 1.0  # after the broker or the registry did not answer
+EVENTS_MAX = 1_000
+LOST = (ReopenError, FencedError, RegistryUnavailable)
+
+
+class SupervisorLoop:
+    """Drives the decisions about one pipeline, on a thread of its own."""
+
+    def __init__(self, pipeline: Pipeline, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pipeline = pipeline
+        self.trouble = ""  # why something wanted is not done, in a line
+        self._clock = clock
+        self._supervision = Supervision(pipeline.slots)
+        self._statuses: dict[Seat, dict[str, Any]] = {}
+        self._handles: dict[Seat, ActorHandle[Any]] = {}
+        self._asked: dict[Seat, tuple[Any, float]] = {}  # call under way, since when
+        self._wishes: deque[ScaleWanted] = deque(maxlen=EVENTS_MAX)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"supervisor-{pipeline.name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def scale(self, slots: int) -> None:
+        """Want another number of slots. Raises ConfigError for one that cannot be."""
+        if not 1 <= slots <= len(self.pipeline.partitions):
+            raise ConfigError(f"{slots} slots: {self.pipeline.name} has {len(self.pipeline.partitions)} partitions")
+        self._wishes.append(ScaleWanted(slots, self._clock()))
+
+    def status(self) -> dict[str, Any]:
+        """Return the deal as it is known here, and what every owner said last."""
+        deal = self._supervision.deal
+        owners = self._supervision.owners
+        return {
+            "pipeline": self.pipeline.name,
+            "deal": deal.number if deal else 0,
+            "slots": deal.slots if deal else 0,
+            "trouble": self.trouble,
+            "owners": [
+                self._statuses.get(seat, _blank(self.pipeline.name, seat))
+                | ({"state": known.state} if (known := owners.get(seat)) and known.state == "gone" else {})
+                for seat in (deal.seats() if deal else ())
+            ],
+        }
+
+    def stop(self) -> list[dict[str, Any]]:
+        """Let every owner commit a snapshot, end them; return their last statuses."""
+        self._over.set()
+        self._thread.join(CALL_TIMEOUT_S)
+        return places.stop_owners(self.pipeline.name, STOP_TIMEOUT_S + CALL_TIMEOUT_S)
+
+    # ---- the loop
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._live()
+            except (*LOST, RayError, ConfigError) as error:
+                self.trouble = f"{type(error).__name__}: {error}"
+                _LOG.warning("supervisor of %s starts again: %s", self.pipeline.name, self.trouble)
+                self._over.wait(RETRY_S)
+
+    def _live(self) -> None:
+        """Boot, then tick until told to stop or something breaks."""
+        pipeline = self.pipeline
+        log, codec = pipeline.log(pipeline.cluster), Codec.of(pipeline)
+        dealer = Dealer(log, pipeline.name, pipeline.topics.deals, codec.encoders["deal"], codec.read)
+        follower = DealFollower(log, pipeline.name, pipeline.topics.deals, codec.read)
+        try:
+            deal = _checked(follower.open(), pipeline)
+            self._supervision = Supervision(pipeline.slots)
+            self._handles = places.owners(pipeline.name)
+            self._asked = {}
+            self._take(Booted(deal, frozenset(self._handles), self._clock()), dealer)
+            self.trouble = ""
+            while not self._over.wait(TICK_S):
+                seen = follower.poll()
+                if seen is not None:
+                    self._take(DealSeen(seen, False, self._clock()), dealer)
+                while self._wishes:
+                    self._take(self._wishes.popleft(), dealer)
+                for event in self._ask_owners():
+                    self._take(event, dealer)
+                self._take(Ticked(self._clock()), dealer)
+        finally:
+            follower.close()
+
+    def _take(self, event: Event, dealer: Dealer) -> None:
+        instructions = deque(self._supervision.on(event))
+        while instructions:
+            instructions.extend(self._do(instructions.popleft(), dealer))
+
+    def _do(self, instruction: Instruction, dealer: Dealer) -> list[Instruction]:
+        match instruction:
+            case ChangeDeal():
+                return self._change(instruction, dealer)
+            case Start(seat):
+                return self._start(seat)
+            case End(seat):
+                self._handles.pop(seat, None)
+                self._asked.pop(seat, None)
+                self._statuses.pop(seat, None)
+                places.end(self.pipeline.name, seat)
+        return []
+
+    def _change(self, change: ChangeDeal, dealer: Dealer) -> list[Instruction]:
+        pipeline = self.pipeline
+        read: list[Deal | None] = []
+
+        def made(deal: Deal | None) -> Deal | None:
+            read.append(deal)
+            return change.made(deal, pipeline.name, len(pipeline.partitions))
+
+        try:
+            deal = dealer.change(made)
+        except LOST as error:
+            self.trouble = f"the deal cannot be changed: {error}"
+            _LOG.warning("%s: %s", pipeline.name, self.trouble)
+            return self._supervision.failed(self._clock())
+        if deal is None:
+            return []
+        _LOG.info("%s: %s: deal %d", pipeline.name, change, deal.number)
+        self.trouble = ""
+        return self._supervision.on(DealSeen(deal, deal != read[-1], self._clock()))
+
+    def _start(self, seat: Seat) -> list[Instruction]:
+        try:
+            self._handles[seat] = places.start(self.pipeline, seat)
+        except ConfigError as error:
+            self.trouble = str(error)
+            return self._supervision.on(Unheard(seat, gone=True, restarting=False, now=self._clock()))
+        return []
+
+    def _ask_owners(self) -> list[Event]:
+        """Ask every owner how it is, without waiting; return what has come of the questions."""
+        events: list[Event] = []
+        for seat in list(self._supervision.owners):
+            now = self._clock()
+            call, since = self._asked.get(seat, (None, now))
+            if call is None:
+                handle = self._handles.get(seat) or places.find(self.pipeline.name, seat)
+                if handle is None:
+                    events.append(Unheard(seat, gone=True, restarting=False, now=now))
+                    continue
+                self._handles[seat] = handle
+                self._asked[seat] = (handle.status.remote(), now)
+            elif ray.wait([call], timeout=0)[0]:
+                del self._asked[seat]
+                events.append(self._heard(seat, call))
+            elif now - since > ASK_TIMEOUT_S:
+                del self._asked[seat]
+                events.append(Unheard(seat, gone=False, restarting=False, now=now))
+        return events
+
+    def _heard(self, seat: Seat, call: Any) -> Event:
+        try:
+            status: dict[str, Any] = answer(call, ASK_TIMEOUT_S)
+        except (ActorUnavailableError, GetTimeoutError):
+            return Unheard(seat, gone=False, restarting=True, now=self._clock())
+        except RayActorError:
+            self._handles.pop(seat, None)
+            return Unheard(seat, gone=True, restarting=False, now=self._clock())
+        self._statuses[seat] = status
+        return Heard(seat, status["state"], self._clock())
+
+
+@ray.remote
+class Supervisor:
+    """The supervisor of one pipeline as a detached, named actor."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        logging.basicConfig(level=logging.INFO)
+        self._loop = SupervisorLoop(pipeline)
+        self._loop.start()
+
+    def __repr__(self) -> str:
+        """Name the pipeline in the Ray dashboard and in logs."""
+        return f"supervisor:{self._loop.pipeline.name}"
+
+    def status(self) -> dict[str, Any]:
+        """Return the deal, and what every owner said last."""
+        return self._loop.status()
+
+    def scale(self, slots: int) -> None:
+        """Want another number of slots."""
+        self._loop.scale(slots)
+
+    def stop(self) -> list[dict[str, Any]]:
+        """Stop every owner in order; return their last statuses."""
+        return self._loop.stop()
+
+
+def _blank(pipeline: str, seat: Seat) -> dict[str, Any]:
+    return {
+        "pipeline": pipeline,
+        "slot": seat.slot,
+        "incarnation": seat.incarnation,
+        "state": "starting",
+        "reopened": 0,
+        "partitions": {},
+    }
+
+
+def _checked(deal: Deal | None, pipeline: Pipeline) -> Deal | None:
+    if deal is not None and len(deal.shares) != len(pipeline.partitions):
+        raise ConfigError(
+            f"{pipeline.input_topic} has {len(pipeline.partitions)} partitions, the deal of {pipeline.name} "
+            f"{len(deal.shares)}: keyed topics do not grow in place"
+        )
+    return deal
+
+
+NAMES = NAMESPACE  # where the actor is found
