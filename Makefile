@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo demo-once test test-fast bench-models lint lock clean
+.PHONY: setup demo demo-once test test-fast bench-models faults lint lock clean
 
 setup: $(READY)  ## virtual environment from the locked dependencies
 
@@ -29,6 +29,9 @@ test-fast: setup  ## pure tests only, no broker, no Ray
 
 bench-models: setup  ## what judging costs: ratios with goals, and a table of all detectors; exit code 1 if a goal is missed
 	@$(BIN)/python -m tests.bench.detectors $(ARGS)
+
+faults: setup  ## the fault matrix on three brokers and several Ray nodes: ARGS="--list", "--quick", "--case owner --repeat 2"
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lint: setup  ## format, lint and types
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

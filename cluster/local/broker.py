@@ -35,6 +35,18 @@ class Node:
     folder: Path
     port: int
     controller_port: int
+    advertised_port: int = 0  # what clients and other brokers connect to instead, if a proxy stands between; 0: `port`
+    advertised_controller_port: int = 0  # what the quorum connects to instead
+
+    @property
+    def client_address(self) -> str:
+        """Where clients and other brokers go."""
+        return f"{LOOPBACK}:{self.advertised_port or self.port}"
+
+    @property
+    def controller_address(self) -> str:
+        """Where the other members of the quorum go."""
+        return f"{LOOPBACK}:{self.advertised_controller_port or self.controller_port}"
 
     @property
     def name(self) -> str:
@@ -59,10 +71,13 @@ def settings(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
     chosen = {
         "process.roles": "broker,controller",
         "node.id": node.number,
-        "controller.quorum.voters": ",".join(f"{one.number}@{LOOPBACK}:{one.controller_port}" for one in nodes),
+        "controller.quorum.voters": ",".join(f"{one.number}@{one.controller_address}" for one in nodes),
         "controller.listener.names": "CONTROLLER",
         "listeners": f"CLIENTS://{LOOPBACK}:{node.port},CONTROLLER://{LOOPBACK}:{node.controller_port}",
-        "advertised.listeners": f"CLIENTS://{LOOPBACK}:{node.port}",
+        "advertised.listeners": ",".join(
+            [f"CLIENTS://{node.client_address}"]
+            + ([f"CONTROLLER://{node.controller_address}"] if node.advertised_controller_port else [])
+        ),
         "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "CLIENTS",
         "log.dirs": node.folder / "data",

@@ -12,7 +12,7 @@ nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from cluster.local.errors import WAYS_OUT, LocalStackError, ToolMissingError
 from cluster.local.fetch import Programs, fetch
 from cluster.local.folder import Claim
 from cluster.local.java import find_java
-from cluster.local.preflight import LOOPBACK, MIB, free_ports, plain_path, require_free, require_space
+from cluster.local.preflight import MIB, free_ports, plain_path, require_free, require_space
 from cluster.local.processes import Child, stop_all
 from cluster.local.warm import with_archives
 
@@ -69,6 +69,9 @@ class LocalStack:
     bootstrap_servers: str | None = None
     registry_url: str | None = None
     data_bytes_min: int = DATA_BYTES_MIN
+    advertised_ports: Sequence[
+        tuple[int, int]
+    ] = ()  # by broker, for clients and for the quorum: those of a proxy between
     _children: dict[str, Child] = field(default_factory=dict, init=False, repr=False)
     _starters: dict[str, Callable[[], Child]] = field(default_factory=dict, init=False, repr=False)
     _nodes: list[broker.Node] = field(default_factory=list, init=False, repr=False)
@@ -174,6 +177,13 @@ class LocalStack:
         """End one process with SIGKILL, for tests of what happens then."""
         self._children[name].kill()
 
+    def terminate(self, name: str) -> None:
+        """Ask one process to stop in order, as a rolling restart does, and wait until it has."""
+        child = self._children[name]
+        child.terminate()
+        if not child.wait(_STOP_GRACE_S[True]):
+            raise child.failure(f"does not stop in {_STOP_GRACE_S[True]:.0f} s")
+
     def restart(self, name: str) -> None:
         """Start a process again that has ended, on its data and its port, and wait until it answers."""
         self._children[name] = self._starters[name]()
@@ -194,7 +204,8 @@ class LocalStack:
         for i, port in enumerate(client_ports if self._wants_kafka else ()):
             if self.kafka_port:
                 require_free(port, f"broker {i + 1}" if self.brokers > 1 else "broker", "local.kafka_port")
-            self._nodes.append(broker.Node(i + 1, self._data / f"node-{i + 1}", port, chosen.pop()))
+            advertised = self.advertised_ports[i] if self.advertised_ports else ()
+            self._nodes.append(broker.Node(i + 1, self._data / f"node-{i + 1}", port, chosen.pop(), *advertised))
         if self._wants_registry:
             if self.registry_port:
                 require_free(self.registry_port, "registry", "local.registry_port")
@@ -264,7 +275,7 @@ class LocalStack:
         """Return what the caller gave, completed by what we start."""
         kafka, schemas = self.bootstrap_servers, self.registry_url
         if kafka is None:
-            kafka = ",".join(f"{LOOPBACK}:{node.port}" for node in self._nodes)
+            kafka = ",".join(node.client_address for node in self._nodes)
         if schemas is None:
             schemas = self._containers.registry_url if self._containers else registry.url(self._registry_port)
         return Endpoints(kafka, schemas if self.registry else "", how)

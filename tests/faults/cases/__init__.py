@@ -1,0 +1,8 @@
+"""The rows of the matrix."""
+
+from __future__ import annotations
+
+from tests.faults.case import Case
+from tests.faults.cases import brokers, data, processes
+
+CASES: dict[str, Case] = {case.name: case for case in (*processes.CASES, *brokers.CASES, *data.CASES)}

@@ -1,0 +1,172 @@
+"""Faults of processes: owners, detector actors, supervisors, Ray's nodes and its GCS."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.faults import steering
+from tests.faults.case import Case, MissedError, Scene
+from tests.faults.recovery import gap
+
+PAUSE_MAX_S = 1.5  # a longer gap between two steps of a partition is a pause
+CONTROL_S = 15.0
+STOPPED_S = 30.0
+GCS_DOWN_S = 10.0
+
+
+def owner(scene: Scene) -> None:
+    pid = _owner_pid(scene)
+    scene.fault()
+    os.kill(pid, signal.SIGKILL)
+
+
+def detector(scene: Scene) -> None:
+    pid = steering.detector_pids(scene.line.name)["spc"]
+    scene.fault()
+    os.kill(pid, signal.SIGKILL)
+
+
+def supervisor(scene: Scene) -> None:
+    pid = steering.supervisor_pid(scene.line.name)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    _control_back(scene, began, lambda: steering.supervisor_pid(scene.line.name) != pid)
+
+
+def two_supervisors(scene: Scene) -> None:
+    end = steering.second_supervisor(scene.pipeline)
+    began = time.monotonic()
+    scene.producer.wait_sent(scene.producer.done + int(10 * scene.producer.rate))
+    end()
+    _control_back(scene, began, lambda: steering.in_control(scene.line.name))
+
+
+def step_of_the_transaction(scene: Scene) -> None:
+    killer = scene.pipeline.log
+    killer.arm()
+    steering.wait(lambda: killer.fired_at() is not None, f"the owner dies {killer.step}", 30)
+    scene.fault_at(killer.fired_at())
+
+
+def stopped_beside_its_successor(scene: Scene) -> None:
+    pid = _owner_pid(scene)
+    scene.fault()
+    with _stopped(pid):
+        steering.wait(lambda: pid not in steering.pids(scene.line.name).values(), "a successor", STOPPED_S)
+        steering.wait(lambda: bool(steering.pids(scene.line.name)), "the successor is live", STOPPED_S)
+        _sleep(STOPPED_S - 10)
+    _sleep(2.0)  # the zombie writes, or tries to
+
+
+def stopped_alone(scene: Scene) -> None:
+    pid = _owner_pid(scene)
+    with contextlib.ExitStack() as stopped:
+        if steering.SLOTTED:  # so that nobody takes its place
+            stopped.enter_context(_stopped(steering.supervisor_pid(scene.line.name)))
+        with _stopped(pid):
+            _sleep(STOPPED_S)
+        scene.fault()
+        _sleep(5.0)
+
+
+def node(scene: Scene) -> None:
+    pid = _owner_pid(scene)
+    scene.fault()
+    scene.nodes.kill_node_of(pid)
+
+
+def gcs(scene: Scene) -> None:
+    began = time.monotonic()
+    scene.nodes.kill_gcs()
+    _sleep(GCS_DOWN_S)
+    scene.nodes.start_gcs()
+    _control_back(scene, began, lambda: steering.in_control(scene.line.name), since=time.monotonic())
+
+
+def goes_on(scene: Scene, _: Any) -> None:
+    """Raise MissedError if processing paused."""
+    longest = max(gap(receipts, scene.facts["began"]) for receipts in scene.tail.receipts.values())
+    scene.facts["pause_s"] = round(longest, 3)
+    if longest > PAUSE_MAX_S:
+        raise MissedError(f"processing paused for {longest:.2f} s")
+
+
+def _owner_pid(scene: Scene) -> int:
+    return next(iter(steering.pids(scene.line.name).values()))
+
+
+def _control_back(scene: Scene, began: float, back: Any, since: float | None = None) -> None:
+    scene.facts["began"] = began
+
+    def reached() -> bool:
+        with contextlib.suppress(*steering.UNREACHABLE):
+            return bool(back())
+        return False
+
+    steering.wait(reached, "control is back", 60)
+    scene.recoveries.append(time.monotonic() - (since or began))
+
+
+@contextlib.contextmanager
+def _stopped(pid: int) -> Any:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _sleep(seconds: float) -> None:
+    """Let a fault last; nothing else here waits for time."""
+    time.sleep(seconds)
+
+
+def _slotted() -> str:
+    return "" if steering.SLOTTED else "this version has no supervisor actor"
+
+
+def _log() -> str:
+    return "" if steering.HAS_LOG else "Pipeline has no field `log` in this version"
+
+
+def _killer(step: str, folder: Path) -> Any:
+    from tests.faults.killer import KillAt
+
+    return KillAt(str(folder), step)
+
+
+_GOES_ON = {"after": goes_on, "target_s": CONTROL_S, "target": "goes on; control back in 15 s"}
+STEPS = ("after poll", "after produce", "after send offsets", "before commit", "after commit")
+
+CASES = (
+    Case("owner", "kill -9 owner", "5 s", 5.0, owner, settings={"hosting": "actor"}),
+    Case("detector", "kill -9 a detector actor", "5 s", 5.0, detector, settings={"hosting": "actor"}),
+    Case("supervisor", "kill -9 supervisor", run=supervisor, needs=_slotted, **_GOES_ON),
+    Case("two-supervisors", "a second supervisor started", run=two_supervisors, needs=_slotted, **_GOES_ON),
+    *(
+        Case(
+            f"step-{step.replace(' ', '-')}",
+            f"kill -9 {step}",
+            "5 s",
+            5.0,
+            step_of_the_transaction,
+            needs=_log,
+            log=partial(_killer, step),
+        )
+        for step in STEPS
+    ),
+    Case(
+        "zombie", "SIGSTOP owner 30 s, then resume, beside its successor", "8 s", 8.0,
+        stopped_beside_its_successor, needs=_slotted, seconds=60,
+    ),
+    Case("stopped", "SIGSTOP owner 30 s, then resume, alone", "8 s", 8.0, stopped_alone, seconds=60),
+    Case("node", "kill -9 a Ray node", "8 s", 8.0, node, settings={"hosting": "actor"}, seconds=30),
+    Case("gcs", "Ray's GCS killed, 10 s down", run=gcs, seconds=40, **_GOES_ON),
+)  # fmt: skip

@@ -1,0 +1,76 @@
+"""What the outputs must be: a plain fold over the log as written, in one process, without Kafka's transactions, Ray or faults.
+
+The decoder and the folds are the product's own; that they are right is shown by the tests of `actors/engine`. What is shown here
+is that no fault changes what they say.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.engine.family import FamilyFold
+from actors.engine.fold import PartitionFold
+from actors.engine.position import Position
+from actors.pipeline import Pipeline
+from schemas.charts import ChartBlock, unpack
+from schemas.decode import MeasurementDecoder
+from schemas.registry import Registry
+from tests.faults.reading import Entry, as_raw
+
+STEP_ROWS = 5_000
+_RECORDS = ("position", "page", "series_page", "applied_change", "alert", "dead_letter")
+
+
+class _Plain:
+    """An encoder that keeps the fields as they are."""
+
+    def encode(self, record: dict[str, Any]) -> bytes:
+        return pickle.dumps(record)
+
+
+@dataclass
+class Truth:
+    """What was to be put out."""
+
+    blocks: list[ChartBlock] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    dead_letters: list[dict[str, Any]] = field(default_factory=list)
+
+
+def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]]) -> Truth:
+    """Fold the input topic's partitions, from offset 0 to their ends."""
+    registry = Registry(pipeline.cluster.registry_url)
+    truth = Truth()
+    families = [
+        FamilyFold(pipeline.name, family, detectors, pipeline.clean_rows)
+        for family, detectors in pipeline.families.items()
+    ]
+    for partition, entries in log.items():
+        start = Position(pipeline.input_topic, partition, 0, 0, 0, 0, pipeline.code_version)
+        for family in families:
+            family.open(pipeline.input_topic, partition, (), (), frozenset())
+        fold = PartitionFold(
+            pipeline.name,
+            start,
+            (),
+            MeasurementDecoder(registry.schema),
+            dict.fromkeys(_RECORDS, _Plain()),
+            pipeline.topics,
+        )
+        for first in range(0, len(entries), STEP_ROWS):
+            _step(fold, families, as_raw(pipeline.input_topic, partition, entries[first : first + STEP_ROWS]), truth)
+    return truth
+
+
+def _step(fold: PartitionFold, families: list[FamilyFold], raw: Any, truth: Truth) -> None:
+    step = fold.begin(raw)
+    outputs = [family.step(step.work) for family in families]
+    truth.blocks += [unpack(output.chart) for output in outputs if output.chart is not None]
+    for record in fold.conclude(step, outputs):
+        if record.topic == fold.topics.alerts:
+            truth.alerts.append(pickle.loads(record.value))  # noqa: S301 - written a line above
+        elif record.topic == fold.topics.dead_letters:
+            truth.dead_letters.append(pickle.loads(record.value))  # noqa: S301

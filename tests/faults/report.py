@@ -1,0 +1,52 @@
+"""The table of the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from tests.faults.case import Case
+from tests.faults.run import Outcome
+
+_HEAD = ("fault", "runs", "records", "lost", "twice", "differ", "gaps", "back p50", "back p95", "target", "verdict")
+
+
+def missed(case: Case, outcomes: Iterable[Outcome]) -> str:
+    """Return why the row does not pass; "" if it does."""
+    outcomes = list(outcomes)
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if failed:
+        return f"run {failed[0].repetition}: {failed[0].why}"
+    if not outcomes or any(outcome.state == "not run" for outcome in outcomes):
+        return f"not run: {outcomes[0].why if outcomes else ''}"
+    p95 = _percentile(outcomes, 95)
+    if case.target_s and not p95 <= case.target_s:
+        return f"back after {p95:.1f} s"
+    return ""
+
+
+def table(cases: Mapping[str, Case], outcomes: Mapping[str, list[Outcome]]) -> str:
+    """Return the matrix as Markdown, a row per case."""
+    rows = [_HEAD, ("---",) * len(_HEAD)]
+    for name, of_case in outcomes.items():
+        case = cases[name]
+        counted = [outcome.counts for outcome in of_case if outcome.counts]
+        sums = [
+            str(sum(counts[column] for counts in counted)) if counted else "-"
+            for column in ("records", "lost", "duplicates", "mismatches", "gaps")
+        ]
+        why = missed(case, of_case)
+        verdict = "pass" if not why else "not run" if why.startswith("not run") else "FAIL"
+        times = [f"{_percentile(of_case, p):.1f} s" if _recoveries(of_case) else "-" for p in (50, 95)]
+        rows.append((case.row, str(len(of_case)), *sums, *times, case.target, verdict))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _recoveries(outcomes: Iterable[Outcome]) -> list[float]:
+    return [recovery for outcome in outcomes for recovery in outcome.recoveries]
+
+
+def _percentile(outcomes: Iterable[Outcome], percent: float) -> float:
+    found = _recoveries(outcomes)
+    return float(np.percentile(found, percent, method="higher")) if found else 0.0

@@ -1,0 +1,113 @@
+"""What the cases ask of a running pipeline, in one place: its owners, their processes, its supervisor."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from actors import supervisor
+from actors.pipeline import NAMESPACE, Pipeline
+
+CALL_TIMEOUT_S = 3.0
+LIVE_TIMEOUT_S = 120.0
+SLOTTED = hasattr(supervisor, "scale")  # several slots under a supervisor actor; before that, one owner
+HAS_LOG = any(field.name == "log" for field in fields(Pipeline))
+UNREACHABLE = (RayActorError, RayTaskError, GetTimeoutError, ValueError, TimeoutError)
+
+
+def start(pipeline: Pipeline) -> None:
+    """Start the pipeline and wait until it is live."""
+    supervisor.start_pipeline(pipeline)
+    supervisor.wait_live(pipeline.name, LIVE_TIMEOUT_S)
+
+
+def stop(name: str) -> None:
+    """Stop the pipeline."""
+    supervisor.stop_pipeline(name)
+
+
+def owners(name: str) -> list[dict[str, Any]]:
+    """Return the status of every owner as they say it themselves; of those that answer."""
+    statuses = []
+    for actor in _named(f"owner:{name}:"):
+        try:
+            statuses.append(dict(ray.get(ray.get_actor(actor, NAMESPACE).status.remote(), timeout=CALL_TIMEOUT_S)))
+        except UNREACHABLE as error:
+            statuses.append({"name": actor, "state": "unreachable", "last_error": str(error)[:500]})
+    return statuses
+
+
+def pids(name: str) -> dict[int, int]:
+    """Return the process id of every live slot's owner."""
+    return {said["slot"]: said["pid"] for said in owners(name) if said.get("state") == "live"}
+
+
+def detector_pids(name: str) -> dict[str, int]:
+    """Return the process ids of the detector actors of the first owner, by family."""
+    owner = ray.get_actor(_named(f"owner:{name}:")[0], NAMESPACE)
+    return dict(ray.get(owner.detector_pids.remote(), timeout=CALL_TIMEOUT_S))
+
+
+def supervisor_pid(name: str) -> int:
+    """Return the process id of the supervisor."""
+    handle = ray.get_actor(supervisor.supervisor_name(name), NAMESPACE)
+    return int(ray.get(handle.__ray_call__.remote(_pid_of), timeout=CALL_TIMEOUT_S))
+
+
+def _pid_of(_: object) -> int:
+    return os.getpid()
+
+
+def in_control(name: str) -> bool:
+    """Return whether whoever is asked how the pipeline is answers."""
+    try:
+        if SLOTTED:
+            return bool(supervisor.status(name)["owners"])
+        return bool(pids(name))
+    except UNREACHABLE:
+        return False
+
+
+def second_supervisor(pipeline: Pipeline) -> Callable[[], None]:
+    """Start another supervisor of the same pipeline beside the first; the returned call ends it."""
+    from actors.supervision.actor import Supervisor
+
+    other = Supervisor.options(namespace=NAMESPACE, num_cpus=0, max_concurrency=4).remote(pipeline)
+    ray.get(other.status.remote(), timeout=LIVE_TIMEOUT_S)
+    return lambda: ray.kill(other)
+
+
+def scale(name: str, slots: int) -> None:
+    """Have so many slots; return when the supervisor says that all are live."""
+    supervisor.scale(name, slots, LIVE_TIMEOUT_S)
+
+
+def shares(name: str) -> dict[int, int]:
+    """Return partition → slot, as the owners say."""
+    return {
+        int(partition): said["slot"]
+        for said in owners(name)
+        if said.get("state") == "live"
+        for partition in said["partitions"]
+    }
+
+
+def wait(condition: Callable[[], bool], what: str, timeout_s: float) -> float:
+    """Wait until a condition holds; return how long that took. Raises TimeoutError."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > timeout_s:
+            raise TimeoutError(f"{what}: not within {timeout_s:.0f} s")
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def _named(prefix: str) -> list[str]:
+    every = ray.util.list_named_actors(all_namespaces=True)
+    return sorted(a["name"] for a in every if a["namespace"] == NAMESPACE and a["name"].startswith(prefix))
