@@ -186,8 +186,27 @@ class LocalStack:
 
     def restart(self, name: str) -> None:
         """Start a process again that has ended, on its data and its port, and wait until it answers."""
+        self.launch(name)
+        self.wait_up(name)
+
+    def launch(self, name: str) -> None:
+        """Start a process again that has ended, without waiting: brokers that need each other are launched together."""
         self._children[name] = self._starters[name]()
-        self._wait_up(name)
+
+    def wait_up(self, name: str) -> None:
+        """Wait until a process answers. Raises LocalStackError if it dies first."""
+        child = self._children[name]
+        if name == "registry":
+            address = registry.url(self._registry_port)
+            child.wait_until(lambda: registry.answers(address), registry.START_DEADLINE_S)
+            registry.set_compatibility(address)
+        else:
+            node = next(node for node in self._nodes if node.name == name)
+            child.wait_until(lambda: broker.is_up(child, node), broker.START_DEADLINE_S)
+
+    def exit_code(self, name: str) -> int | None:
+        """Return how a process ended; None while it runs."""
+        return self._children[name].exit_code
 
     @property
     def _wants_kafka(self) -> bool:
@@ -236,7 +255,7 @@ class LocalStack:
             self._starters[node.name] = partial(broker.start, node, programs, logs, quick=bound, bound=bound)
             self._launch(node.name)
         for name in sorted(self._children):
-            self._wait_up(name)
+            self.wait_up(name)
             progress(name, time.monotonic() - began)
         self._endpoints = self._where("java")
 
@@ -244,16 +263,6 @@ class LocalStack:
         self._children[name] = self._starters[name]()
         if self.keep_running:
             self._save()  # before it is up: if we are killed now, `local down` still finds it
-
-    def _wait_up(self, name: str) -> None:
-        child = self._children[name]
-        if name == "registry":
-            address = registry.url(self._registry_port)
-            child.wait_until(lambda: registry.answers(address), registry.START_DEADLINE_S)
-            registry.set_compatibility(address)
-        else:
-            node = next(node for node in self._nodes if node.name == name)
-            child.wait_until(lambda: broker.is_up(child, node), broker.START_DEADLINE_S)
 
     def _start_containers(self, missing: ToolMissingError, progress: Progress) -> None:
         if why_not := docker.why_not():

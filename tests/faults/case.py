@@ -37,7 +37,8 @@ class Scene:
     producer: VerifiableProducer
     tail: Tail
     options: Any  # of the command line
-    proxy: Any = None
+    proxy: Any = None  # BrokerProxy, of the kind "proxied"
+    disk: Any = None  # SmallDisk, of the kind "small disk"
     facts: dict[str, Any] = field(default_factory=dict)  # what the case wants to tell beside the figures
     recoveries: list[float] = field(default_factory=list)
     _measure: list[tuple[float, tuple[int, ...] | None]] = field(default_factory=list)
@@ -81,4 +82,6 @@ class Case:
     log: Callable[[Any], Any] | None = None  # makes the pipeline's log from the folder of the repetition
     drain_s: float = 90.0  # after the last record
     after: Callable[[Scene, Any], None] | None = None  # checks of its own; raises MissedError
-    stream_rate: float = 0.0  # records/s instead of records over `seconds`
+    fault_at: float = 0.25  # of the stream
+    endless: bool = False  # the case ends the stream itself; records are sent again and again
+    may_quarantine: bool = False  # a partition that is torn, detected and reported passes too

@@ -72,8 +72,9 @@ def check_log(counts: Counts, sent: Sent, log: Mapping[int, list[Entry]]) -> Non
         if not sent.is_record(number, values.get((partition, offset))):
             counts.lost += 1
             counts.note(f"record {number}, acknowledged at {partition}:{offset}, is not there")
+    sent_copies = sent.copies()
     for value, times in Counter(values.values()).items():
-        copies = sent.copies.get(value or b"", 0)
+        copies = sent_copies.get(value or b"", 0)
         if not copies:
             counts.mismatches += times
             counts.note(f"a record in the log that nobody sent: {value!r:.60}")
@@ -206,4 +207,7 @@ def _once(
     for same in by_key.keys() & expected.keys():
         if by_key[same] != expected[same]:
             counts.mismatches += 1
-            counts.note(f"{what} {same}: {by_key[same]} instead of {expected[same]}")
+            here, there = by_key[same], expected[same]
+            differ = [name for name in here.keys() | there.keys() if here.get(name) != there.get(name)]
+            said = "; ".join(f"{name} {here.get(name)!r:.80} instead of {there.get(name)!r:.80}" for name in differ)
+            counts.note(f"{what} {same}: {said}")

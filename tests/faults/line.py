@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -37,6 +38,11 @@ _LARGE = {"max.message.bytes": "8388608"}
 _CALL_TIMEOUT_S = 60.0
 
 
+def _renamed(schema: str, word: str) -> str:
+    """Return the schema with another doc of the whole: the same bytes, and an id of its own."""
+    return json.dumps(json.loads(schema) | {"doc": word})
+
+
 @dataclass
 class FaultLine:
     """One pipeline's topics, with replication 3 and 2 replicas in sync on three brokers."""
@@ -62,7 +68,8 @@ class FaultLine:
         self._create()
         good = self.registry.register(f"{self.input}-value", schema_text("measurement"))
         wrong = self.registry.register(f"{self.name}.wrong-value", WRONG_TYPES)
-        self.encoders = Encoders(Encoder("measurement", good), wrong)
+        second = self.registry.register(f"{self.name}.second-value", _renamed(schema_text("measurement"), self.name))
+        self.encoders = Encoders(Encoder("measurement", good), Encoder("measurement", second), wrong)
         self.schema_ids = {
             record: self.registry.register(f"{getattr(self.topics, topic)}-{record}", schema_text(record))
             for record, topic in RECORDS.items()

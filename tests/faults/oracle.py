@@ -6,7 +6,6 @@ is that no fault changes what they say.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,19 +15,25 @@ from actors.engine.fold import PartitionFold
 from actors.engine.position import Position
 from actors.pipeline import Pipeline
 from schemas.charts import ChartBlock, unpack
-from schemas.decode import MeasurementDecoder
+from schemas.decode import MeasurementDecoder, decode_event
+from schemas.encode import Encoder
 from schemas.registry import Registry
+from schemas.topics import load
 from tests.faults.reading import Entry, as_raw
 
 STEP_ROWS = 5_000
-_RECORDS = ("position", "page", "series_page", "applied_change", "alert", "dead_letter")
+_STATE = ("position", "page", "series_page", "applied_change")
 
 
-class _Plain:
-    """An encoder that keeps the fields as they are."""
+class _Nothing:
+    """An encoder of what the oracle does not keep."""
 
     def encode(self, record: dict[str, Any]) -> bytes:
-        return pickle.dumps(record)
+        return b""
+
+
+_SCHEMAS = {1: load("alert"), 2: load("dead_letter")}
+_ENCODERS = dict.fromkeys(_STATE, _Nothing()) | {"alert": Encoder("alert", 1), "dead_letter": Encoder("dead_letter", 2)}
 
 
 @dataclass
@@ -57,7 +62,7 @@ def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]]) -> Truth:
             start,
             (),
             MeasurementDecoder(registry.schema),
-            dict.fromkeys(_RECORDS, _Plain()),
+            _ENCODERS,
             pipeline.topics,
         )
         for first in range(0, len(entries), STEP_ROWS):
@@ -71,6 +76,6 @@ def _step(fold: PartitionFold, families: list[FamilyFold], raw: Any, truth: Trut
     truth.blocks += [unpack(output.chart) for output in outputs if output.chart is not None]
     for record in fold.conclude(step, outputs):
         if record.topic == fold.topics.alerts:
-            truth.alerts.append(pickle.loads(record.value))  # noqa: S301 - written a line above
+            truth.alerts.append(decode_event(record.value, _SCHEMAS.__getitem__))
         elif record.topic == fold.topics.dead_letters:
-            truth.dead_letters.append(pickle.loads(record.value))  # noqa: S301
+            truth.dead_letters.append(decode_event(record.value, _SCHEMAS.__getitem__))

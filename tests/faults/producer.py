@@ -22,7 +22,6 @@ class Sent:
     def __init__(self, messages: Sequence[Message]) -> None:
         n = len(messages)
         self.messages = messages
-        self.copies = Counter(message.value for message in messages)  # a duplicate is sent on purpose: two copies
         self.partition = np.array([message.partition for message in messages], np.int64)
         self.offset = np.full(n, -1, np.int64)  # -1: not acknowledged
         self.sent_at = np.full(n, np.nan)
@@ -33,6 +32,10 @@ class Sent:
     def acknowledged(self) -> int:
         """How many were acknowledged."""
         return int((self.offset >= 0).sum())
+
+    def copies(self) -> Counter[bytes]:
+        """Return how often each value was handed over: a duplicate is sent on purpose, two copies."""
+        return Counter(self.messages[number].value for number in np.flatnonzero(~np.isnan(self.sent_at)).tolist())
 
     def places(self) -> Iterator[tuple[int, int, int]]:
         """Return number, partition and offset of every acknowledged message."""
@@ -57,7 +60,7 @@ class VerifiableProducer:
 
     def __init__(self, bootstrap: str, topic: str, messages: Sequence[Message], rate: float) -> None:
         self.sent = Sent(messages)
-        self.rate = rate
+        self.rate = rate  # records/s; may be changed while it runs
         self._topic = topic
         self._done = 0
         self._stop = threading.Event()
@@ -94,6 +97,10 @@ class VerifiableProducer:
                 raise TimeoutError(f"{self._done} of {count} records were sent in {timeout_s} s")
             time.sleep(0.005)
 
+    def end_here(self) -> None:
+        """Send no more than what was handed over."""
+        self._stop.set()
+
     def finish(self, timeout_s: float) -> Sent:
         """Wait until everything was sent and acknowledged, or given up; return what became of it."""
         deadline = time.monotonic() + timeout_s
@@ -113,9 +120,11 @@ class VerifiableProducer:
         self._producer.flush(5)
 
     def _run(self) -> None:
-        messages, started = self.sent.messages, time.monotonic()
+        messages, last, due = self.sent.messages, time.monotonic(), 1.0
         while self._done < len(messages) and not self._stop.is_set():
-            due = min(len(messages), int((time.monotonic() - started) * self.rate) + 1)
+            now = time.monotonic()
+            due = min(len(messages), due + (now - last) * self.rate)
+            last = now
             while self._done < due and self._hand_over(self._done):
                 self._done += 1
             self._producer.poll(PACE_S)

@@ -3,13 +3,14 @@
 Theory of operation
 -------------------
 Brokers advertise the proxy's ports, for clients and for the controller quorum, so that all that goes to a broker comes through
-here, from the other brokers too. A broker is cut off in both directions: what goes to it stands still, and so does what it sends to
-the others, which is recognised by the process that owns the other end of the connection. Nothing is closed and nothing is
+here, from the other brokers too. A broker is cut off in both directions: what goes to it stands still, and so does what it sends
+to the others, which is recognised by the process that owns the other end of the connection. Nothing is closed and nothing is
 refused: bytes wait, as packets do that a network drops and TCP sends again. Let through again, what has waited arrives late.
 
 `EndTxn` (api key 26) is found by walking over the frames that a client sends. Held, it and what follows on its connection arrive
 late, after the client has given up and closed: as it may be in a real network. Repeated, it arrives once more on a connection of
-its own, as a retry does whose first attempt was slow: librdkafka has no KIP-890, so the repeated one may end the next transaction.
+its own, as a retry does whose first attempt was slow: librdkafka has no KIP-890, so the repeated one may end the next
+transaction.
 """
 
 from __future__ import annotations

@@ -102,11 +102,11 @@ def back_within(tail: Tail, sent: Sent, fault_at: float, partitions: Iterable[in
     return worst
 
 
-def gap(receipts: Iterable[Receipt], since: float) -> float:
-    """Return the longest time between two receipts, the later of which came after `since`.
+def gap(receipts: Iterable[Receipt], since: float, until: float = float("inf")) -> float:
+    """Return the longest time between two receipts, the later of which came after `since`, the earlier before `until`.
 
     >>> gap([Receipt(1.0, 1), Receipt(1.5, 2), Receipt(4.0, 3), Receipt(4.1, 4)], since=2.0)
     2.5
     """
     times = [receipt.at for receipt in receipts]
-    return max((b - a for a, b in pairwise(times) if b >= since), default=0.0)
+    return max((b - a for a, b in pairwise(times) if b >= since and a <= until), default=0.0)

@@ -32,7 +32,7 @@ from tests.faults.ray_nodes import RayNodes
 from tests.faults.recovery import Tail, gap
 from tests.faults.stream import make
 
-FAULT_AT = 0.25  # of the stream
+ENDLESS_RECORDS = 2_500_000  # of a stream that its case ends: what can be checked whole
 LOG_BYTES_MAX = 2 * 1024 * 1024  # of each log that is kept: its end
 IN_SYNC_TIMEOUT_S = 90.0
 
@@ -139,25 +139,31 @@ def _repetition(
     stage, nodes = clusters.ready(case.kind)
     line = FaultLine(stage.stack.endpoints, settings=dict(case.settings))
     messages = make(line.encoders, options.records, line.partitions, outcome.repetition, case.trouble)
-    rate = case.stream_rate or len(messages) / case.seconds
+    rate = len(messages) / case.seconds
+    if case.endless:
+        messages = messages * (ENDLESS_RECORDS // len(messages))
     pipeline = line.pipeline(case.log(folder) if case.log else None)
     producer = VerifiableProducer(line.endpoints.bootstrap_servers, line.input, messages, rate)
     tail = Tail(line.endpoints.bootstrap_servers, line.topics.charts, next(iter(pipeline.families)))
-    scene = Scene(stage.stack, nodes, line, pipeline, producer, tail, options, stage.proxy)
+    scene = Scene(stage.stack, nodes, line, pipeline, producer, tail, options, stage.proxy, stage.disk)
     try:
         steering.start(pipeline)
         say("live")
         producer.start()
-        producer.wait_sent(int(len(messages) * FAULT_AT))
+        producer.wait_sent(int(options.records * case.fault_at))
         began = time.monotonic()
         say("fault")
         case.run(scene)
         say("fault is over")
-        sent = producer.finish(case.drain_s + len(messages) / rate)
+        sent = producer.finish(case.drain_s + case.seconds)
         drained = tail.wait_until(scene.waits_for, case.drain_s)
         outcome.facts = scene.facts | {"owners": _owners(line.name), "unacknowledged": dict(sent.errors)}
         outcome.recoveries = scene.measured(sent)
         outcome.longest_gap_s = max(gap(receipts, began) for receipts in tail.receipts.values())
+        torn = [said["quarantined"] for said in outcome.facts["owners"] if said.get("quarantined")]
+        if torn and case.may_quarantine:
+            outcome.state, outcome.why = "passed", f"torn, detected and reported: {torn}"
+            return
         if not drained:
             raise MissedError(f"after {case.drain_s:.0f} s judged {tail.total()} of {scene.waits_for}")
         steering.stop(line.name)

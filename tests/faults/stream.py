@@ -32,6 +32,7 @@ class Trouble:
     duplicates: float = 0.0  # sent again, some records later
     reordered: float = 0.0  # sent up to `displaced` records late
     displaced: int = 500
+    second_schema_from: float = 1.0  # from this part of the stream on, an id that no owner has seen
     skew_ms: int = 0  # every tool's clock is wrong by up to so much, either way
 
 
@@ -48,6 +49,7 @@ class Encoders(NamedTuple):
     """Of good records, and of those whose types are not ours."""
 
     good: Encoder
+    second: Encoder  # the same schema under another id
     wrong_schema_id: int
 
 
@@ -75,7 +77,8 @@ def make(
             "lot": f"L{n // 500}", "wafer": f"W{n // 20}", "value": None if missing[n] else float(value[n]),
             "unit": "nm", "lsl": 4.0, "usl": 16.0, "target": 10.0,
         }  # fmt: skip
-        good = encoders.good.encode({"event_id": _identity(n, fields), **fields})
+        encoder = encoders.good if n < records * trouble.second_schema_from else encoders.second
+        good = encoder.encode({"event_id": _identity(n, fields), **fields})
         kind = POISONS[n % len(POISONS)] if poisoned[n] else ""
         value_sent = _poison(kind, good, n, random, encoders.wrong_schema_id) if kind else good
         messages.append(Message(i % partitions, keys[i].encode(), value_sent, kind))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tests.faults.case import Case
-from tests.faults.cases import brokers, data, processes
+from tests.faults.cases import brokers, data, network, processes, scaling
 
-CASES: dict[str, Case] = {case.name: case for case in (*processes.CASES, *brokers.CASES, *data.CASES)}
+CASES: dict[str, Case] = {
+    case.name: case for case in (*processes.CASES, *brokers.CASES, *network.CASES, *data.CASES, *scaling.CASES)
+}

@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from cluster.local.errors import LocalStackError
 from tests.faults import steering
 from tests.faults.case import Case, MissedError, Scene
 from tests.faults.recovery import gap
+from tests.faults.stream import Trouble
 
 DOWN_S = 12.0  # longer than a broker's session of 6 s
 GAP_MAX_S = 10.0
 UP_TIMEOUT_S = 90.0
+REGISTRY_DOWN_S = 60.0
+SECOND_FROM = 0.8  # of the stream
+PAUSE_MAX_S = 2.5
 
 
 def leader(scene: Scene) -> None:
@@ -40,9 +45,56 @@ def two_of_three(scene: Scene) -> None:
     time.sleep(1.0)
     if scene.producer.sent.acknowledged != acknowledged:
         raise MissedError("records were acknowledged while two of three brokers were down")
-    scene.stack.restart("broker-2")
-    scene.stack.restart("broker-3")
+    for name in ("broker-2", "broker-3"):
+        scene.stack.launch(name)
+    scene.stack.wait_up("broker-2")
+    scene.fault()  # two of three are back
+    scene.stack.wait_up("broker-3")
+
+
+def registry(scene: Scene) -> None:
+    """Down for a minute; in the last part of the stream there are records of a schema that nobody has asked for yet."""
+    producer = scene.producer
+    scene.stack.kill("registry")
+    began = scene.facts["began"] = time.monotonic()
+    known = int(len(producer.sent.messages) * SECOND_FROM)
+    producer.wait_sent(known)
+    scene.facts["until"] = time.monotonic()
+    time.sleep(max(0.0, began + REGISTRY_DOWN_S - time.monotonic()))
+    judged = scene.tail.total()
+    if judged >= producer.done:
+        raise MissedError("records of a schema that cannot be asked for were judged")
+    scene.facts["waiting"] = producer.done - judged
+    scene.stack.restart("registry")
     scene.fault()
+
+
+def disk_full(scene: Scene) -> None:
+    scene.disk.fill()
+    dead = [name for name in scene.stack.pids if name != "registry"]
+    steering.wait(lambda: any(scene.stack.exit_code(name) is not None for name in dead), "a broker stops", UP_TIMEOUT_S)
+    steering.wait(lambda: _not_ready(scene), "the pipeline says that it is not ready", UP_TIMEOUT_S)
+    try:
+        scene.stack.check()
+    except LocalStackError as error:
+        scene.facts["said"] = str(error)[:300]
+    if "disk is full" not in scene.facts.get("said", ""):
+        raise MissedError(f"the local stack does not name the disk: {scene.facts.get('said')}")
+    scene.disk.free()
+    for name in dead:
+        if scene.stack.exit_code(name) is None:
+            scene.stack.kill(name)
+    for name in dead:
+        scene.stack.launch(name)
+    for name in dead:
+        scene.stack.wait_up(name)
+    scene.fault()
+
+
+def _not_ready(scene: Scene) -> bool:
+    said = steering.owners(scene.line.name)
+    scene.facts["not ready"] = [(owner.get("state"), owner.get("last_error")) for owner in said]
+    return any(owner.get("state") != "live" for owner in said)
 
 
 def _kill_and_restart(scene: Scene, number: int) -> None:
@@ -50,6 +102,14 @@ def _kill_and_restart(scene: Scene, number: int) -> None:
     scene.stack.kill(f"broker-{number}")
     time.sleep(DOWN_S)
     scene.stack.restart(f"broker-{number}")
+
+
+def _known_flow(scene: Scene, _: Any) -> None:
+    began, until = scene.facts["began"], scene.facts["until"]
+    longest = max(gap(receipts, began, until) for receipts in scene.tail.receipts.values())
+    scene.facts["pause_s"] = round(longest, 3)
+    if longest > PAUSE_MAX_S:
+        raise MissedError(f"known schemas paused for {longest:.2f} s")
 
 
 def _short_gaps(scene: Scene, _: Any) -> None:
@@ -62,5 +122,13 @@ CASES = (
     Case("leader", "kill -9 leader broker", "20 s", 20.0, leader, seconds=45),
     Case("controller", "kill -9 controller", "20 s", 20.0, controller, seconds=45),
     Case("rolling", "rolling restart of all three", "gap 10 s", 10.0, rolling, seconds=75, after=_short_gaps),
+    Case(
+        "registry", "registry down 60 s", "known schemas flow; unknown wait", 0.0, registry, seconds=75,
+        trouble=Trouble(second_schema_from=SECOND_FROM), after=_known_flow, drain_s=120,
+    ),
+    Case(
+        "disk-full", "disk full on the broker (small tmpfs)", "not ready, clear error, goes on when freed", 0.0, disk_full,
+        kind="small disk", seconds=60, drain_s=150,
+    ),
     Case("two-of-three", "two of three brokers down, then back", "30 s after return", 30.0, two_of_three, seconds=60),
-)
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""Faults of the network: a broker that nobody hears, ends of transactions that come late or twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.faults import steering
+from tests.faults.case import Case, MissedError, Scene
+
+CUT_OFF_S = 60.0
+HELD_S = (2.0, 4.0, 8.0, 12.0)  # below and above what a commit may take (3 s), and a transaction (10 s)
+REPEAT_S = 3.0
+LATER_S = 0.03  # so that it meets the next transaction
+
+
+def cut_off(scene: Scene) -> None:
+    number = scene.line.leaders()[0]
+    scene.fault()
+    scene.proxy.cut_off(number)
+    time.sleep(CUT_OFF_S)
+    scene.proxy.let_all_through()
+
+
+def ends_held(scene: Scene) -> None:
+    scene.proxy.held = 0
+    for seconds in HELD_S:
+        scene.fault()
+        scene.proxy.hold_ends(seconds)
+        time.sleep(seconds + 3.0)
+    scene.facts["held"] = scene.proxy.held
+    if scene.proxy.held < len(HELD_S):
+        raise MissedError(f"only {scene.proxy.held} ends of transactions were held")
+
+
+def ends_repeated(scene: Scene) -> None:
+    """The end of every transaction comes twice, the second in the middle of the next one; the owner dies of kill -9 meanwhile."""
+    scene.proxy.repeated = 0
+    pid = next(iter(steering.pids(scene.line.name).values()))
+    scene.proxy.repeat_ends(REPEAT_S, LATER_S)
+    time.sleep(REPEAT_S / 2)
+    scene.fault()
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(REPEAT_S)
+    scene.facts["repeated"] = scene.proxy.repeated
+    if not scene.proxy.repeated:
+        raise MissedError("no end of a transaction was repeated")
+
+
+CASES = (
+    Case(
+        "cut-off", "one broker behind a proxy that drops everything for 60 s", "20 s", 20.0, cut_off,
+        kind="proxied", seconds=85,
+    ),
+    Case(
+        "end-late", "EndTxn delayed past the timeout by the proxy", "none torn silently", 0.0, ends_held,
+        kind="proxied", seconds=60, may_quarantine=True,
+    ),
+    Case(
+        "end-twice", "EndTxn repeated in the next transaction, and the owner killed", "none torn silently", 0.0, ends_repeated,
+        kind="proxied", seconds=30, may_quarantine=True,
+    ),
+)  # fmt: skip
