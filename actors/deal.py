@@ -72,7 +72,7 @@ class Deal(NamedTuple):
     @classmethod
     def first(cls, pipeline: str, partitions: int, slots: int) -> Deal:
         """Return the first deal: partitions in order, as evenly as can be."""
-        _check_slots(slots, partitions)
+        check_slots(slots, partitions)
         sizes = [partitions // slots + (slot < partitions % slots) for slot in range(slots)]
         shares = tuple(Share(slot, 1) for slot, size in enumerate(sizes) for _ in range(size))
         return cls(pipeline, 1, slots, (1,) * slots, shares)
@@ -99,7 +99,7 @@ class Deal(NamedTuple):
 
         A slot that comes (back) has a new incarnation. Raises ConfigError for a number of slots that cannot be.
         """
-        _check_slots(slots, len(self.shares))
+        check_slots(slots, len(self.shares))
         number = self.number + 1
         shares = list(self.shares)
         for partition, slot in _moves([share.slot for share in shares], slots).items():
@@ -120,7 +120,8 @@ class Deal(NamedTuple):
         return cls(fields["pipeline"], fields["number"], fields["slots"], tuple(fields["incarnations"]), shares)
 
 
-def _check_slots(slots: int, partitions: int) -> None:
+def check_slots(slots: int, partitions: int) -> None:
+    """Raise ConfigError for a number of slots that cannot be."""
     if not 1 <= slots <= partitions:
         raise ConfigError(f"{slots} slots: a pipeline of {partitions} partitions has 1 to {partitions}")
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Literal, NamedTuple
 
 from actors.engine.alerts import CLEAN_ROWS
+from actors.engine.arrivals import Arrivals
 from actors.engine.fold import Topics
 from actors.engine.judge import Assignment
 from actors.kafka.client import Cluster
@@ -42,9 +43,10 @@ class Pipeline:
     commit_interval_ms: int = 50  # a step is taken at most this often while there is little to do
     snapshot_interval_ms: int = 5_000  # between snapshots: bounds the replay after a crash
     clean_rows: int = CLEAN_ROWS  # judged rows without a rule after which its alert closes
+    arrivals: Arrivals = field(default_factory=Arrivals)  # what is set aside instead of judged; by default nothing
     code_version: str = field(default_factory=lambda: version("chipquality"))
 
-    slots: int = 1  # at the first start; then the deal says how many (actors/deal.py)
+    slots: int = 1  # in the first deal; later ones say how many (actors/deal.py)
     log: Callable[[Cluster], Log] = KafkaLog
 
     def transactional_id(self, slot: int) -> str:

@@ -15,6 +15,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.calls import answer
+from actors.deal import check_slots
 from actors.partition_owner import STOP_TIMEOUT_S
 from actors.pipeline import NAMESPACE, Pipeline
 from actors.supervision import places
@@ -30,8 +31,12 @@ def supervisor_name(pipeline: str) -> str:
     return f"supervisor:{pipeline}"
 
 
-def start_pipeline(pipeline: Pipeline) -> ActorHandle[Any]:
-    """Start the pipeline's supervisor, or get the one that runs. Does not wait for the slots to be live."""
+def start_pipeline(pipeline: Pipeline, slots: int | None = None) -> ActorHandle[Any]:
+    """Start the pipeline's supervisor, or get the one that runs; with `slots`, have so many. Does not wait for them to be live.
+
+    Raises ConfigError for a number of slots that cannot be.
+    """
+    check_slots(slots or 1, len(pipeline.partitions))
     supervisor: ActorHandle[Any] = Supervisor.options(  # type: ignore[attr-defined]
         name=supervisor_name(pipeline.name),
         namespace=NAMESPACE,
@@ -43,6 +48,8 @@ def start_pipeline(pipeline: Pipeline) -> ActorHandle[Any]:
         num_cpus=0,
         label_selector=places.not_on_the_head(),
     ).remote(pipeline)
+    if slots is not None:
+        supervisor.scale.remote(slots)
     return supervisor
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from actors.engine.arrivals import DEDUPE_WINDOW_MAX, SPAN_MAX_MS, Arrivals
 from actors.errors import ConfigError
 
 PARTITIONS_HERE = 2  # on a broker that we start on this machine
@@ -105,12 +106,41 @@ class PipelineConfig(_Section):
     hosting: str = Field(
         "actor", pattern=r"^(actor|owner)$", description="detector families in actors, or in the owner"
     )
+    slots: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="owners of the main pipeline that share the partitions; not set: as many as last time, 1 at first",
+    )
     phase_one_rows: int = Field(50, ge=10, le=10_000, description="rows of a series from which its limits are learned")
     commit_interval_ms: int = Field(50, ge=5, le=1000)
     snapshot_interval_ms: int = Field(5000, ge=100, le=600_000)
+    dedupe_window: int | None = Field(
+        None,
+        ge=1,
+        le=DEDUPE_WINDOW_MAX,
+        description="event ids remembered per partition; a record with one of them is set aside. Not set: none is",
+    )
+    allowed_lateness_ms: int | None = Field(
+        None,
+        ge=0,
+        le=SPAN_MAX_MS,
+        description="how far a row's event time may be behind the largest of its partition. Not set: as far as it likes",
+    )
+    max_ahead_ms: int | None = Field(
+        None,
+        ge=0,
+        le=SPAN_MAX_MS,
+        description="how far a row's event time may be ahead of its Kafka timestamp; set it with allowed_lateness_ms",
+    )
     detectors: list[DetectorConfig] | None = Field(
         None, min_length=1, description="what judges; not set: the built-in set of models/builtin.py on every series"
     )
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """Return what is set aside as a duplicate, late or ahead; see docs/arrivals.md."""
+        return Arrivals(self.dedupe_window, self.allowed_lateness_ms, self.max_ahead_ms)
 
 
 class VectorsConfig(_Section):
@@ -120,6 +150,38 @@ class VectorsConfig(_Section):
     name: str = Field("vectors", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="of the pipeline")
     detectors: list[DetectorConfig] = Field(
         default_factory=list, description="what judges, e.g. multivariate.pca with its model; see `chipquality fit`"
+    )
+
+
+class RouteConfig(_Section):
+    """Where alerts are told, and which."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    urls: list[SecretStr] = Field(
+        min_length=1, description="as apprise has them: mailto://user:pass@host, slack://token, json://host/path, …"
+    )
+    severities: list[Literal["warning", "critical"]] = Field(["warning", "critical"], min_length=1)
+    states: list[Literal["open", "closed"]] = Field(
+        ["open", "closed"], min_length=1, description="tell when an alert opens, when it closes"
+    )
+    series: str | list[str] = Field("*", description="of which series: patterns of series keys, * and ? for any text")
+    per_minute: int = Field(20, ge=1, le=600, description="messages one by one; what is more is told in a summary")
+
+    @property
+    def patterns(self) -> list[str]:
+        """Return the patterns as a list."""
+        return [self.series] if isinstance(self.series, str) else self.series
+
+
+class NotifyConfig(_Section):
+    """Whom alerts are told. No routes: nobody."""
+
+    routes: list[RouteConfig] = Field(default_factory=list)
+    stale_s: int = Field(
+        6 * 3600,
+        ge=60,
+        le=30 * 24 * 3600,
+        description="an alert that is older when it is read is only counted, in a summary",
     )
 
 
@@ -137,6 +199,7 @@ class Config(BaseSettings):
     local: LocalConfig = LocalConfig()
     pipeline: PipelineConfig = PipelineConfig()
     vectors: VectorsConfig = VectorsConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @classmethod
     def settings_customise_sources(

@@ -13,6 +13,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _OWNER = (  # name in the owner's status → metric, what it says
     ("rows", "chipquality_owner_rows", "Rows that the owner's incarnation has judged or set aside"),
     ("dead_lettered", "chipquality_owner_dead_lettered", "Dead letters of the owner's incarnation"),
+    ("duplicates", "chipquality_owner_duplicates", "Records set aside because their event id was folded before"),
+    ("late", "chipquality_owner_late", "Records set aside because they came later than is allowed"),
+    ("ahead", "chipquality_owner_ahead", "Records set aside because of a clock that runs ahead"),
     ("reopened", "chipquality_owner_reopened", "How often the slot was opened again"),
 )
 
@@ -21,21 +24,21 @@ class _Facts:
     """One scrape's facts as a prometheus_client collector."""
 
     def __init__(
-        self, summary: dict[str, Any] | None, owner: dict[str, Any] | None, groups: Sequence[dict[str, Any]] | None
+        self, summary: dict[str, Any] | None, owners: dict[str, Any] | None, groups: Sequence[dict[str, Any]] | None
     ) -> None:
-        self.summary, self.owner, self.groups = summary, owner, groups
+        self.summary, self.owners, self.groups = summary, owners, groups
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
         up = GaugeMetricFamily("chipquality_part_up", "1 if the part answers", labels=["part"])
-        for part in ("view", "owner", "kafka"):
-            said = {"view": self.summary, "owner": self.owner, "kafka": self.groups}[part]
+        for part in ("view", "owners", "kafka"):
+            said = {"view": self.summary, "owners": self.owners, "kafka": self.groups}[part]
             up.add_metric([part], float(said is not None))
         yield up
         if self.summary is not None:
             yield from _of_view(self.summary)
-        if self.owner is not None:
-            yield from _of_owner(self.owner)
+        if self.owners is not None:
+            yield from _of_owners(self.owners["owners"])
         if self.groups is not None:
             yield _lag(self.groups)
 
@@ -81,21 +84,23 @@ def _of_view(summary: dict[str, Any]) -> Iterator[Metric]:
     yield latency
 
 
-def _of_owner(owner: dict[str, Any]) -> Iterator[Metric]:
-    labels = {"slot": str(owner.get("slot", 0)), "incarnation": str(owner.get("incarnation", ""))}
-    for key, name, what in _OWNER:
-        counter = CounterMetricFamily(name, what, labels=list(labels))
-        counter.add_metric(list(labels.values()), float(owner.get(key) or 0))
-        yield counter
-    live = GaugeMetricFamily("chipquality_owner_live", "1 if the owner is live", labels=list(labels))
-    live.add_metric(list(labels.values()), float(owner.get("state") == "live"))
-    yield live
+def _of_owners(owners: Sequence[dict[str, Any]]) -> Iterator[Metric]:
+    labels = ["slot", "incarnation"]
+    counters = {key: CounterMetricFamily(name, what, labels=labels) for key, name, what in _OWNER}
+    live = GaugeMetricFamily("chipquality_owner_live", "1 if the owner is live", labels=labels)
+    quarantined = GaugeMetricFamily("chipquality_owner_quarantined", "Partitions in quarantine", labels=labels)
     took = GaugeMetricFamily("chipquality_owner_seconds", "What a step and a commit took", labels=[*labels, "part"])
-    for part in ("step", "commit"):
-        value = owner.get(f"{part}_ms")
-        if isinstance(value, int | float):
-            took.add_metric([*labels.values(), part], value / 1000)
-    yield took
+    for owner in owners:
+        named = [str(owner["slot"]), str(owner.get("incarnation", ""))]
+        for key, counter in counters.items():
+            counter.add_metric(named, float(owner.get(key) or 0))
+        live.add_metric(named, float(owner.get("state") == "live"))
+        quarantined.add_metric(named, float(len(owner.get("quarantined") or ())))
+        for part in ("step", "commit"):
+            value = owner.get(f"{part}_ms")
+            if isinstance(value, int | float):
+                took.add_metric([*named, part], value / 1000)
+    yield from (*counters.values(), live, quarantined, took)
 
 
 def _lag(groups: Sequence[dict[str, Any]]) -> Metric:
@@ -112,10 +117,10 @@ def _lag(groups: Sequence[dict[str, Any]]) -> Metric:
 
 
 def exposition(
-    summary: dict[str, Any] | None, owner: dict[str, Any] | None, groups: Sequence[dict[str, Any]] | None
+    summary: dict[str, Any] | None, owners: dict[str, Any] | None, groups: Sequence[dict[str, Any]] | None
 ) -> bytes:
     """Return Prometheus' text. A part that did not answer is None: its metrics are left out and `chipquality_part_up` says so."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Facts(summary, owner, groups))
+    registry.register(_Facts(summary, owners, groups))
     text: bytes = generate_latest(registry)
     return text

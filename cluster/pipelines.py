@@ -10,7 +10,18 @@ from actors.kafka.client import Cluster
 from actors.pipeline import Pipeline, Vector
 from cluster.config import Config
 from cluster.detectors import Judging
-from schemas.topics import ALERTS, CHARTS, CONTROL, MEASUREMENTS, STATE, VECTOR_STATE, VECTORS, dead_letter_topic
+from schemas.topics import (
+    ALERTS,
+    CHARTS,
+    CONTROL,
+    DEALS,
+    MEASUREMENTS,
+    STATE,
+    VECTOR_STATE,
+    VECTORS,
+    dead_letter_topic,
+    late_topic,
+)
 
 
 def pipelines_of(
@@ -36,7 +47,7 @@ def _pipeline(
     schema_ids: Mapping[tuple[str, str], int],
     vector: Vector | None = None,
 ) -> Pipeline:
-    topics = Topics(CHARTS, ALERTS, dead_letter_topic(topic), state, CONTROL)
+    topics = Topics(CHARTS, ALERTS, dead_letter_topic(topic), state, CONTROL, DEALS, late=late_topic(topic))
     wanted = {
         "position": state,
         "page": state,
@@ -44,6 +55,7 @@ def _pipeline(
         "applied_change": state,
         "alert": ALERTS,
         "dead_letter": topics.dead_letters,
+        "deal": DEALS,
     }
     return Pipeline(
         name=name,
@@ -57,4 +69,5 @@ def _pipeline(
         hosting="owner" if config.pipeline.hosting == "owner" else "actor",
         commit_interval_ms=config.pipeline.commit_interval_ms,
         snapshot_interval_ms=config.pipeline.snapshot_interval_ms,
+        arrivals=config.pipeline.arrivals,
     )

@@ -142,7 +142,8 @@ class Product:
     def _start_pipelines(self) -> None:
         for pipeline in self.pipelines():
             self._exit.callback(supervisor.stop_pipeline, pipeline.name)
-            supervisor.start_pipeline(pipeline)
+            slots = self.config.pipeline.slots if pipeline.name == self.config.pipeline.name else None
+            supervisor.start_pipeline(pipeline, slots)
             self._running.append(pipeline.name)
 
     def _wait_live(self) -> None:
@@ -164,7 +165,7 @@ class Product:
         self.page_url = deploy(self.config, name, self.cluster)
 
     def status(self) -> dict[str, Any]:
-        """Return the owner's status."""
+        """Return the deal of the main pipeline and the status of each owner."""
         return supervisor.wait_status(self.config.pipeline.name, lambda _: True, 10.0)
 
 

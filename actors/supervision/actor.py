@@ -1,13 +1,14 @@
 """The supervisor of one pipeline: a thin actor around the decisions. All of Ray's calls about owners are made here.
 
 Detached, without CPUs of its own, not on the head where there are other nodes. It asks every owner how it is, tells the
-decisions what it heard, and does what they say. If it dies, Ray starts it again, and it reads the deal and finds its owners by their names. If
-Ray's head is gone it waits; owners go on without it.
+decisions what it heard, and does what they say. If it dies, Ray starts it again, and it reads the deal and finds its owners by
+their names. If Ray's head is gone it waits; owners go on without it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 
 from actors.calls import answer
-from actors.deal import Deal, Dealer, DealFollower, Seat
+from actors.deal import Deal, Dealer, DealFollower, Seat, check_slots
 from actors.errors import ConfigError, FencedError, ReopenError
 from actors.partition_owner import STOP_TIMEOUT_S
 from actors.pipeline import NAMESPACE, Pipeline
@@ -72,8 +73,7 @@ class SupervisorLoop:
 
     def scale(self, slots: int) -> None:
         """Want another number of slots. Raises ConfigError for one that cannot be."""
-        if not 1 <= slots <= len(self.pipeline.partitions):
-            raise ConfigError(f"{slots} slots: {self.pipeline.name} has {len(self.pipeline.partitions)} partitions")
+        check_slots(slots, len(self.pipeline.partitions))
         self._wishes.append(ScaleWanted(slots, self._clock()))
 
     def status(self) -> dict[str, Any]:
@@ -229,6 +229,10 @@ class Supervisor:
     def status(self) -> dict[str, Any]:
         """Return the deal, and what every owner said last."""
         return self._loop.status()
+
+    def pid(self) -> int:
+        """Return the process id."""
+        return os.getpid()
 
     def scale(self, slots: int) -> None:
         """Want another number of slots."""

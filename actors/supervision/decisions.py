@@ -153,6 +153,7 @@ class Supervision:
     slots: int
     deal: Deal | None = None
     owners: dict[Seat, _Owner] = field(default_factory=dict)
+    wanted: int | None = None  # slots that a person wants and the deal has not yet
     _slots: dict[int, _Slot] = field(default_factory=dict)
     _asked: bool = False  # a change of the deal is being carried out
 
@@ -174,7 +175,7 @@ class Supervision:
             case DealSeen(deal, ours, now):
                 return self._deal_seen(deal, ours, now)
             case ScaleWanted(slots, _):
-                return [ChangeDeal(Ask.SCALE, slots)]
+                self.wanted = slots
             case Ticked():
                 pass
         return self._look(event.now)
@@ -186,8 +187,7 @@ class Supervision:
 
     def _deal_seen(self, deal: Deal, ours: bool, now: float) -> list[Instruction]:
         old, self.deal = self.deal, deal
-        if ours:
-            self._asked = False
+        self._asked = False  # also where another supervisor had done it already: the answer is a deal that is not ours
         if old is not None and deal.number < old.number:
             self.deal = old
             return []
@@ -203,6 +203,10 @@ class Supervision:
         """Compare what there is with what the deal names."""
         if self.deal is None:
             return self._ask(ChangeDeal(Ask.FIRST, self.slots))
+        if self.wanted == self.deal.slots:
+            self.wanted = None
+        if self.wanted is not None and not self._asked:
+            return self._ask(ChangeDeal(Ask.SCALE, self.wanted))
         said: list[Instruction] = []
         said += self._end_others(self.deal, now)
         lost = [seat for seat in self.deal.seats() if self._is_lost(seat, now)]

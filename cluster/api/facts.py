@@ -1,4 +1,4 @@
-"""Where the API's answers come from: the view actor, the owner actor, Kafka and the registry. Each call has a timeout.
+"""Where the API's answers come from: the view actor, the supervisor actor, Kafka and the registry. Each call has a timeout.
 
 The API is never in the data path: what does not answer becomes a 503 that names the part, and nothing else stops.
 """
@@ -37,8 +37,8 @@ class Views(Protocol):
 class Facts(Views, Protocol):
     """What the other routes ask."""
 
-    async def owner(self) -> dict[str, Any]:
-        """Return the status of the pipeline's owner. Raises Unavailable."""
+    async def owners(self) -> dict[str, Any]:
+        """Return the deal of the pipeline and the status of each owner, from its supervisor. Raises Unavailable."""
         ...
 
     async def topics(self) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ class ViewFacts:
 
 
 class ClusterFacts(ViewFacts):
-    """What every other route asks too: the owner, Kafka, the registry."""
+    """What every other route asks too: the supervisor, Kafka, the registry."""
 
     def __init__(self, cluster: Cluster, pipeline: str) -> None:
         from actors.kafka.admin import Admin  # noqa: PLC0415  (the streaming deployment does not need it)
@@ -111,9 +111,9 @@ class ClusterFacts(ViewFacts):
         self._groups = Kept(admin.groups, "kafka")
         self._subjects = Kept(registry.subjects, "registry")
 
-    async def owner(self) -> dict[str, Any]:
-        """Return the status of the pipeline's owner. Raises Unavailable."""
-        status: dict[str, Any] = await ask_actor(f"owner:{self.pipeline}:0", "owner", "status")
+    async def owners(self) -> dict[str, Any]:
+        """Return the deal of the pipeline and the status of each owner, from its supervisor. Raises Unavailable."""
+        status: dict[str, Any] = await ask_actor(f"supervisor:{self.pipeline}", "owners", "status")
         return status
 
     async def topics(self) -> list[dict[str, Any]]:

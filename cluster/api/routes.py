@@ -58,13 +58,13 @@ async def health(
     async def registry() -> str:
         return f"{await facts.registry()} subjects"
 
-    async def owner() -> str:
-        status = await facts.owner()
-        quarantined = {p: said["quarantined"] for p, said in status["partitions"].items() if said.get("quarantined")}
-        if status["state"] != "live" or quarantined:
-            error = status.get("last_error") or "no error"
-            raise Unavailable("owner", f"{status['state']}; quarantined: {quarantined}; {error}")
-        return f"live, incarnation {status['incarnation']}, {len(status['partitions'])} partitions"
+    async def owners() -> str:
+        status = await facts.owners()
+        unwell = [why for owner in status["owners"] if (why := _unwell(owner))]
+        if unwell or not status["owners"]:
+            raise Unavailable("owners", "; ".join(unwell) or status["trouble"] or "no slot is dealt yet")
+        partitions = sum(len(owner["partitions"]) for owner in status["owners"])
+        return f"{status['slots']} slots live, {partitions} partitions, deal {status['deal']}"
 
     async def view() -> str:
         reader = (await facts.view("summary"))["reader"]
@@ -72,7 +72,7 @@ async def health(
             raise Unavailable("view", reader["trouble"] or "it is still reading what was there before it")
         return "reading"
 
-    asked = {"kafka": kafka, "registry": registry, "owner": owner, "view": view}
+    asked = {"kafka": kafka, "registry": registry, "owners": owners, "view": view}
     parts = {name: await _probe(ask) for name, ask in asked.items()}
     ready = all(part["ok"] for part in parts.values())
     said = {"live": True, "ready": ready, "pipeline": facts.pipeline, "dependencies": parts}
@@ -80,6 +80,16 @@ async def health(
         return JSONResponse(said)
     failing = "; ".join(part["reason"] for part in parts.values() if not part["ok"])
     raise Problem(503, f"not ready: {failing}", **said)
+
+
+def _unwell(owner: dict[str, Any]) -> str:
+    """Return what is wrong with a slot in a line, nothing if it is live and none of its partitions is in quarantine."""
+    quarantined = {p: said["quarantined"] for p, said in owner["partitions"].items() if said.get("quarantined")}
+    if owner["state"] == "live" and not quarantined:
+        return ""
+    return (
+        f"slot {owner['slot']}: {owner['state']}; quarantined: {quarantined}; {owner.get('last_error') or 'no error'}"
+    )
 
 
 @events.get("/topics", summary="The topics: what they carry, and where their partitions stand")
@@ -96,12 +106,12 @@ async def topics(facts: FactsOf) -> dict[str, Any]:
 
 @events.get("/consumers", summary="Consumer groups and owners: how far each is, per partition")
 async def consumers(facts: FactsOf) -> dict[str, Any]:
-    """List consumer groups with committed offset, end and lag per partition, the pipeline's own first, and its owner."""
+    """List consumer groups with committed offset, end and lag per partition, the pipeline's own first, and its owners."""
     groups = sorted(await facts.groups(), key=lambda group: (group["group"] != facts.pipeline, group["group"]))
     try:
-        owner, why = await facts.owner(), None
+        owners, why = await facts.owners(), None
     except Unavailable as error:
-        owner, why = None, error.detail
+        owners, why = None, error.detail
     lags = [
         partition["lag"] for group in groups if group["group"] == facts.pipeline for partition in group["partitions"]
     ]
@@ -111,8 +121,9 @@ async def consumers(facts: FactsOf) -> dict[str, Any]:
         "lag": sum(known) if known else None,
         "items": groups[:PAGE_SIZE_MAX],
         "total": len(groups),
-        "owner": owner,
-        "owner_trouble": why,
+        "owners": owners["owners"] if owners else [],
+        "deal": {name: owners[name] for name in ("deal", "slots")} if owners else None,
+        "owners_trouble": why or (owners and owners["trouble"]) or None,
     }
 
 
@@ -174,8 +185,8 @@ async def prometheus(facts: FactsOf) -> Response:
         except Unavailable:
             return None
 
-    summary, owner = await ask(facts.view("summary")), await ask(facts.owner())
-    text = metrics.exposition(summary, owner, await ask(facts.groups()))
+    summary, owners = await ask(facts.view("summary")), await ask(facts.owners())
+    text = metrics.exposition(summary, owners, await ask(facts.groups()))
     return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 

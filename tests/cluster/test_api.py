@@ -189,38 +189,38 @@ def test_health_names_what_is_missing_and_then_is_ready(filled: Served) -> None:
     assert {name: part["ok"] for name, part in parts.items()} == {
         "kafka": True,
         "registry": True,
-        "owner": False,
+        "owners": False,
         "view": True,
     }
-    assert f"owner:{filled.line.pipeline}:0" in parts["owner"]["reason"]
-    assert "owner" in body["detail"]
+    assert f"supervisor:{filled.line.pipeline}" in parts["owners"]["reason"]
+    assert "owners" in body["detail"]
     metrics = filled.http.get("/metrics").text
-    assert 'chipquality_part_up{part="owner"} 0.0' in metrics
+    assert 'chipquality_part_up{part="owners"} 0.0' in metrics
 
-    owner = Owner.options(name=f"owner:{filled.line.pipeline}:0", namespace="chipquality").remote()
-    ray.get(owner.set.remote("state", "opening"))
+    supervisor = Answers.options(name=f"supervisor:{filled.line.pipeline}", namespace="chipquality").remote()
+    ray.get(supervisor.set.remote("state", "opening"))
     assert "opening" in problem(filled.http.get("/events/health"), 503)["detail"]
-    ray.get(owner.set.remote("state", "live"))
+    ray.get(supervisor.set.remote("state", "live"))
     assert filled.get("/events/health")["ready"]
-    assert filled.get("/events/consumers")["owner"]["incarnation"] == 3
-    ray.kill(owner)
+    assert filled.get("/events/consumers")["owners"][0]["incarnation"] == 3
+    ray.kill(supervisor)
 
 
 @ray.remote(num_cpus=0)
-class Owner:
-    """An actor that answers `status` as an owner does."""
+class Answers:
+    """An actor that answers `status` as a supervisor does."""
 
     def __init__(self) -> None:
-        self._status = {
+        self._owner: dict[str, Any] = {
             "slot": 0, "incarnation": 3, "state": "live", "partitions": {0: {"next_offset": 9, "quarantined": None}},
             "rows": 120, "dead_lettered": 2, "reopened": 1, "last_error": None, "step_ms": 1.5, "commit_ms": 4.0,
         }  # fmt: skip
 
     def set(self, name: str, value: Any) -> None:
-        self._status[name] = value
+        self._owner[name] = value
 
     def status(self) -> dict[str, Any]:
-        return self._status
+        return {"pipeline": "", "deal": 4, "slots": 1, "trouble": "", "owners": [self._owner]}
 
 
 def test_topics_and_consumers(filled: Served) -> None:
@@ -237,8 +237,8 @@ def test_topics_and_consumers(filled: Served) -> None:
     ours = consumers["items"][0]
     assert (ours["group"], len(ours["partitions"])) == (line.pipeline, 2)
     assert consumers["lag"] == sum(partition["end"] for partition in ours["partitions"])
-    assert consumers["owner"] is None
-    assert "owner:" in consumers["owner_trouble"]
+    assert consumers["owners"] == []
+    assert "supervisor:" in consumers["owners_trouble"]
     assert f'chipquality_consumer_lag{{group="{line.pipeline}"' in filled.http.get("/metrics").text
 
 

@@ -12,7 +12,7 @@ from tests.actors.view_support import alert, block
 
 OWNER: dict[str, Any] = {
     "slot": 0, "incarnation": 7, "state": "live", "rows": 120, "dead_lettered": 2, "reopened": 1,
-    "step_ms": 1.5, "commit_ms": 4.0,
+    "step_ms": 1.5, "commit_ms": 4.0, "quarantined": {1: "torn"},
 }  # fmt: skip
 GROUPS = [{"group": "quality", "partitions": [
     {"topic": "fab.measurements", "partition": 0, "lag": 5}, {"topic": "gone", "partition": 0, "lag": None},
@@ -32,7 +32,7 @@ def test_everything_known_is_said() -> None:
     board.add_block(block(["a", "a"], [1.0, float("nan")], published_ms=900), 0, 0, 1_000, live=True)
     board.add_alert(alert("1"), 0, 0, 0)
     board.dead_letters["malformed"] += 3
-    said = samples(exposition(board.summary(1_000), OWNER, GROUPS))
+    said = samples(exposition(board.summary(1_000), {"owners": [OWNER, OWNER | {"slot": 1}]}, GROUPS))
     assert said["chipquality_rows_total", "judged", "fab.measurements:0", "quality"] == 1
     assert said["chipquality_rows_total", "missing", "fab.measurements:0", "quality"] == 1
     assert said["chipquality_rows_total", "duplicated", "fab.measurements:0", "quality"] == 0
@@ -40,6 +40,7 @@ def test_everything_known_is_said() -> None:
     assert said["chipquality_alerts_open", "quality"] == 1
     assert said["chipquality_latency_seconds", "quality", "0.95"] == 0.101
     assert said["chipquality_owner_live", "7", "0"] == 1
+    assert said["chipquality_owner_quarantined", "7", "1"] == 1
     assert said["chipquality_owner_seconds", "7", "commit", "0"] == 0.004
     assert said["chipquality_consumer_lag", "quality", "0", "fab.measurements"] == 5
     assert ("chipquality_consumer_lag", "quality", "0", "gone") not in said
@@ -47,7 +48,7 @@ def test_everything_known_is_said() -> None:
 
 def test_parts_that_do_not_answer_are_left_out_and_said() -> None:
     said = samples(exposition(None, None, None))
-    assert said == {("chipquality_part_up", part): 0.0 for part in ("view", "owner", "kafka")}
-    opening = samples(exposition(None, {"slot": 0, "state": "opening"}, []))
+    assert said == {("chipquality_part_up", part): 0.0 for part in ("view", "owners", "kafka")}
+    opening = samples(exposition(None, {"owners": [{"slot": 0, "state": "opening"}]}, []))
     assert opening["chipquality_owner_live", "", "0"] == 0
     assert opening["chipquality_part_up", "kafka"] == 1

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import ray
 
 from actors import supervisor
+from actors.deal import Seat
+from actors.errors import ConfigError
 from actors.pipeline import NAMESPACE
+from actors.supervision import places
 from cluster.local.stack import Endpoints
-from tests.integration.line import TestLine, same_as_undisturbed
+from tests.integration.line import TestLine, same_as_undisturbed, wait_for
 from tests.integration.test_slot import run_to_end
+
+WAIT_S = 60.0
 
 
 @pytest.fixture
@@ -30,6 +36,15 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def wait_owner(line: TestLine, until: Any, slot: int = 0) -> dict[str, Any]:
+    """Wait until the owner of a slot is as wanted; return what it says."""
+
+    def owner(said: dict[str, Any]) -> dict[str, Any]:
+        return next((owner for owner in said["owners"] if owner["slot"] == slot), {"state": "none"})
+
+    return owner(supervisor.wait_status(line.name, lambda said: until(owner(said)), WAIT_S))
+
+
 def test_stream_through_actors(line: TestLine) -> None:
     line.write_noise(200)
     line.wait_done()
@@ -38,24 +53,25 @@ def test_stream_through_actors(line: TestLine) -> None:
 
 def test_kill_9_of_the_owner_in_mid_stream(line: TestLine) -> None:
     line.write_noise(150)
-    pid = supervisor.wait_status(line.name, lambda s: s.get("rows", 0) > 50, 60)["pid"]
-    kill(pid)
+    before = wait_owner(line, lambda s: s.get("rows", 0) > 50)
+    kill(before["pid"])
     line.write_noise(150, seed=2)
-    status = supervisor.wait_status(line.name, lambda s: s["state"] == "live" and s["pid"] != pid, 60)
+    after = wait_owner(line, lambda s: s["state"] == "live" and s["pid"] != before["pid"])
     line.wait_done()
-    assert status["pid"] != pid
+    assert after["incarnation"] >= before["incarnation"]
     same_as_undisturbed(line, run_to_end)
 
 
 def test_kill_9_of_a_detector_actor_in_mid_stream(line: TestLine) -> None:
     line.write_noise(150)
     line.wait_done()
-    owner = ray.get_actor(supervisor.owner_name(line.name), NAMESPACE)
+    owner = places.find(line.name, Seat(0, wait_owner(line, lambda s: s["state"] == "live")["incarnation"]))
+    assert owner is not None
     pids = ray.get(owner.detector_pids.remote())
     assert sorted(pids) == ["anomaly", "capability", "drift", "spc"]
     kill(pids["spc"])
     line.write_noise(150, seed=2)
-    supervisor.wait_status(line.name, lambda s: s["reopened"] >= 1 and s["state"] == "live", 60)
+    wait_owner(line, lambda s: s["reopened"] >= 1 and s["state"] == "live")
     line.wait_done()
     assert "spc" in ray.get(owner.detector_pids.remote())
     same_as_undisturbed(line, run_to_end)
@@ -64,15 +80,54 @@ def test_kill_9_of_a_detector_actor_in_mid_stream(line: TestLine) -> None:
 def test_a_stopped_pipeline_resumes_where_it_stopped(line: TestLine) -> None:
     line.write_noise(50)
     line.wait_done()
-    stopped = supervisor.stop_pipeline(line.name)
-    assert stopped is not None
+    (stopped,) = supervisor.stop_pipeline(line.name)
     assert stopped["state"] == "stopped"
     line.write_noise(50, seed=2)
     supervisor.start_pipeline(line.pipeline())
     supervisor.wait_live(line.name)
     line.wait_done()
-    (status,) = [s for s in supervisor.list_pipelines() if s["pipeline"] == line.name]
-    assert (status["rows"], status["replayed"]) == (100, 0)
+    owner = wait_owner(line, lambda s: s.get("rows") == 100)
+    assert owner["replayed"] == 0
+    assert line.name in [said["pipeline"] for said in supervisor.list_pipelines()]
+    assert owner["incarnation"] == stopped["incarnation"] + 1  # one that Ray does not know is never started again
+    same_as_undisturbed(line, run_to_end)
+
+
+def test_scale_out_and_in_under_load(line: TestLine) -> None:
+    line.write_noise(100)
+    assert supervisor.scale(line.name, 2)["slots"] == 2
+    line.write_noise(100, seed=2)
+    line.wait_done()
+    owners = supervisor.wait_live(line.name)["owners"]
+    assert [sorted(owner["partitions"]) for owner in owners] == [[0], [1]]
+    with pytest.raises(ConfigError, match="3 slots: a pipeline of 2 partitions"):
+        supervisor.scale(line.name, 3)
+    assert supervisor.scale(line.name, 1)["slots"] == 1
+    wait_for(lambda: list(places.owners(line.name)) == [Seat(0, owners[0]["incarnation"])], "the other owner has ended")
+    line.write_noise(100, seed=3)
+    line.wait_done()
+    same_as_undisturbed(line, run_to_end)
+
+
+def test_kill_9_of_the_supervisor_changes_nothing(line: TestLine) -> None:
+    before = supervisor.status(line.name)
+    handle = ray.get_actor(supervisor.supervisor_name(line.name), NAMESPACE)
+    kill(ray.get(handle.pid.remote()))
+    line.write_noise(100)
+    line.wait_done()
+    after = supervisor.wait_live(line.name)
+    assert after["deal"] == before["deal"]
+    assert [owner["pid"] for owner in after["owners"]] == [owner["pid"] for owner in before["owners"]]
+    same_as_undisturbed(line, run_to_end)
+
+
+def test_a_stopped_owner_is_replaced_and_fenced(line: TestLine) -> None:
+    before = wait_owner(line, lambda s: s["state"] == "live")
+    os.kill(before["pid"], signal.SIGSTOP)
+    line.write_noise(100)
+    after = wait_owner(line, lambda s: s["state"] == "live" and s["incarnation"] > before["incarnation"])
+    line.wait_done()
+    assert after["pid"] != before["pid"]
     same_as_undisturbed(line, run_to_end)
 
 
