@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from actors.errors import ConfigError
-from cluster.commands import arl, detectors, fit, limits, local, topics
+from cluster.commands import arl, detectors, fit, limits, local, notify, topics
 from cluster.config import load, render
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
@@ -18,6 +18,7 @@ app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
+app.add_typer(notify.app, name="notify")
 app.add_typer(topics.app, name="topics")
 pipelines = typer.Typer(no_args_is_help=True, help="The pipelines that run.")
 app.add_typer(pipelines, name="pipeline")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -153,7 +154,7 @@ class RecordTooLargeError(RuntimeError):
 
 
 def _received(message: Message) -> Received:
-    headers: list[tuple[str, str | bytes | None]] = list(message.headers() or [])
+    headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
     encoded = tuple((name, value.encode() if isinstance(value, str) else value) for name, value in headers)
     return Received(
         str(message.topic()),

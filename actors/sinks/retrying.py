@@ -74,6 +74,10 @@ class Handles(Protocol):
         """Do what is due without a record; called after every poll."""
         ...
 
+    def finish(self) -> None:
+        """Do what is left: the program ends."""
+        ...
+
     @property
     def holds(self) -> bool:
         """Tell whether something handled is not done yet: while it is so, nothing is committed."""
@@ -145,8 +149,9 @@ class RetryingConsumer:
             self._commit()
 
     def close(self) -> None:
-        """Commit what is done and leave the group."""
+        """Finish and commit what is done, and leave the group."""
         try:
+            self.handler.finish()
             self._commit()
         finally:
             self._member.close()

@@ -44,6 +44,9 @@ class Scripted:
     def tick(self) -> None:
         self.ticks += 1
 
+    def finish(self) -> None:
+        self.ticks += 1
+
     def done(self, name: str) -> bool:
         return name in {call for call, _ in self.calls} and not self.faults.get(name)
 
