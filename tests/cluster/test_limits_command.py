@@ -47,7 +47,7 @@ def line(stack: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> T
 
 @contextmanager
 def running(line: TestLine) -> Iterator[OwnerLoop]:
-    loop = OwnerLoop(line.pipeline())
+    loop = OwnerLoop(line.pipeline(), line.deal().seats()[0])
     loop.start()
     try:
         wait_for(lambda: loop.state == "live", "live")

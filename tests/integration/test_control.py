@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,9 +13,7 @@ import pytest
 from actors import supervisor
 from actors.engine.control import AppliedChange
 from actors.engine.position import CHANGE_KEY
-from actors.hosts import InOwner
 from actors.kafka.client import Cluster
-from actors.partition_owner import OwnerLoop
 from actors.slot import Slot
 from cluster.local.stack import Endpoints
 from models.cusum import Cusum
@@ -27,6 +24,7 @@ from schemas.encode import Encoder
 from schemas.topics import schema_text
 from tests.cluster.relay import Relay
 from tests.integration.line import TestLine, series_of, wait_for
+from tests.integration.test_slot import owner
 
 FAMILIES = {"spc": (IndividualsChart(10),), "drift": (Cusum(phase_one_rows=10),)}
 
@@ -74,19 +72,8 @@ def made(line: TestLine) -> dict[int, list[AppliedChange]]:
     return found
 
 
-@contextmanager
-def owner(line: TestLine) -> Iterator[OwnerLoop]:
-    loop = OwnerLoop(line.pipeline())
-    loop.start()
-    try:
-        yield loop
-    finally:
-        assert loop.stop()
-
-
 def new_slot(line: TestLine) -> Slot:
-    pipeline = line.pipeline()
-    slot = Slot(pipeline, InOwner(pipeline.name, pipeline.families, pipeline.clean_rows))
+    slot = line.slot()
     slot.open()
     return slot
 

@@ -15,7 +15,7 @@ from models.pca_fit import fit_pca
 from schemas.encode import Encoder
 from schemas.topics import schema_text
 from tests.integration.line import TestLine, same_as_undisturbed
-from tests.integration.test_slot import new_slot, run_to_end, step_until
+from tests.integration.test_slot import run_to_end, step_until
 
 NAMES = ("pressure", "power", "flow", "bias")
 
@@ -77,7 +77,7 @@ def test_every_vector_is_judged_once_as_in_a_notebook(line: TestLine) -> None:
 def test_a_crash_changes_no_verdict_of_a_vector(line: TestLine) -> None:
     line.settings["snapshot_interval_ms"] = 600_000
     line.write(0, records(line, correlated(40, 3)))
-    slot = new_slot(line)
+    slot = line.slot()
     slot.open()
     step_until(slot, 40)
     slot._settle(block=True)
