@@ -84,6 +84,8 @@ class OwnerLoop:
                     "seq": fold.position.seq,
                     "snapshot_offset": fold.position.snapshot_offset,
                     "series": len(fold.series),
+                    "event_time_ms": fold.position.event_time_ms,
+                    "watermark_ms": fold.watermark_ms,
                     "disabled": [entry.subject for entry in fold.position.applied],
                     "quarantined": None,
                 }

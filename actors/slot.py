@@ -22,6 +22,7 @@ schema cannot be looked up because the registry is away wait; those before them,
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ from actors.pipeline import Pipeline
 from actors.surroundings import Surroundings
 from actors.takeover import TakeOver
 from actors.unknown_schemas import UnknownSchemas
-from schemas.batch import RawBatch
+from schemas.batch import RawBatch, Reason
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -55,6 +56,9 @@ class SlotStatus:
     rows: int = 0
     missing: int = 0
     dead_lettered: int = 0
+    duplicates: int = 0  # set aside, as are the next two (actors/engine/gate.py)
+    late: int = 0
+    ahead: int = 0
     steps: int = 0
     step_ms: float = 0.0
     commit_ms: float = 0.0
@@ -243,8 +247,12 @@ class Slot:
         status.rows += len(batch)
         status.missing += int(np.isnan(batch.value).sum())
         status.dead_lettered += len(step.rejects)
+        aside = Counter(letter.reason for letter in step.aside)
+        status.duplicates += aside[Reason.DUPLICATE]
+        status.late += aside[Reason.LATE]
+        status.ahead += aside[Reason.AHEAD]
         status.changes += len(step.changes)
-        return len(batch) + len(step.rejects)
+        return len(batch) + len(step.rejects) + len(step.aside)
 
     def _begin(self, raw: RawBatch, changes: Sequence[PartitionChange]) -> Step | None:
         """Decode; what cannot be for want of the registry is put aside, and what stands before it is folded."""

@@ -33,7 +33,7 @@ class Reason(StrEnum):
     WRONG_CHARACTERISTICS = "wrong_characteristics"  # a vector has not the characteristics that its pipeline judges
     TOO_LONG = "too_long"  # a text of more than TEXT_BYTES_MAX, or a series key of more than SERIES_KEY_BYTES_MAX
     TOO_MANY_SERIES = "too_many_series"  # SERIES_MAX is reached
-    DUPLICATE = "duplicate"  # its event id was folded not long ago: set aside, not dead (see actors/engine/arrivals.py)
+    DUPLICATE = "duplicate"  # its event id was folded not long ago: set aside, not dead (see actors/engine/gate.py)
     LATE = "late"  # its event time is too far behind the partition's watermark: set aside
     AHEAD = "ahead"  # its event time is too far ahead of its Kafka timestamp: a wrong clock; set aside
     PUBLISH_FAILED = "publish_failed"  # a publisher could not deliver it (see actors/producers)
