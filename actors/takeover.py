@@ -27,9 +27,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from actors.deal import Deal, Dealer, Seat, Share
+from actors.engine.family import configured
 from actors.engine.fold import PartitionFold
 from actors.engine.position import Position, Record, StateImage, position_record, read_image
 from actors.engine.replay import Piece, Replay
+from actors.engine.snapshot import Snapshot
 from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts, Opening
 from actors.log import Reader
@@ -252,8 +254,7 @@ class TakeOver:
             self.around.codec.encoders,
             pipeline.topics,
             image.changes,
-            pipeline.arrivals,
-            image.pages,
+            snapshot=Snapshot(image, configured(pipeline.families)),
         )
         arrival.replay = Replay(position, image.changes)
         arrival.last_record = self.around.clock.now()

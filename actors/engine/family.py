@@ -13,7 +13,7 @@ A detector that raises is switched off on that partition from the first offset o
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from schemas.batch import MicroBatch
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta, pack
 
 DETAIL_CHARS = 8_000  # of a traceback in an alert
+_FOLD = "engine"  # family of the pages that are the fold's own (actors/engine/arrivals.py)
 
 
 class Work(NamedTuple):
@@ -86,6 +87,16 @@ class _Partition:
         self.params.reserve(rows)
         for judge in self.judges:
             judge.grow(new_series, rows)
+
+
+def configured(families: Mapping[str, Iterable[Detector | Assignment]]) -> Callable[[Page], bool]:
+    """Return a test for pages: whether a detector of these families would read it as it is. Pages of the fold itself pass."""
+    tables = set()
+    for family, detectors in families.items():
+        judges = [Judge(family, assignment) for assignment in assigned(detectors)]
+        every = [table for judge in judges for table in (judge.table, judge.book)]
+        tables |= {(table.detector, table.layout) for table in (*every, ParamsTable(family).table)}
+    return lambda page: page.family == _FOLD or (page.detector, page.layout) in tables
 
 
 class FamilyFold:

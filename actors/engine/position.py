@@ -9,12 +9,13 @@ Four kinds of records, told apart by key; the topic is compacted, so the newest 
 - `applied|<change id>`: a change of limits, a reset or an exclusion that took effect here (actors/engine/control.py), written
   in the transaction of its step and never again. Those after the snapshot are made again by a replay; all of them are
   kept, so that no change is made twice and a person can see where it was made.
-- `page|<detector>|<layout>|<number>`: rows of state columns (actors/engine/state.py).
+- `page|<detector>|<layout>|<number>`, and with `|2` at its end: rows of state columns (actors/engine/state.py), in one of two
+  places (actors/engine/snapshot.py).
 - `series|<number>`: a stretch of the series dictionary.
 
-Pages and series are written only together with a position that names their step as its snapshot. So a page newer than
-`snapshot_seq` cannot be, nor a change newer than `seq`; if there is one, the log has been torn and the partition is quarantined,
-never guessed.
+A page is written together with a position that names its step as its snapshot, or says that it was written apart from it. So
+another page newer than `snapshot_seq` cannot be, nor anything newer than `seq`; if there is one, the log has been torn and the
+partition is quarantined, never guessed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SERIES_PER_PAGE = 1024
 APPLIED_MAX = 1000  # entries of the applied log; the log is part of every position record
 POSITION_KEY = b"position"
 CHANGE_KEY = b"applied|"  # and the id of the change
+PAGE_KEY = b"page|"
 
 
 class Encodes(Protocol):
@@ -46,7 +48,7 @@ class Record(NamedTuple):
     topic: str
     partition: int
     key: bytes
-    value: bytes
+    value: bytes | None  # None: a tombstone
 
 
 class Applied(NamedTuple):
@@ -88,6 +90,8 @@ class StateImage(NamedTuple):
     series: list[str]
     pages: list[Page]
     changes: tuple[AppliedChange, ...] = ()  # in the order in which they were made
+    page_keys: tuple[bytes, ...] = ()  # of `pages`
+    stale: tuple[bytes, ...] = ()  # keys of pages that no snapshot has
 
 
 def position_record(state_topic: str, position: Position, encoders: Mapping[str, Encodes]) -> Record:
@@ -102,32 +106,29 @@ def change_record(state_topic: str, partition: int, change: AppliedChange, encod
     return Record(state_topic, partition, CHANGE_KEY + change.change.change_id.encode(), value)
 
 
-def page_record(state_topic: str, partition: int, page: Page, encoders: Mapping[str, Encodes]) -> Record:
-    """Return the record of a page."""
-    key = f"page|{page.detector}|{page.layout}|{page.page}"
+def page_key(place: tuple[str, str, int], *, second: bool) -> bytes:
+    """Return the key of a page (detector, layout, number) in its first or second place; see actors/engine/snapshot.py."""
+    detector, layout, number = place
+    return f"page|{detector}|{layout}|{number}{'|2' if second else ''}".encode()
+
+
+def page_record(
+    state_topic: str, partition: int, page: Page, encoders: Mapping[str, Encodes], *, second: bool, apart: bool
+) -> Record:
+    """Return the record of a page; `apart`: it does not stand in one transaction with all of its snapshot."""
     columns = [column._asdict() | {"shape": list(column.shape)} for column in page.columns]
-    value = encoders["page"].encode(page._asdict() | {"columns": columns})
-    return Record(state_topic, partition, key.encode(), value)
+    value = encoders["page"].encode(page._asdict() | {"columns": columns, "apart": apart})
+    return Record(state_topic, partition, page_key((page.detector, page.layout, page.page), second=second), value)
 
 
-def series_records(
-    state_topic: str, partition: int, series: Sequence[str], known: int, seq: int, encoders: Mapping[str, Encodes]
-) -> list[Record]:
-    """Return records for the pages of the dictionary that have grown since it had `known` series."""
-    records = []
-    if len(series) > known:
-        for page in range(known // SERIES_PER_PAGE, (len(series) - 1) // SERIES_PER_PAGE + 1):
-            first = page * SERIES_PER_PAGE
-            fields = {
-                "page": page,
-                "first_code": first,
-                "seq": seq,
-                "keys": list(series[first : first + SERIES_PER_PAGE]),
-            }
-            records.append(
-                Record(state_topic, partition, f"series|{page}".encode(), encoders["series_page"].encode(fields))
-            )
-    return records
+def series_record(
+    state_topic: str, partition: int, series: Sequence[str], number: int, seq: int, encoders: Mapping[str, Encodes]
+) -> Record:
+    """Return the record of a page of the dictionary."""
+    first = number * SERIES_PER_PAGE
+    keys = list(series[first : first + SERIES_PER_PAGE])
+    value = encoders["series_page"].encode({"page": number, "first_code": first, "seq": seq, "keys": keys})
+    return Record(state_topic, partition, f"series|{number}".encode(), value)
 
 
 def read_image(records: Iterable[tuple[bytes, bytes | None]], decode: Callable[[bytes], dict[str, Any]]) -> StateImage:
@@ -138,33 +139,61 @@ def read_image(records: Iterable[tuple[bytes, bytes | None]], decode: Callable[[
             newest.pop(key, None)
         else:
             newest[key] = value
-    position = _position(decode(newest.pop(POSITION_KEY))) if POSITION_KEY in newest else None
-    pages: list[Page] = []
+    position = position_of(decode(newest.pop(POSITION_KEY))) if POSITION_KEY in newest else None
+    pages: dict[tuple[str, str, int], tuple[Page, bytes]] = {}  # with their keys
+    stale: list[bytes] = []
     stretches: dict[int, list[str]] = {}
     changes: list[AppliedChange] = []
     for key, value in newest.items():
         fields = decode(value)
-        a_change = key.startswith(CHANGE_KEY)
-        if position is None or fields["seq"] > (position.seq if a_change else position.snapshot_seq):
+        is_page = key.startswith(PAGE_KEY)
+        named = position.snapshot_seq if position is not None and is_page and not fields["apart"] else None
+        if position is None or fields["seq"] > (position.seq if named is None else named):
             raise StateError(f"state record {key.decode()} is of step {fields['seq']}; the position says {position}")
-        if a_change:
+        if key.startswith(CHANGE_KEY):
             changes.append(_change(fields))
         elif key.startswith(b"series|"):
             stretches[fields["page"]] = fields["keys"]
+        elif fields["seq"] > position.snapshot_seq:
+            stale.append(key)  # of a snapshot that was never named
         else:
-            columns = tuple(
-                PageColumn(**column | {"shape": tuple(column["shape"])}) for column in fields.pop("columns")
-            )
-            pages.append(Page(**fields, columns=columns))
+            _keep_newer(pages, stale, _page(fields), key)
     series: list[str] = []
-    for page in sorted(stretches):
-        if page * SERIES_PER_PAGE != len(series):
-            raise StateError(f"series dictionary: page {page} begins after {len(series)} series")
-        series.extend(stretches[page])
-    return StateImage(position, series, pages, tuple(sorted(changes, key=lambda change: change.seq)))
+    for number in sorted(stretches):
+        if number * SERIES_PER_PAGE != len(series):
+            raise StateError(f"series dictionary: page {number} begins after {len(series)} series")
+        series.extend(stretches[number])
+    return StateImage(
+        position,
+        series,
+        [page for page, _ in pages.values()],
+        tuple(sorted(changes, key=lambda change: change.seq)),
+        tuple(key for _, key in pages.values()),
+        tuple(stale),
+    )
 
 
-def _position(fields: dict[str, Any]) -> Position:
+def _page(fields: dict[str, Any]) -> Page:
+    del fields["apart"]
+    columns = tuple(PageColumn(**column | {"shape": tuple(column["shape"])}) for column in fields.pop("columns"))
+    return Page(**fields, columns=columns)
+
+
+def _keep_newer(
+    pages: dict[tuple[str, str, int], tuple[Page, bytes]], stale: list[bytes], page: Page, key: bytes
+) -> None:
+    """Keep the newer of the two copies of a page."""
+    place = page.detector, page.layout, page.page
+    held = pages.get(place)
+    if held is None or held[0].seq < page.seq:
+        pages[place] = page, key
+        stale += [held[1]] if held else []
+    else:
+        stale.append(key)
+
+
+def position_of(fields: dict[str, Any]) -> Position:
+    """Return the position that a record of it says."""
     return Position(**fields | {"applied": tuple(Applied(**entry) for entry in fields["applied"])})
 
 

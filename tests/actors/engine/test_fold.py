@@ -39,7 +39,7 @@ def test_position_stands_before_the_outputs_and_after_the_state_it_speaks_of() -
     records = world.step(["a 1", "a 2"])
     snapshot = World().step(["a 1", "a 2"], snapshot=True)
     keys = [record.key.partition(b"|")[0] for record in snapshot]
-    assert keys == [b"page"] * (len(keys) - 3) + [b"series", b"position", b"fab:0/test"]
+    assert keys == [b"series"] + [b"page"] * (len(keys) - 3) + [b"position", b"fab:0/test"]
     assert [record.topic for record in records] == ["state", "charts"]
     assert decode_json(records[0].value) == {
         "topic": "fab", "partition": 0, "next_offset": 2, "seq": 1, "snapshot_offset": 0, "snapshot_seq": 0,

@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from actors.engine.arrivals import Arrivals
 from actors.engine.control import PartitionChange
-from actors.engine.family import FamilyFold
+from actors.engine.family import FamilyFold, configured
 from actors.engine.fold import PartitionFold, Topics
 from actors.engine.judge import Assignment
 from actors.engine.position import Position, Record, StateImage, read_image
 from actors.engine.replay import Piece, Replay
+from actors.engine.snapshot import TRANSACTION_BYTES_MAX, Snapshot
 from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut
+from schemas.reading import event_codes
 
-TOPICS = Topics("charts", "alerts", "dead", "state")
+TOPICS = Topics("charts", "alerts", "dead", "state", late="late")
 
 
 class Json:
@@ -37,13 +40,18 @@ def decode_json(value: bytes) -> dict[str, Any]:
 
 
 class Words:
-    """Decodes b"series value": "nan" is missing, anything that is no number is a dead letter."""
+    """Decodes b"series value": "nan" is missing, anything that is no number is a dead letter.
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary) -> MicroBatch:
-        rows, codes, values, rejects = [], [], [], []
+    b"series value time" and b"series value time id" give an event time (else ten times the offset) and an event id too.
+    """
+
+    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
+        rows, codes, values, times, ids, rejects = [], [], [], [], [], []
         for i, data in enumerate(raw.values):
             try:
-                name, number = (data or b"").decode().split()
+                name, number, *rest = (data or b"").decode().split()
+                time, event_id = (*rest, *(str(int(raw.offset[i]) * 10), "")[len(rest) :])
+                times.append(int(time))
                 values.append(float(number))
             except ValueError as error:
                 at = int(raw.offset[i])
@@ -51,6 +59,7 @@ class Words:
                 continue
             rows.append(i)
             codes.append(series.code(name))
+            ids.append(event_id)
         n = len(rows)
         blank = np.full(n, np.nan)
         return MicroBatch(
@@ -58,13 +67,14 @@ class Words:
             partition=raw.partition,
             offset=raw.offset[rows].astype(np.int64),
             next_offset=raw.next_offset,
-            event_time_ms=raw.offset[rows] * 10,
+            event_time_ms=np.array(times, np.int64),
             published_ms=raw.timestamp_ms[rows],
             series=np.array(codes, np.int32),
             value=np.array(values, np.float64),
             subgroup=np.full(n, -1, np.int64),
             columns={name: blank.copy() for name in ("lsl", "usl", "target")}
-            | {name: np.array(["" for _ in rows], object) for name in ("lot", "wafer")},
+            | {name: np.array(["" for _ in rows], object) for name in ("lot", "wafer")}
+            | ({"event_id": event_codes(ids)} if event_ids else {}),
             rejects=tuple(rejects),
         )
 
@@ -123,6 +133,7 @@ class World:
     detectors: tuple[Detector | Assignment, ...] = (Above(),)
     clean_rows: int = 2
     log: list[Record] = field(default_factory=list)
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     def __post_init__(self) -> None:
         self.open()
@@ -139,7 +150,19 @@ class World:
         without = self.family.open("fab", 0, image.series, image.pages, disabled)
         start = position._replace(next_offset=position.snapshot_offset)
         encoders = dict.fromkeys(("position", "page", "series_page", "applied_change", "alert", "dead_letter"), Json())
-        self.fold = PartitionFold("quality", start, image.series, Words(), encoders, TOPICS, image.changes)
+        snapshot = Snapshot(image, configured({"test": self.detectors}))
+        self.fold = PartitionFold(
+            "quality",
+            start,
+            image.series,
+            Words(),
+            encoders,
+            TOPICS,
+            image.changes,
+            self.arrivals,
+            image.pages,
+            snapshot,
+        )
         return without
 
     def replay(self, words: Sequence[str], target: Position, at_most: int = 1000) -> None:
@@ -161,12 +184,17 @@ class World:
         self.fold.replayed(step)
 
     def step(
-        self, words: Sequence[str], *, snapshot: bool = False, changes: Sequence[PartitionChange] = ()
+        self,
+        words: Sequence[str],
+        *,
+        snapshot: bool = False,
+        changes: Sequence[PartitionChange] = (),
+        bytes_max: int = TRANSACTION_BYTES_MAX,
     ) -> list[Record]:
         """Fold a batch and commit what comes out."""
         step = self.fold.begin(raw_of(words, self.fold.position.next_offset), changes)
         outputs, pages = self.family.run([step.work], snapshot)
-        records = self.fold.conclude(step, outputs, pages.get(0) if snapshot else None)
+        records = self.fold.conclude(step, outputs, pages.get(0) if snapshot else None, bytes_max)
         self.log += records
         return records
 
