@@ -254,7 +254,9 @@ class TakeOver:
             self.around.codec.encoders,
             pipeline.topics,
             image.changes,
-            snapshot=Snapshot(image, configured(pipeline.families)),
+            pipeline.arrivals,
+            image.pages,
+            Snapshot(image, configured(pipeline.families)),
         )
         arrival.replay = Replay(position, image.changes)
         arrival.last_record = self.around.clock.now()

@@ -8,6 +8,9 @@ Theory of operation
 advance their state (actors/engine/family.py), here or in other processes: the fold does not know. It is driven by plain calls,
 live and in a replay; a replay differs only in that its outputs are suppressed.
 
+Between decoding and judging, `begin` sets aside what came twice, too late or from a wrong clock, if it is to
+(actors/engine/gate.py). Every record is one of: judged, missing, dead letter, set aside.
+
 Changes of limits, resets and exclusions enter with a step, hold from its first offset on, and are recorded in its transaction
 (actors/engine/control.py). A series that a change names before its first row gets its code then, so that the limits are there.
 A measurement that is excluded before it is folded (the owner lagged, or a new pipeline folds the topic from its beginning) comes
@@ -24,9 +27,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from actors.engine import alerts
+from actors.engine.arrivals import Arrivals
 from actors.engine.control import AppliedChange, PartitionChange
 from actors.engine.dead_letters import dead_letter_record
 from actors.engine.family import AlertEvent, DetectorFailure, FamilyOutput, Work
+from actors.engine.gate import Gate
 from actors.engine.params import ParamsChange
 from actors.engine.position import (
     APPLIED_MAX,
@@ -41,16 +46,18 @@ from actors.engine.position import (
 )
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX, Snapshot
 from actors.engine.state import Page
-from actors.errors import StateError
+from actors.errors import ConfigError, StateError
 from models.limit_versions import Kind, effect
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, SeriesDictionary
+
+_NOTHING_ASIDE = Arrivals()
 
 
 class Decodes(Protocol):
     """What `schemas.decode.MeasurementDecoder` does."""
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary) -> MicroBatch:
-        """Return columns; what cannot be read is in `rejects`."""
+    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
+        """Return columns, with `event_ids` also those; what cannot be read is in `rejects`."""
         ...
 
 
@@ -64,6 +71,7 @@ class Topics:
     state: str
     control: str = ""  # empty: nobody can change anything
     deals: str = ""  # of no use to the fold: where its owner hears which partitions it has
+    late: str = ""  # for what is set aside (actors/engine/gate.py); empty: nothing may be
 
 
 class Step(NamedTuple):
@@ -72,6 +80,8 @@ class Step(NamedTuple):
     work: Work
     rejects: tuple[DeadLetter, ...]
     changes: tuple[PartitionChange, ...] = ()
+    aside: tuple[DeadLetter, ...] = ()  # came twice, too late or from a wrong clock
+    settled: tuple[Page, ...] = ()  # say which settings of arrivals hold from here on
 
 
 class PartitionFold:
@@ -86,8 +96,11 @@ class PartitionFold:
         encoders: Mapping[str, Encodes],
         topics: Topics,
         changes: Iterable[AppliedChange] = (),
+        arrivals: Arrivals = _NOTHING_ASIDE,
+        pages: Iterable[Page] = (),
         snapshot: Snapshot | None = None,
     ) -> None:
+        """Take a partition over. `pages`: all of its snapshot; the fold takes its own, or raises StateError."""
         self.pipeline = pipeline
         self.position = position
         self.series = SeriesDictionary(series)
@@ -101,14 +114,26 @@ class PartitionFold:
             self._exclude([made.change], made.at_offset)
         self._begun_series = len(self.series)
         self.snapshot = snapshot or Snapshot(StateImage(position, self.series.keys, []))
+        self._gate = Gate(arrivals, pages)
+        if (arrivals.on or self._gate.settings.on) and not topics.late:
+            raise ConfigError("there is no topic for what comes twice or too late")
+
+    @property
+    def watermark_ms(self) -> int | None:
+        """Return the partition's watermark; None: nothing is set aside for being late, or no row was folded since."""
+        return self._gate.watermark_ms
 
     def begin(self, raw: RawBatch, changes: Sequence[PartitionChange] = (), *, emit: bool = True) -> Step:
         """Decode the next records of the partition; `changes` hold from the first of them on.
 
-        Nothing is advanced but the series dictionary; if decoding raises, call it again with the same arguments.
+        If decoding raises, nothing is advanced but the series dictionary: call it again with the same arguments.
         """
         params = tuple(self._params_changes(changes))
-        batch = self.decoder.decode(raw, self.series)
+        ids = {"event_ids": True} if self._gate.wants_ids else {}
+        batch = self.decoder.decode(raw, self.series, **ids)
+        at_snapshot = self.position.next_offset == self.position.snapshot_offset and not self.snapshot.under_way
+        settled = self._gate.settle(self.position.snapshot_seq) if emit and at_snapshot else []
+        batch, aside = self._gate.sort_out(raw, batch, tell=emit)
         self._exclude(changes, self.position.next_offset)
         work = Work(
             partition=raw.partition,
@@ -120,7 +145,7 @@ class PartitionFold:
             changes=params,
         )
         self._begun_series = len(self.series)
-        return Step(work, batch.rejects, tuple(changes))
+        return Step(work, batch.rejects, tuple(changes), aside, tuple(settled))
 
     def _exclude(self, changes: Iterable[PartitionChange], first_offset: int) -> None:
         for change in changes:
@@ -181,7 +206,8 @@ class PartitionFold:
             applied=self._applied(failures),
             event_time_ms=int(work.batch.event_time_ms.max(initial=before.event_time_ms)),
         )
-        state = [
+        state = self.snapshot.replaced(self.topics.state, position.partition, step.settled, self.encoders)
+        state += [
             change_record(
                 self.topics.state,
                 position.partition,
@@ -193,7 +219,7 @@ class PartitionFold:
         self.changes_made.update(change.change_id for change in step.changes)
         self._passed(position.next_offset)
         if pages is not None:
-            self.snapshot.begin(pages, len(self.series), position)
+            self.snapshot.begin([*pages, *self._gate.take_dirty(position.seq)], len(self.series), position)
         written, self.position = self.snapshot.write(
             self.topics.state, position, self.series.keys, self.encoders, bytes_max
         )
@@ -209,6 +235,10 @@ class PartitionFold:
         records.extend(
             dead_letter_record(letter, self.topics.dead_letters, self.pipeline, self.encoders["dead_letter"])
             for letter in step.rejects
+        )
+        records.extend(
+            dead_letter_record(letter, self.topics.late, self.pipeline, self.encoders["dead_letter"])
+            for letter in step.aside
         )
         return records
 
