@@ -51,14 +51,15 @@ class Words:
             try:
                 name, number, *rest = (data or b"").decode().split()
                 time, event_id = (*rest, *(str(int(raw.offset[i]) * 10), "")[len(rest) :])
-                times.append(int(time))
-                values.append(float(number))
+                value, at = float(number), int(time)
             except ValueError as error:
                 at = int(raw.offset[i])
                 rejects.append(DeadLetter(raw.topic, raw.partition, at, 0, Reason.MALFORMED, str(error), None, data))
                 continue
             rows.append(i)
             codes.append(series.code(name))
+            values.append(value)
+            times.append(at)
             ids.append(event_id)
         n = len(rows)
         blank = np.full(n, np.nan)
