@@ -12,7 +12,7 @@ import numpy as np
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from actors.deal import Deal, Dealer
+from actors.deal import Deal, Dealer, Seat
 from actors.engine.fold import Topics
 from actors.hosts import Hosts, InOwner
 from actors.kafka.client import Cluster
@@ -126,10 +126,10 @@ class TestLine:
         assert dealt is not None
         return dealt
 
-    def slot(self, number: int = 0, hosts: Hosts | None = None) -> Slot:
-        """Return the newest incarnation of a slot, not opened yet, its families in this process."""
+    def slot(self, hosts: Hosts | None = None, seat: Seat | None = None) -> Slot:
+        """Return a slot, not opened yet, its families in this process: the newest incarnation of slot 0, or this seat."""
         pipeline = self.pipeline()
-        seat = self.deal().seats()[number]
+        seat = seat or self.deal().seats()[0]
         around = Surroundings(pipeline.log(self.cluster), SystemClock(), Codec.of(pipeline))
         return Slot(pipeline, seat, hosts or InOwner(pipeline.name, pipeline.families, pipeline.clean_rows), around)
 
