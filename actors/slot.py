@@ -33,9 +33,13 @@ from actors.control_reader import ControlReader
 from actors.deal import Deal, Dealer, DealFollower, Seat, require
 from actors.engine.control import PartitionChange, Waiting
 from actors.engine.fold import PartitionFold, Step
+from actors.engine.pacing import SnapshotPacer
 from actors.engine.position import Position, Record
+from actors.engine.snapshot import TRANSACTION_BYTES_MAX
+from actors.errors import ReopenError
 from actors.hosts import Hosts
 from actors.pipeline import Pipeline
+from actors.quarantine import QuarantineWatch
 from actors.surroundings import Surroundings
 from actors.takeover import TakeOver
 from actors.unknown_schemas import UnknownSchemas
@@ -61,6 +65,7 @@ class SlotStatus:
     ahead: int = 0
     steps: int = 0
     step_ms: float = 0.0
+    replay_worst_s: float = 0.0  # how long a recovery could have to fold again (actors/engine/pacing.py)
     commit_ms: float = 0.0
     replayed: int = 0
     changes: int = 0  # of limits, resets, exclusions, that took effect on a partition
@@ -91,11 +96,13 @@ class Slot:
         self._reader = log.reader(name, pipeline.input_topic)
         self._takeover = TakeOver(pipeline, seat, hosts, around, self._dealer)
         self._unknown = UnknownSchemas(log, around.clock, codec.look_up)
+        self._quarantine_watch = QuarantineWatch(pipeline, around)
         self._waiting = Waiting(name, pipeline.input_topic, pipeline.partitions)
         self._control = ControlReader(log, name, topics.control, codec.read) if topics.control else None
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
         self._commit: Future[None] | None = None
-        self._last_step = self._last_snapshot = self._last_commit = around.clock.now()
+        self._last_step = self._last_commit = now = around.clock.now()
+        self._pacer = SnapshotPacer(pipeline.snapshot_bytes_per_s, pipeline.snapshot_interval_ms / 1000, now)
 
     # ---- opening
 
@@ -169,6 +176,9 @@ class Slot:
         deal = self._deals.poll()
         if deal is not None:
             self._follow(deal)
+        repaired = self._quarantine_watch.repaired(self.status.quarantined)
+        if repaired:
+            raise ReopenError(f"partitions {repaired} are in quarantine and have new state: they were repaired")
         if self._takeover.arriving:
             self._advance(0.0 if self.folds else OPEN_POLL_S)
         wait = max(POLL_WAIT_MIN_S, self._last_step + self.pipeline.commit_interval_ms / 1000 - self.around.clock.now())
@@ -180,17 +190,31 @@ class Slot:
         batches = [raw for raw in polled.batches if self._is_news(raw)]
         self._read_again()
         due = self._due()
-        snapshot = started - self._last_snapshot >= self.pipeline.snapshot_interval_ms / 1000
-        if not batches and not snapshot and not due:
+        snapshot = self._pacer.due(started)
+        if not batches and not snapshot and not due and not self._writing():
             self._settle(block=False)
             return 0
-        records, rows = self._judge(batches, snapshot, due)
+        if snapshot:
+            self._pacer.begin(started)
+        room = self._pacer.allowance(started)
+        records, rows = self._judge(batches, snapshot, due, room)
+        self._note_pace(rows, started)
         if records or started - self._last_commit > RECOMMIT_S:
             self.status.step_ms = (self.around.clock.now() - started) * 1000
             self._submit(records)
-        if snapshot:
-            self._last_snapshot = started
         return rows
+
+    def _writing(self) -> bool:
+        """Say whether a snapshot is on its way to the log."""
+        return any(fold.snapshot.under_way for fold in self.folds.values())
+
+    def _note_pace(self, rows: int, started: float) -> None:
+        """Tell the pacer of a step, and the status how long a replay could take."""
+        if not self._writing():
+            self._pacer.named()
+        now = self.around.clock.now()
+        self._pacer.stepped(rows, now - started, now)
+        self.status.replay_worst_s = self._pacer.replay_worst_s
 
     def _is_news(self, raw: RawBatch) -> bool:
         fold = self.folds.get(raw.partition)
@@ -217,16 +241,27 @@ class Slot:
         return due
 
     def _judge(
-        self, batches: list[RawBatch], snapshot: bool, due: Mapping[int, list[PartitionChange]]
+        self,
+        batches: list[RawBatch],
+        snapshot: bool,
+        due: Mapping[int, list[PartitionChange]],
+        room: int = TRANSACTION_BYTES_MAX,
     ) -> tuple[list[Record], int]:
-        """Fold the batches, and every partition with a change; with `snapshot`, every one that has moved since its last."""
+        """Fold the batches, and every partition with a change; with `snapshot`, every one that has moved since its last.
+
+        `room`: bytes of snapshots that may go out with this step; partitions whose snapshot is on its way step for it too.
+        """
         steps = [step for raw in batches if (step := self._begin(raw, due.get(raw.partition, ()))) is not None]
         present = {step.work.partition for step in steps}
         steps += [
             fold.begin(_empty(fold.position), due.get(partition, ()))
             for partition, fold in self.folds.items()
             if partition not in present
-            and (partition in due or (snapshot and fold.position.seq > fold.position.snapshot_seq))
+            and (
+                partition in due
+                or (snapshot and fold.position.seq > fold.position.snapshot_seq)
+                or (room and fold.snapshot.under_way)
+            )
         ]
         if not steps:
             return [], 0
@@ -236,7 +271,12 @@ class Slot:
         for step in steps:
             partition = step.work.partition
             pages = judged.pages.get(partition, []) if snapshot else None
-            records += self.folds[partition].conclude(step, judged.outputs[partition], pages)
+            fold = self.folds[partition]
+            before = fold.snapshot.bytes_written
+            records += fold.conclude(step, judged.outputs[partition], pages, room)
+            written = fold.snapshot.bytes_written - before
+            self._pacer.wrote(written)
+            room = max(0, room - written)
             rows += self._count(step)
         self.status.steps += 1
         return records, rows
@@ -285,8 +325,9 @@ class Slot:
     def close(self) -> None:
         """Commit a snapshot, so that nothing need be replayed, and end."""
         records, _ = self._judge([], snapshot=True, due={})
-        if records:
+        while records:
             self._submit(records)
+            records = self._judge([], snapshot=False, due={})[0] if self._writing() else []
         self._settle(block=True)
         self._writer.close()
         self._close_readers()

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
 from actors.errors import ConfigError
-from cluster.commands import arl, detectors, fit, limits, local, notify, topics
+from cluster.commands import arl, dead_letters, detectors, fit, limits, local, notify, pipeline, topics
 from cluster.config import load, render
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
 app.add_typer(arl.app, name="arl")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
 app.add_typer(notify.app, name="notify")
 app.add_typer(topics.app, name="topics")
-pipelines = typer.Typer(no_args_is_help=True, help="The pipelines that run.")
-app.add_typer(pipelines, name="pipeline")
+app.add_typer(pipeline.app, name="pipeline")
 
 
 @app.command()
@@ -59,27 +58,6 @@ def config() -> None:
     loaded = load()
     judging_of(loaded)
     typer.echo(render(loaded), nl=False)
-
-
-@pipelines.command("list")
-def list_pipelines(
-    output: Annotated[str, typer.Option(help="text or json")] = "text",
-    address: Annotated[str, typer.Option(help="Address of the Ray cluster.")] = "auto",
-) -> None:
-    """Show every pipeline's slot: state, position, counts."""
-    from actors import supervisor
-    from cluster.ray_address import connect_ray
-
-    connect_ray(address)
-    found = supervisor.list_pipelines()
-    if output == "json":
-        typer.echo(json.dumps(found))
-        return
-    for status in found:
-        positions = {partition: place["next_offset"] for partition, place in status["partitions"].items()}
-        typer.echo(
-            f"{status['pipeline']}  slot {status['slot']}  {status['state']}  re-opened {status['reopened']}×  {positions}"
-        )
 
 
 def main() -> None:

@@ -42,6 +42,7 @@ class TransactionalWriter:
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{transactional_id}")
         self.last_commit_s = 0.0
+        self._over = False
 
     def open(self) -> None:
         """Fence every older producer of this id and abort its open transaction."""
@@ -62,6 +63,9 @@ class TransactionalWriter:
     def _commit(
         self, records: Sequence[Record], topic: str, offsets: Mapping[int, int], group_metadata: object
     ) -> None:
+        if self._over:
+            raise ReopenError(f"{self.transactional_id}: this producer has had an error and is not used again")
+        self._over = True  # until the transaction is seen to succeed, and in time
         started = time.monotonic()
         try:
             self._produce_all(records, started + COMMIT_TIMEOUT_S)
@@ -69,7 +73,11 @@ class TransactionalWriter:
             self._end()
         except KafkaException as error:
             raise translate(error, f"transaction of {self.transactional_id}") from error
-        self.last_commit_s = time.monotonic() - started
+        took = time.monotonic() - started
+        if took > COMMIT_TIMEOUT_S:  # its end may have been sent again, and the second one would tear the next transaction
+            raise ReopenError(f"transaction of {self.transactional_id}: committed only after {took:.1f} s")
+        self.last_commit_s = took
+        self._over = False
 
     # The steps of a transaction, one method each: the fault matrix has a writer that dies before or after each of them.
 

@@ -1,0 +1,224 @@
+"""Reading the outputs of a pipeline from end to end, a bounded number of records at a time, and checking them.
+
+What is read is what is retained, `read_committed`. The pipeline may run meanwhile: its positions are read before the outputs and
+after them (actors/engine/outputs.py). Nothing is written and nothing is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.engine.outputs import Chain, Kind, OutputsCheck, Problem, Standing
+from actors.engine.position import POSITION_KEY, Position, position_of, read_image
+from actors.errors import ReopenError, StateError
+from actors.pipeline import Pipeline
+from actors.surroundings import Surroundings
+from schemas.batch import RawBatch
+from schemas.charts import ChartStep, step_of
+from schemas.resolution import UnreadableRecord
+
+POLL_ROWS = 500  # records in memory at a time; a chart record has up to 8 MiB, most have some 10 KiB
+POLL_WAIT_S = 0.1
+IDLE_S = 30.0  # without getting on: an open transaction holds readers up, or the broker is away
+STATE_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Report:
+    """What a check found."""
+
+    pipeline: str
+    positions: dict[int, Position | None]  # by partition
+    committed: dict[int, int | None]
+    chains: dict[tuple[int, str], Chain]  # by partition and family
+    alerts: dict[int, int]  # records by partition
+    letters: dict[int, int]
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0  # of all, also those that are not listed
+    alerts_forgotten: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON knows it."""
+        partitions = {}
+        for partition, position in sorted(self.positions.items()):
+            chains = {family: chain for (of, family), chain in sorted(self.chains.items()) if of == partition}
+            partitions[str(partition)] = {
+                "position": None if position is None else position.next_offset,
+                "seq": None if position is None else position.seq,
+                "committed": self.committed[partition],
+                "families": {
+                    family: {"blocks": c.blocks, "first_offset": c.first_offset, "next_offset": c.next_offset}
+                    for family, c in chains.items()
+                },
+                "alert_records": self.alerts.get(partition, 0),
+                "dead_letters": self.letters.get(partition, 0),
+            }
+        return {
+            "pipeline": self.pipeline,
+            "whole": not self.problem_count,
+            "problems": [problem._asdict() for problem in self.problems],
+            "problem_count": self.problem_count,
+            "alerts_forgotten": self.alerts_forgotten,
+            "partitions": partitions,
+        }
+
+
+def check_outputs(pipeline: Pipeline, around: Surroundings, partitions: Iterable[int] | None = None) -> Report:
+    """Read all that is retained of a pipeline's outputs and state; say what does not fit. Raises ReopenError."""
+    asked = list(pipeline.partitions if partitions is None else partitions)
+    check = OutputsCheck(pipeline.name, pipeline.input_topic, tuple(pipeline.families))
+    before = read_positions(pipeline, around, asked)
+    unreadable = read_charts(pipeline, around, asked, lambda step, _: check.chart(step))
+    chosen = frozenset(asked)
+
+    def take_alert(alert: dict[str, Any], whole: bool) -> None:
+        if alert["partition"] in chosen:
+            check.alert(alert, whole=whole)
+
+    unreadable += read_alerts(pipeline, around, take_alert)
+    topics = pipeline.topics
+    unreadable += read_letters(pipeline, around, topics.dead_letters, asked, check.letter)
+    if topics.late:
+        unreadable += read_letters(pipeline, around, topics.late, asked, check.set_aside)
+    committed = read_committed(pipeline, around, asked)
+    after = read_positions(pipeline, around, asked)
+    standings = {p: Standing(before[p], after[p], committed[p], _state_error(pipeline, around, p)) for p in asked}
+    problems = check.conclude(standings)
+    if unreadable:
+        problems.append(Problem(Kind.UNREADABLE, -1, f"{unreadable} records of the outputs"))
+    return Report(
+        pipeline.name,
+        after,
+        committed,
+        check.chains,
+        check.alerts,
+        check.letters,
+        problems,
+        check.problem_count + bool(unreadable),
+        check.forgotten,
+    )
+
+
+def _state_error(pipeline: Pipeline, around: Surroundings, partition: int) -> str:
+    topic = pipeline.topics.state
+    records = around.log.read_to_end(pipeline.name, topic, around.log.end(topic, [partition]), STATE_TIMEOUT_S)[
+        partition
+    ]
+    try:
+        read_image(records, around.codec.read)
+    except StateError as error:
+        return str(error)
+    return ""
+
+
+# ---- reading
+
+
+def stream(around: Surroundings, group: str, topic: str, partitions: Iterable[int]) -> Iterator[RawBatch]:
+    """Yield what partitions hold, committed records only, up to the ends that they have now. Raises ReopenError."""
+    asked = list(partitions)
+    first, ends = around.log.first(topic, asked), around.log.end(topic, asked)
+    open_ends = {partition: end for partition, end in ends.items() if end > first[partition]}
+    reader = around.log.reader(group, topic)
+    moved = around.clock.now()
+    try:
+        reader.assign({partition: first[partition] for partition in open_ends})
+        while open_ends:
+            polled = reader.poll(POLL_ROWS, POLL_WAIT_S)
+            for partition, why in polled.lost.items():
+                raise ReopenError(f"{topic}:{partition}: {why}")
+            for batch in polled.batches:
+                if batch.partition in open_ends:
+                    moved = around.clock.now()
+                    yield batch
+                    if batch.next_offset >= open_ends[batch.partition]:
+                        del open_ends[batch.partition]
+            if around.clock.now() - moved > IDLE_S:
+                raise ReopenError(f"{topic}: offsets {open_ends} not reached: no record for {IDLE_S:.0f} s")
+    finally:
+        reader.close()
+
+
+def read_positions(pipeline: Pipeline, around: Surroundings, partitions: Iterable[int]) -> dict[int, Position | None]:
+    """Return the newest position of each partition."""
+    newest: dict[int, bytes | None] = dict.fromkeys(partitions)
+    for batch in stream(around, pipeline.name, pipeline.topics.state, newest):
+        for key, value in zip(batch.keys, batch.values, strict=True):
+            if key == POSITION_KEY and value is not None:
+                newest[batch.partition] = value
+    return {p: None if value is None else position_of(around.codec.read(value)) for p, value in newest.items()}
+
+
+def read_committed(pipeline: Pipeline, around: Surroundings, partitions: Iterable[int]) -> dict[int, int | None]:
+    """Return the group's committed offsets."""
+    reader = around.log.reader(pipeline.name, pipeline.input_topic)
+    try:
+        return reader.committed(partitions)
+    finally:
+        reader.close()
+
+
+def read_charts(
+    pipeline: Pipeline, around: Surroundings, partitions: Iterable[int], take: Callable[[ChartStep, bytes], None]
+) -> int:
+    """Hand every block of the pipeline over with its bytes; return how many records could not be read."""
+    unreadable = 0
+    for batch in stream(around, pipeline.name, pipeline.topics.charts, partitions):
+        for value in batch.values:
+            try:
+                step = step_of(value or b"")
+            except ValueError:
+                unreadable += 1
+                continue
+            if (step.pipeline, step.topic) == (pipeline.name, pipeline.input_topic):
+                take(step, value or b"")
+    return unreadable
+
+
+def read_alerts(pipeline: Pipeline, around: Surroundings, take: Callable[[dict[str, Any], bool], None]) -> int:
+    """Hand every alert of the pipeline over, with whether its topic partition has lost nothing to retention."""
+    topic = pipeline.topics.alerts
+    first = around.log.first(topic, pipeline.partitions)
+
+    def take_ours(partition: int, alert: dict[str, Any]) -> None:
+        if (alert["pipeline"], alert["topic"]) == (pipeline.name, pipeline.input_topic):
+            take(alert, first[partition] == 0)
+
+    return _read_events(pipeline, around, topic, pipeline.partitions, take_ours)
+
+
+def read_letters(
+    pipeline: Pipeline,
+    around: Surroundings,
+    topic: str,
+    partitions: Iterable[int],
+    take: Callable[[dict[str, Any]], None],
+) -> int:
+    """Hand every dead letter of the pipeline over that stands in a topic; those of publishers stand there too."""
+
+    def take_ours(_: int, letter: dict[str, Any]) -> None:
+        if (letter["source"], letter["topic"]) == (pipeline.name, pipeline.input_topic):
+            take(letter)
+
+    return _read_events(pipeline, around, topic, partitions, take_ours)
+
+
+def _read_events(
+    pipeline: Pipeline,
+    around: Surroundings,
+    topic: str,
+    partitions: Iterable[int],
+    take: Callable[[int, dict[str, Any]], None],
+) -> int:
+    unreadable = 0
+    for batch in stream(around, pipeline.name, topic, partitions):
+        for value in batch.values:
+            try:
+                event = around.codec.read(value or b"")
+            except UnreadableRecord:
+                unreadable += 1
+                continue
+            take(batch.partition, event)
+    return unreadable
