@@ -100,12 +100,21 @@ def check_outputs(
     counts.alerts = len(alerts)
     _once(counts, "alert", alerts, truth.alerts, ("alert_id", "state"))
     _once(counts, "dead letter", dead_letters, truth.dead_letters, ("topic", "partition", "offset"))
-    families = sorted({family for _, family, _ in found})
-    for table in (found[place] for place in found if place[1:] == (families[0], "")):
-        value = table.columns[_ROW.index("value")].view(np.float64)
-        counts.missing += int(np.isnan(value).sum())
-        counts.judged += int((~np.isnan(value)).sum())
+    counts.judged, counts.missing = _rows(found)
     counts.dead_lettered = len({(letter["partition"], letter["offset"]) for letter in dead_letters})
+
+
+def _rows(found: Mapping[Place, _Table]) -> tuple[int, int]:
+    """Return the rows with and without a value of the family that has the fewest."""
+    rows: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
+    for (_, family, detector), table in found.items():
+        if not detector:
+            value = table.columns[_ROW.index("value")].view(np.float64)
+            rows[family] += len(value)
+            missing[family] += int(np.isnan(value).sum())
+    fewest = min(rows, key=lambda family: rows[family], default="")
+    return rows[fewest] - missing[fewest], missing[fewest]
 
 
 def _check_chain(counts: Counts, blocks: Iterable[ChartBlock], ends: Mapping[int, int]) -> None:

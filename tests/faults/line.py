@@ -50,6 +50,7 @@ class FaultLine:
     endpoints: Endpoints
     partitions: int = 4
     replication: int = 3
+    families: tuple[str, ...] = tuple(FAMILIES)
     settings: dict[str, Any] = field(default_factory=dict)  # of the pipeline
 
     def __post_init__(self) -> None:
@@ -104,7 +105,7 @@ class FaultLine:
                 continue
 
     def pipeline(self, log: Callable[[Cluster], Any] | None = None) -> Pipeline:
-        """Return the pipeline, of the built-in families."""
+        """Return the pipeline, of built-in families."""
         further = {} if log is None else {"log": log}
         return Pipeline(
             name=self.name,
@@ -112,7 +113,7 @@ class FaultLine:
             input_topic=self.input,
             partitions=tuple(range(self.partitions)),
             topics=self.topics,
-            families={family: make(PHASE_ONE_ROWS) for family, make in FAMILIES.items()},
+            families={family: FAMILIES[family](PHASE_ONE_ROWS) for family in self.families},
             schema_ids=self.schema_ids,
             **{"snapshot_interval_ms": 2_000, **self.settings, **further},
         )

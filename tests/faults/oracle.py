@@ -17,7 +17,7 @@ from actors.pipeline import Pipeline
 from schemas.charts import ChartBlock, unpack
 from schemas.decode import MeasurementDecoder, decode_event
 from schemas.encode import Encoder
-from schemas.registry import Registry
+from schemas.reading import SchemaOf
 from schemas.topics import load
 from tests.faults.reading import Entry, as_raw
 
@@ -45,9 +45,8 @@ class Truth:
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
 
 
-def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]]) -> Truth:
+def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]], schema_of: SchemaOf) -> Truth:
     """Fold the input topic's partitions, from offset 0 to their ends."""
-    registry = Registry(pipeline.cluster.registry_url)
     truth = Truth()
     families = [
         FamilyFold(pipeline.name, family, detectors, pipeline.clean_rows)
@@ -61,7 +60,7 @@ def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]]) -> Truth:
             pipeline.name,
             start,
             (),
-            MeasurementDecoder(registry.schema),
+            MeasurementDecoder(schema_of),
             _ENCODERS,
             pipeline.topics,
         )

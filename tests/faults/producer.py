@@ -61,6 +61,7 @@ class VerifiableProducer:
     def __init__(self, bootstrap: str, topic: str, messages: Sequence[Message], rate: float) -> None:
         self.sent = Sent(messages)
         self.rate = rate  # records/s; may be changed while it runs
+        self.limit = len(messages)  # how many to hand over for now; may be raised while it runs
         self._topic = topic
         self._done = 0
         self._stop = threading.Event()
@@ -97,6 +98,14 @@ class VerifiableProducer:
                 raise TimeoutError(f"{self._done} of {count} records were sent in {timeout_s} s")
             time.sleep(0.005)
 
+    def wait_acknowledged(self, timeout_s: float) -> None:
+        """Wait until all that was handed over is acknowledged."""
+        deadline = time.monotonic() + timeout_s
+        while self.sent.acknowledged < self._done:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.sent.acknowledged} of {self._done} records acknowledged in {timeout_s} s")
+            time.sleep(0.01)
+
     def end_here(self) -> None:
         """Send no more than what was handed over."""
         self._stop.set()
@@ -123,7 +132,7 @@ class VerifiableProducer:
         messages, last, due = self.sent.messages, time.monotonic(), 1.0
         while self._done < len(messages) and not self._stop.is_set():
             now = time.monotonic()
-            due = min(len(messages), due + (now - last) * self.rate)
+            due = min(len(messages), self.limit, due + (now - last) * self.rate)
             last = now
             while self._done < due and self._hand_over(self._done):
                 self._done += 1

@@ -168,7 +168,7 @@ def _repetition(
             raise MissedError(f"after {case.drain_s:.0f} s judged {tail.total()} of {scene.waits_for}")
         steering.stop(line.name)
         say("checks")
-        counts = _check(scene)
+        counts = check(scene)
         outcome.counts = asdict(counts)
         _judge(case, scene, counts, outcome)
     finally:
@@ -189,12 +189,13 @@ def _owners(name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _check(scene: Scene) -> Counts:
+def check(scene: Scene) -> Counts:
+    """Compare all that was put out with the oracle, and the log with what was sent."""
     line = scene.line
     log = line.log()
     counts = Counts()
     check_log(counts, scene.producer.sent, log)
-    truth = fold_log(scene.pipeline, log)
+    truth = fold_log(scene.pipeline, log, line.registry.schema)
     blocks = line.blocks()
     check_outputs(counts, log, truth, blocks, line.events(line.topics.alerts), line.events(line.topics.dead_letters))
     return counts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -57,11 +56,7 @@ def detector_pids(name: str) -> dict[str, int]:
 def supervisor_pid(name: str) -> int:
     """Return the process id of the supervisor."""
     handle = ray.get_actor(supervisor.supervisor_name(name), NAMESPACE)
-    return int(ray.get(handle.__ray_call__.remote(_pid_of), timeout=CALL_TIMEOUT_S))
-
-
-def _pid_of(_: object) -> int:
-    return os.getpid()
+    return int(ray.get(handle.pid.remote(), timeout=CALL_TIMEOUT_S))
 
 
 def in_control(name: str) -> bool:

@@ -18,6 +18,7 @@ PAUSE_MAX_S = 1.5  # a longer gap between two steps of a partition is a pause
 CONTROL_S = 15.0
 STOPPED_S = 30.0
 GCS_DOWN_S = 10.0
+BESIDE_S = 8.0  # for which two supervisors run
 
 
 def owner(scene: Scene) -> None:
@@ -40,11 +41,12 @@ def supervisor(scene: Scene) -> None:
 
 
 def two_supervisors(scene: Scene) -> None:
-    end = steering.second_supervisor(scene.pipeline)
     began = time.monotonic()
-    scene.producer.wait_sent(scene.producer.done + int(10 * scene.producer.rate))
-    end()
+    end = steering.second_supervisor(scene.pipeline)
     _control_back(scene, began, lambda: steering.in_control(scene.line.name))
+    scene.producer.wait_sent(scene.producer.done + int(BESIDE_S * scene.producer.rate))
+    end()
+    steering.wait(lambda: steering.in_control(scene.line.name), "control goes on", CONTROL_S)
 
 
 def step_of_the_transaction(scene: Scene) -> None:
@@ -57,7 +59,7 @@ def step_of_the_transaction(scene: Scene) -> None:
 def stopped_beside_its_successor(scene: Scene) -> None:
     pid = _owner_pid(scene)
     scene.fault()
-    with _stopped(pid):
+    with stopped(pid):
         steering.wait(lambda: pid not in steering.pids(scene.line.name).values(), "a successor", STOPPED_S)
         steering.wait(lambda: bool(steering.pids(scene.line.name)), "the successor is live", STOPPED_S)
         _sleep(STOPPED_S - 10)
@@ -66,10 +68,10 @@ def stopped_beside_its_successor(scene: Scene) -> None:
 
 def stopped_alone(scene: Scene) -> None:
     pid = _owner_pid(scene)
-    with contextlib.ExitStack() as stopped:
+    with contextlib.ExitStack() as left:
         if steering.SLOTTED:  # so that nobody takes its place
-            stopped.enter_context(_stopped(steering.supervisor_pid(scene.line.name)))
-        with _stopped(pid):
+            left.enter_context(stopped(steering.supervisor_pid(scene.line.name)))
+        with stopped(pid):
             _sleep(STOPPED_S)
         scene.fault()
         _sleep(5.0)
@@ -85,8 +87,9 @@ def gcs(scene: Scene) -> None:
     began = time.monotonic()
     scene.nodes.kill_gcs()
     _sleep(GCS_DOWN_S)
+    since = time.monotonic()
     scene.nodes.start_gcs()
-    _control_back(scene, began, lambda: steering.in_control(scene.line.name), since=time.monotonic())
+    _control_back(scene, began, lambda: steering.in_control(scene.line.name), since)
 
 
 def goes_on(scene: Scene, _: Any) -> None:
@@ -114,7 +117,7 @@ def _control_back(scene: Scene, began: float, back: Any, since: float | None = N
 
 
 @contextlib.contextmanager
-def _stopped(pid: int) -> Any:
+def stopped(pid: int) -> Any:
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -1,0 +1,183 @@
+"""The checker finds what it is there to find: each kind of damage to good outputs is told, and good outputs pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.engine.fold import Topics
+from actors.kafka.client import Cluster
+from actors.pipeline import Pipeline
+from models.builtin import FAMILIES
+from schemas.charts import ChartBlock
+from schemas.encode import Encoder
+from schemas.registry import UnknownSchema
+from schemas.topics import load
+from tests.faults.checker import Counts, check_log, check_outputs
+from tests.faults.oracle import Truth, fold_log
+from tests.faults.producer import Sent
+from tests.faults.reading import Entry
+from tests.faults.stream import WRONG_TYPES, Encoders, Message, Trouble, make, poisoned
+
+ENCODERS = Encoders(Encoder("measurement", 1), Encoder("measurement", 2), 3)
+SCHEMAS = {1: load("measurement"), 2: load("measurement"), 3: json.loads(WRONG_TYPES)}
+PARTITIONS = 2
+
+
+@dataclass
+class Run:
+    """A log, what was sent, and what came out of it."""
+
+    sent: Sent
+    log: dict[int, list[Entry]]
+    truth: Truth
+    blocks: list[ChartBlock]
+    alerts: list[dict[str, Any]]
+    dead_letters: list[dict[str, Any]]
+
+    def counts(self) -> Counts:
+        counts = Counts()
+        check_log(counts, self.sent, self.log)
+        check_outputs(counts, self.log, self.truth, self.blocks, self.alerts, self.dead_letters)
+        return counts
+
+
+def schema_of(schema_id: int) -> Any:
+    try:
+        return SCHEMAS[schema_id]
+    except KeyError:
+        raise UnknownSchema(str(schema_id)) from None
+
+
+def written(messages: list[Message]) -> tuple[Sent, dict[int, list[Entry]]]:
+    """Return the messages as a broker keeps them, all acknowledged."""
+    sent = Sent(messages)
+    log: dict[int, list[Entry]] = {partition: [] for partition in range(PARTITIONS)}
+    for number, message in enumerate(messages):
+        entries = log[message.partition]
+        sent.sent_at[number], sent.offset[number] = number, len(entries)
+        entries.append(Entry(len(entries), 5, message.key, message.value))
+    return sent, log
+
+
+def pipeline() -> Pipeline:
+    return Pipeline(
+        name="p",
+        cluster=Cluster(""),
+        input_topic="in",
+        partitions=tuple(range(PARTITIONS)),
+        topics=Topics("charts", "alerts", "dead", "state"),
+        families={family: make(10) for family, make in FAMILIES.items()},
+        schema_ids={},
+    )
+
+
+@pytest.fixture
+def run() -> Run:
+    messages = make(ENCODERS, 600, PARTITIONS, 1, Trouble(poison=0.05, duplicates=0.02), series=4)
+    assert poisoned(messages) > 10
+    sent, log = written(messages)
+    truth = fold_log(pipeline(), log, schema_of)
+    assert truth.alerts
+    again = fold_log(pipeline(), log, schema_of)
+    return Run(sent, log, truth, again.blocks, again.alerts, again.dead_letters)
+
+
+def test_good_outputs_pass(run: Run) -> None:
+    counts = run.counts()
+    assert counts.clean, counts.examples
+    assert counts.records == counts.acknowledged == len(run.sent.messages)
+    assert counts.dead_lettered == poisoned(run.sent.messages)
+    assert counts.missing > 0
+    assert counts.judged + counts.missing + counts.dead_lettered == counts.records
+
+
+def one_bit(run: Run) -> None:
+    block = run.blocks[1]
+    name, said = next(iter(block.detectors.items()))
+    centre = said.centre.copy()
+    centre.view(np.int64)[-1, 0] ^= 1
+    run.blocks[1] = replace(block, detectors={**block.detectors, name: replace(said, centre=centre)})
+
+
+def wafer(run: Run) -> None:
+    run.blocks[0] = replace(run.blocks[0], wafer=["other", *run.blocks[0].wafer[1:]])
+
+
+def series(run: Run) -> None:
+    run.blocks[0] = replace(run.blocks[0], series_keys=run.blocks[0].series_keys[::-1])
+
+
+def minus_zero(run: Run) -> None:
+    run.blocks[0] = replace(run.blocks[0], lsl=np.where(run.blocks[0].lsl > 0, -0.0, 0.0))
+
+
+def alert_value(run: Run) -> None:
+    run.alerts[0] = run.alerts[0] | {"value": 1.0}
+
+
+@pytest.mark.parametrize("damage", [one_bit, wafer, series, minus_zero, alert_value])
+def test_what_differs_is_a_mismatch(run: Run, damage: Callable[[Run], None]) -> None:
+    damage(run)
+    counts = run.counts()
+    assert counts.mismatches > 0
+    assert not counts.clean
+
+
+def test_a_block_twice_is_told_as_duplicates_and_as_a_gap(run: Run) -> None:
+    run.blocks.insert(1, run.blocks[0])
+    counts = run.counts()
+    assert counts.duplicates >= len(run.blocks[0])
+    assert counts.gaps > 0
+
+
+def test_a_block_that_is_not_there_is_lost(run: Run) -> None:
+    rows = len(run.blocks.pop(0))
+    counts = run.counts()
+    assert counts.lost >= rows > 0
+    assert not counts.adds_up
+
+
+@pytest.mark.parametrize("which", ["alerts", "dead_letters"])
+def test_events_are_there_once(run: Run, which: str) -> None:
+    events = getattr(run, which)
+    events.append(events[0])
+    assert run.counts().duplicates == 1
+    del events[-1], events[0]
+    assert run.counts().lost == 1
+
+
+def test_an_event_that_the_oracle_does_not_have_is_a_mismatch(run: Run) -> None:
+    run.alerts.append(run.alerts[0] | {"alert_id": "0"})
+    assert run.counts().mismatches == 1
+
+
+def test_an_acknowledged_record_that_is_not_in_the_log_is_lost(run: Run) -> None:
+    run.sent.offset[7] = 10_000
+    counts = run.counts()
+    assert counts.lost == 1
+    assert "record 7" in counts.examples[0]
+
+
+def test_a_record_twice_in_the_log_is_a_duplicate_and_a_foreign_one_is_told() -> None:
+    messages = make(ENCODERS, 50, PARTITIONS, 1, Trouble(), series=4)
+    sent, log = written(messages)
+    log[0].append(log[0][0]._replace(offset=len(log[0])))
+    log[1].append(Entry(len(log[1]), 5, None, b"foreign"))
+    counts = Counts()
+    check_log(counts, sent, log)
+    assert (counts.duplicates, counts.mismatches, counts.lost) == (1, 1, 0)
+
+
+def test_what_is_sent_twice_on_purpose_may_be_there_twice() -> None:
+    messages = make(ENCODERS, 500, PARTITIONS, 1, Trouble(duplicates=0.1), series=4)
+    assert len(messages) > 510
+    sent, log = written(messages)
+    counts = Counts()
+    check_log(counts, sent, log)
+    assert counts.duplicates == counts.lost == counts.mismatches == 0
