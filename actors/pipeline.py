@@ -11,6 +11,7 @@ from actors.engine.alerts import CLEAN_ROWS
 from actors.engine.arrivals import Arrivals
 from actors.engine.fold import Topics
 from actors.engine.judge import Assignment
+from actors.engine.pacing import SNAPSHOT_BYTES_PER_S
 from actors.kafka.client import Cluster
 from actors.kafka.log import KafkaLog
 from actors.log import Log
@@ -42,6 +43,9 @@ class Pipeline:
     step_rows_max: int = 4_000  # records in one step over all partitions; bounds memory and the size of a chart record
     commit_interval_ms: int = 50  # a step is taken at most this often while there is little to do
     snapshot_interval_ms: int = 5_000  # between snapshots: bounds the replay after a crash
+    snapshot_bytes_per_s: int = (
+        SNAPSHOT_BYTES_PER_S  # of a slot's snapshots, on average: large ones are spaced and spread
+    )
     clean_rows: int = CLEAN_ROWS  # judged rows without a rule after which its alert closes
     arrivals: Arrivals = field(default_factory=Arrivals)  # what is set aside instead of judged; by default nothing
     code_version: str = field(default_factory=lambda: version("chipquality"))

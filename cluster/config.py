@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from actors.engine.arrivals import DEDUPE_WINDOW_MAX, SPAN_MAX_MS, Arrivals
+from actors.engine.pacing import SNAPSHOT_BYTES_PER_S
 from actors.errors import ConfigError
 
 PARTITIONS_HERE = 2  # on a broker that we start on this machine
@@ -115,6 +116,12 @@ class PipelineConfig(_Section):
     phase_one_rows: int = Field(50, ge=10, le=10_000, description="rows of a series from which its limits are learned")
     commit_interval_ms: int = Field(50, ge=5, le=1000)
     snapshot_interval_ms: int = Field(5000, ge=100, le=600_000)
+    snapshot_bytes_per_s: int = Field(
+        SNAPSHOT_BYTES_PER_S,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="of each slot's snapshots, on average; more: less to fold again after a crash",
+    )
     dedupe_window: int | None = Field(
         None,
         ge=1,

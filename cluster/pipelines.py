@@ -69,5 +69,6 @@ def _pipeline(
         hosting="owner" if config.pipeline.hosting == "owner" else "actor",
         commit_interval_ms=config.pipeline.commit_interval_ms,
         snapshot_interval_ms=config.pipeline.snapshot_interval_ms,
+        snapshot_bytes_per_s=config.pipeline.snapshot_bytes_per_s,
         arrivals=config.pipeline.arrivals,
     )

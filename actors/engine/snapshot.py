@@ -64,6 +64,7 @@ class Snapshot:
         self._as_of: tuple[int, int] | None = None  # offset and seq
         self.bytes_waiting = 0  # of pages
         self.bytes_taken = 0  # of pages, of the newest snapshot
+        self.bytes_written = 0  # of pages and series, of all snapshots
 
     @property
     def under_way(self) -> bool:
@@ -105,12 +106,14 @@ class Snapshot:
             record = series_record(state_topic, position.partition, series, number, position.seq, encoders)
             room -= len(record.value or b"")
             records.append(record)
+            self.bytes_written += len(record.value or b"")
         in_place = not self._sent and not self._series and self.bytes_waiting <= room
         while self._waiting and not self._series and (in_place or room > 0):
             place = next(iter(self._waiting))
             page = self._waiting.pop(place)
             room -= page.size
             self.bytes_waiting -= page.size
+            self.bytes_written += page.size
             second = self._place(place, in_place=in_place)
             records.append(
                 page_record(state_topic, position.partition, page, encoders, second=second, apart=not in_place)
