@@ -13,7 +13,8 @@ Rules of this file:
   owner that is there already, under its seat's name, is kept;
 - a seat without an owner, or whose owner says nothing for `SILENT_S`, is renewed: a deal with a new incarnation of the slot. One
   that Ray is starting again (`Unheard` with `restarting`) gets `RESTART_S`, one that was just started `START_S`;
-- a slot that is renewed again and again waits longer each time, up to `BACKOFF_MAX_S`;
+- a slot that is renewed again and again waits longer each time, up to `BACKOFF_MAX_S`, and its owner is given more time to
+  start and to answer, up to `PATIENCE_MAX` times as much: on a machine that is too busy, replacing owners makes it worse;
 - owners that the deal does not name are ended: at once if they are of an older incarnation; those of a slot that was scaled away
   when they have handed over, or after `HAND_OVER_S`;
 - what is asked of the deal is a function of the deal that is read when it is carried out: another supervisor may have been first.
@@ -34,6 +35,7 @@ START_S = 30.0  # from the start of an owner to its first answer: a node has to 
 HAND_OVER_S = 20.0  # for the owner of a slot that was scaled away to hand its partitions over
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 30.0
+PATIENCE_MAX = 8
 CALM_S = 60.0  # after so long without a renewal a slot is as new
 
 ENDED = frozenset({"superseded", "retired", "stopped", "failed"})  # states of an owner whose loop is over
@@ -144,6 +146,7 @@ class _Slot:
 
     renewed_at: float = float("-inf")
     backoff_s: float = BACKOFF_FIRST_S
+    patience: int = 1
 
 
 @dataclass
@@ -165,13 +168,15 @@ class Supervision:
                 self.owners = {seat: _Owner(now + RESTART_S) for seat in present}
             case Heard(seat, state, now):
                 if seat in self.owners:
-                    self.owners[seat].patient_until, self.owners[seat].state = now + SILENT_S, state
+                    self.owners[seat].patient_until = now + SILENT_S * self._patience(seat)
+                    self.owners[seat].state = state
             case Unheard(seat, gone, restarting, now):
                 owner = self.owners.get(seat)
                 if owner is not None and gone and owner.state != "awaited":
                     owner.patient_until, owner.state = now, "gone"
                 elif owner is not None and restarting and owner.state != "restarting":
-                    owner.patient_until, owner.state = now + RESTART_S, "restarting"
+                    owner.patient_until = now + RESTART_S * self._patience(seat)
+                    owner.state = "restarting"
             case DealSeen(deal, ours, now):
                 return self._deal_seen(deal, ours, now)
             case ScaleWanted(slots, _):
@@ -195,7 +200,7 @@ class Supervision:
         for seat in deal.seats():
             new = old is None or not old.names(seat) or seat.slot >= old.slots
             if new and seat not in self.owners:
-                self.owners[seat] = _Owner(now + START_S, "starting" if ours else "awaited")
+                self.owners[seat] = _Owner(now + START_S * self._patience(seat), "starting" if ours else "awaited")
                 starts += [Start(seat)] if ours else []
         return starts + self._look(now)
 
@@ -240,12 +245,16 @@ class Supervision:
 
     def _may_renew(self, slot: int, now: float) -> bool:
         known = self._slots.setdefault(slot, _Slot())
-        if now - known.renewed_at > CALM_S:
-            known.backoff_s = BACKOFF_FIRST_S
+        if now - known.renewed_at > CALM_S * known.patience:
+            known.backoff_s, known.patience = BACKOFF_FIRST_S, 1
         return now - known.renewed_at >= known.backoff_s
 
     def _renewed(self, slot: int, now: float) -> None:
         known = self._slots[slot]
-        if now - known.renewed_at <= CALM_S:
+        if now - known.renewed_at <= CALM_S * known.patience:
             known.backoff_s = min(2 * known.backoff_s, BACKOFF_MAX_S)
+            known.patience = min(2 * known.patience, PATIENCE_MAX)
         known.renewed_at = now
+
+    def _patience(self, seat: Seat) -> int:
+        return self._slots.setdefault(seat.slot, _Slot()).patience

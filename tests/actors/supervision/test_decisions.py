@@ -11,6 +11,7 @@ from actors.deal import Deal, Seat
 from actors.supervision.decisions import (
     BACKOFF_MAX_S,
     HAND_OVER_S,
+    PATIENCE_MAX,
     RESTART_S,
     SILENT_S,
     START_S,
@@ -132,6 +133,21 @@ def test_one_that_does_not_come_up_is_tried_less_and_less_often() -> None:
     assert gaps[:3] == sorted(gaps[:3])
     assert max(gaps) <= BACKOFF_MAX_S + 1
     assert len(tries) < 600 / BACKOFF_MAX_S + 8
+
+
+def test_an_owner_that_was_replaced_in_vain_gets_more_time() -> None:
+    cluster = running()
+    waits = []
+    for _ in range(6):
+        before, incarnation = cluster.now, cluster.deal.incarnations[0] if cluster.deal else 0
+        current = Seat(0, incarnation)
+        cluster.tell(Heard(current, "live", cluster.now))
+        while not any(isinstance(done, Start) for done in cluster.wait(0.5, B)):
+            assert cluster.now < before + 300
+        waits.append(cluster.now - before)
+    assert waits[0] == SILENT_S
+    assert waits == sorted(waits)
+    assert waits[-1] == SILENT_S * PATIENCE_MAX
 
 
 def test_scaling_out_starts_the_new_ones_only() -> None:
