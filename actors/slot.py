@@ -202,6 +202,8 @@ class Slot:
         if records or started - self._last_commit > RECOMMIT_S:
             self.status.step_ms = (self.around.clock.now() - started) * 1000
             self._submit(records)
+        else:
+            self._settle(block=False)
         return rows
 
     def _writing(self) -> bool:
