@@ -30,7 +30,7 @@ from cluster.product import Product, log_to_file
 from schemas.decode import decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry
-from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, dead_letter_topic, schema_text, subject_of
+from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, dead_letter_topic, late_topic, schema_text, subject_of
 
 PACED_EVENTS_PER_S = 10_000
 LINE_S = 1.0  # between two live lines
@@ -217,7 +217,8 @@ class Demo:
     def once(self, page_up_s: float, paced_s: float, wafers: int | None) -> tuple[dict[str, Any], list[str]]:
         """Stream everything as fast as it goes, then a paced phase; return the figures, and what is not as it must be."""
         before = self.summary()
-        letters_from = self.offsets.end(dead_letter_topic(MEASUREMENTS), self.partitions)
+        dead, aside = dead_letter_topic(MEASUREMENTS), late_topic(MEASUREMENTS)
+        since = {topic: self.offsets.end(topic, self.partitions) for topic in (dead, aside)}
         started = time.monotonic()
         self.streamer.as_fast_as_it_goes(wafers)
         self._catch_up("streamed")
@@ -227,13 +228,14 @@ class Demo:
         self.streamer.paced(PACED_EVENTS_PER_S, paced_s)
         self._catch_up("paced")
         after = self.summary()
-        letters = self._letters(letters_from)
+        letters = self._letters(dead, since[dead])
         counts = self.streamer.counts
         result = {
             "produced": counts.produced,
             "judged": after["judged"] - before["judged"],
             "missing": after["missing"] - before["missing"],
             "dead_lettered": len(letters),
+            "set_aside": len(self._letters(aside, since[aside])),
             "alerts": after["alerts"]["opened"] - before["alerts"]["opened"],
             "events_per_s": round(events_per_s),
             "p95_ms_at_10k": after["since_mark_ms"]["p95"],
@@ -274,9 +276,8 @@ class Demo:
                 self.terminal.live(f"{what:<24}{self._line()}")
             time.sleep(0.02)
 
-    def _letters(self, since: dict[int, int]) -> list[dict[str, Any]]:
-        """Return the dead letters of this run, read from their topic."""
-        topic = dead_letter_topic(MEASUREMENTS)
+    def _letters(self, topic: str, since: dict[int, int]) -> list[dict[str, Any]]:
+        """Return the records of this run that were not judged, read from one of their topics."""
         ends = self.offsets.end(topic, self.partitions, committed=True)
         records = read_to_end(self.product.cluster, "chipquality-demo", topic, ends, ASK_S, since)
         return [
@@ -290,7 +291,7 @@ class Demo:
 def _trouble(result: dict[str, Any], faults: dict[str, int], lost: list[Planted]) -> list[str]:
     """Return what is not as it must be: nothing, if every record came out exactly once and every planted one was found."""
     trouble = [f"no dead letter for {bad}" for bad in lost]
-    out = result["judged"] + result["missing"] + result["dead_lettered"]
+    out = result["judged"] + result["missing"] + result["dead_lettered"] + result["set_aside"]
     if result["produced"] != out:
-        trouble.append(f"produced {result['produced']}, but judged + missing + dead-lettered = {out}")
+        trouble.append(f"produced {result['produced']}, but judged + missing + dead-lettered + set aside = {out}")
     return trouble + [f"{count} rows {what} in the output" for what, count in faults.items() if count]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from actors.engine.arrivals import Arrivals
 from actors.errors import ConfigError
-from cluster.config import load, render, reveal
+from cluster.config import PipelineConfig, load, render, reveal
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +104,18 @@ def test_an_empty_file_sets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file.write_text("# nothing yet\n")
     monkeypatch.setenv("CHIPQUALITY_CONFIG", str(file))
     assert load().pipeline.name == "quality"
+
+
+def test_the_settings_that_docs_arrivals_shows_are_settings(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/arrivals.md").read_text()
+    (tmp_path / "chipquality.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert load().pipeline.arrivals == Arrivals(100_000, 600_000, 60_000)
+    assert not PipelineConfig().arrivals.on
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"dedupe_window": 0}, {"dedupe_window": 1_000_001}, {"allowed_lateness_ms": -1}, {"max_ahead_ms": 10**12}]
+)
+def test_what_is_set_aside_has_bounds(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=f"pipeline.{next(iter(wrong))} = "):
+        load(pipeline=wrong)

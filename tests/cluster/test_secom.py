@@ -68,17 +68,17 @@ def test_a_planted_record_without_its_dead_letter_is_found() -> None:
 @pytest.mark.parametrize(
     ("result", "faults", "lost", "said"),
     [
-        ({"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1}, {"gaps": 0}, [], []),
+        ({"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1, "set_aside": 0}, {"gaps": 0}, [], []),
         (
-            {"produced": 7, "judged": 3, "missing": 2, "dead_lettered": 1}, {"gaps": 0}, [],
-            ["produced 7, but judged + missing + dead-lettered = 6"],
+            {"produced": 7, "judged": 3, "missing": 2, "dead_lettered": 1, "set_aside": 0}, {"gaps": 0}, [],
+            ["produced 7, but judged + missing + dead-lettered + set aside = 6"],
         ),
         (
-            {"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1}, {"duplicated": 4}, [],
+            {"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1, "set_aside": 0}, {"duplicated": 4}, [],
             ["4 rows duplicated in the output"],
         ),
         (
-            {"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1}, {}, [Planted(0, 7, Reason.MALFORMED)],
+            {"produced": 6, "judged": 3, "missing": 2, "dead_lettered": 1, "set_aside": 0}, {}, [Planted(0, 7, Reason.MALFORMED)],
             [f"no dead letter for {Planted(0, 7, Reason.MALFORMED)}"],
         ),
     ],

@@ -112,9 +112,10 @@ def test_once_counts_right_and_says_so_in_one_line(running: Running) -> None:
     assert process.returncode == 0, text
     result = json.loads(out.splitlines()[-1])
     assert list(result) == [
-        "produced", "judged", "missing", "dead_lettered", "alerts", "events_per_s", "p95_ms_at_10k", "page_up_s",
+        "produced", "judged", "missing", "dead_lettered", "set_aside", "alerts", "events_per_s", "p95_ms_at_10k", "page_up_s",
     ]  # fmt: skip
-    assert result["produced"] == result["judged"] + result["missing"] + result["dead_lettered"]
+    assert result["produced"] == result["judged"] + result["missing"] + result["dead_lettered"] + result["set_aside"]
+    assert result["set_aside"] == 0
     assert result["produced"] == 40 * 590 + 9 + 20_000
     assert result["dead_lettered"] == 9
     assert result["missing"] > 0
