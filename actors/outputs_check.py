@@ -6,6 +6,7 @@ after them (actors/engine/outputs.py). Nothing is written and nothing is committ
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +20,14 @@ from schemas.batch import RawBatch
 from schemas.charts import ChartStep, step_of
 from schemas.resolution import UnreadableRecord
 
+_LOG = logging.getLogger("chipquality.outputs")
+
 POLL_ROWS = 500  # records in memory at a time; a chart record has up to 8 MiB, most have some 10 KiB
 POLL_WAIT_S = 0.1
 IDLE_S = 30.0  # without getting on: an open transaction holds readers up, or the broker is away
 STATE_TIMEOUT_S = 60.0
+TAIL_OFFSETS = 300  # of a chart partition, at its end: some seconds of all pipelines that write there
+TAIL_IDLE_S = 2.0
 
 
 @dataclass
@@ -116,10 +121,22 @@ def _state_error(pipeline: Pipeline, around: Surroundings, partition: int) -> st
 # ---- reading
 
 
-def stream(around: Surroundings, group: str, topic: str, partitions: Iterable[int]) -> Iterator[RawBatch]:
-    """Yield what partitions hold, committed records only, up to the ends that they have now. Raises ReopenError."""
+def stream(
+    around: Surroundings,
+    group: str,
+    topic: str,
+    partitions: Iterable[int],
+    newest: int | None = None,
+    idle_s: float = IDLE_S,
+) -> Iterator[RawBatch]:
+    """Yield what partitions hold, committed records only, up to the ends that they have now. Raises ReopenError.
+
+    With `newest`, only records of the last so many offsets.
+    """
     asked = list(partitions)
     first, ends = around.log.first(topic, asked), around.log.end(topic, asked)
+    if newest is not None:
+        first = {partition: max(start, ends[partition] - newest) for partition, start in first.items()}
     open_ends = {partition: end for partition, end in ends.items() if end > first[partition]}
     reader = around.log.reader(group, topic)
     moved = around.clock.now()
@@ -135,8 +152,8 @@ def stream(around: Surroundings, group: str, topic: str, partitions: Iterable[in
                     yield batch
                     if batch.next_offset >= open_ends[batch.partition]:
                         del open_ends[batch.partition]
-            if around.clock.now() - moved > IDLE_S:
-                raise ReopenError(f"{topic}: offsets {open_ends} not reached: no record for {IDLE_S:.0f} s")
+            if around.clock.now() - moved > idle_s:
+                raise ReopenError(f"{topic}: offsets {open_ends} not reached: no record for {idle_s:.0f} s")
     finally:
         reader.close()
 
@@ -158,6 +175,31 @@ def read_committed(pipeline: Pipeline, around: Surroundings, partitions: Iterabl
         return reader.committed(partitions)
     finally:
         reader.close()
+
+
+def newest_steps(pipeline: Pipeline, around: Surroundings, partitions: Iterable[int]) -> dict[int, ChartStep]:
+    """Return of each partition the newest step that has a chart block among the last TAIL_OFFSETS, for a look at opening.
+
+    An open transaction of another pipeline may hide the end: then it is not waited for longer than TAIL_IDLE_S.
+    """
+    newest: dict[int, ChartStep] = {}
+    try:
+        for batch in stream(around, pipeline.name, pipeline.topics.charts, partitions, TAIL_OFFSETS, TAIL_IDLE_S):
+            for step in _steps_of(pipeline, batch):
+                newest[step.partition] = step
+    except ReopenError as error:
+        _LOG.warning("the newest chart blocks were not all read: %s", error)
+    return newest
+
+
+def _steps_of(pipeline: Pipeline, batch: RawBatch) -> Iterator[ChartStep]:
+    for value in batch.values:
+        try:
+            step = step_of(value or b"")
+        except ValueError:
+            continue  # the checker tells of it
+        if (step.pipeline, step.topic) == (pipeline.name, pipeline.input_topic):
+            yield step
 
 
 def read_charts(

@@ -6,10 +6,11 @@ For each partition of a share, in this order (ARCHITECTURE: "every fault has one
 
 1. **look**: the high watermark of the state partition, read_uncommitted; the state up to it, read_committed (the last stable
    offset hangs below an open transaction, and the end of a transaction is acknowledged before its markers are written); the
-   committed offsets; the first retained input offset. In the background: other partitions of the slot go on;
+   committed offsets; the first retained input offset; the newest chart block. In the background: other partitions of the slot
+   go on;
 2. **may we?** The position names us since the deal that gave us the partition: yes. Else another slot holds it: look again
-   until it has handed over; after `HANDOVER_S` **fence** the ids of all that may hold it, read the deal again, look again, and take it if
-   our share of it is still the same (actors/deal.py says why this is safe);
+   until it has handed over; after `HANDOVER_S` **fence** the ids of all that may hold it, read the deal again, look again, and
+   take it if our share of it is still the same (actors/deal.py says why this is safe);
 3. **claim**: a position that names us, if it does not yet. Where the parts of the log do not agree: quarantine;
 4. **replay**: families opened from the pages; the input from the snapshot to the position folded again with outputs suppressed,
    detectors switched off and changes made at the offsets at which they were (actors/engine/replay.py), some records at a time;
@@ -35,8 +36,10 @@ from actors.engine.snapshot import Snapshot
 from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts, Opening
 from actors.log import Reader
+from actors.outputs_check import newest_steps
 from actors.pipeline import Pipeline
 from actors.surroundings import Surroundings
+from schemas.charts import ChartStep
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -54,6 +57,7 @@ class Look(NamedTuple):
     image: StateImage | StateError
     committed: int | None
     first: int  # retained input offset
+    newest: ChartStep | None = None  # that has a chart block
 
 
 class Looked(NamedTuple):
@@ -117,11 +121,14 @@ class TakeOver:
         """Go on with what is under way, waiting at most `wait_s`; return the folds that are live now."""
         if self._looking is None:
             self._start_look()
-        if self._looking is not None:
-            self._finish_look(self._looking, wait_s)
+        looking = self._looking
+        if looking is not None:
+            self._finish_look(looking, wait_s)
         replaying = [arrival for arrival in self.arriving.values() if arrival.replay is not None]
         if replaying:
             self._replay(wait_s)
+        elif looking is None and self.arriving:  # nothing to do before the next look
+            self.around.clock.sleep(min(wait_s, max(0.0, self._look_at - self.around.clock.now())))
         came = [p for p, arrival in self.arriving.items() if arrival.replay is not None and arrival.replay.done]
         return [self._arrive(partition) for partition in came]
 
@@ -167,7 +174,8 @@ class TakeOver:
         finally:
             reader.close()
         first = log.first(pipeline.input_topic, wanted)
-        found = {p: Look(self._image(records[p]), committed[p], first[p]) for p in wanted}
+        newest = newest_steps(pipeline, self.around, wanted)
+        found = {p: Look(self._image(records[p]), committed[p], first[p], newest.get(p)) for p in wanted}
         return Looked(found, frozenset(fence), deal)
 
     def _image(self, records: Iterable[tuple[bytes, bytes | None]]) -> StateImage | StateError:
@@ -342,6 +350,11 @@ def _check(image: StateImage, look: Look, partition: int) -> None:
         return
     if committed is not None and committed != position.next_offset:
         raise StateError(f"torn transaction: committed offset {committed}, position {position.next_offset}")
+    if look.newest is not None and look.newest.seq == position.seq + 1:
+        raise StateError(
+            f"torn transaction: a chart block of step {look.newest.seq}, from {look.newest.first_offset} to "
+            f"{look.newest.next_offset}, stands beyond the position {position.next_offset}"
+        )
     if position.snapshot_offset < min(first, position.next_offset):
         raise StateError(
             f"input of partition {partition} before {first} is gone; the snapshot stands at {position.snapshot_offset}"
