@@ -58,13 +58,7 @@ class FaultLine:
         self.cluster = Cluster(self.endpoints.bootstrap_servers, self.endpoints.registry_url)
         self.registry = Registry(self.endpoints.registry_url)
         self.input = f"{self.name}.in"
-        self.topics = Topics(
-            **{
-                topic.name: f"{self.name}.{topic.name.replace('_', '-')}"
-                for topic in fields(Topics)
-                if topic.name in {"charts", "alerts", "dead_letters", "state", "control", "deals", "late"}
-            }
-        )
+        self.topics = Topics(**{topic.name: f"{self.name}.{topic.name.replace('_', '-')}" for topic in fields(Topics)})
         self._admin = AdminClient({"bootstrap.servers": self.endpoints.bootstrap_servers, "log_level": 2})
         self._create()
         good = self.registry.register(f"{self.input}-value", schema_text("measurement"))
@@ -74,7 +68,6 @@ class FaultLine:
         self.schema_ids = {
             record: self.registry.register(f"{getattr(self.topics, topic)}-{record}", schema_text(record))
             for record, topic in RECORDS.items()
-            if hasattr(self.topics, topic)
         }
 
     def _create(self) -> None:

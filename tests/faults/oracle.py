@@ -43,6 +43,7 @@ class Truth:
     blocks: list[ChartBlock] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    aside: list[dict[str, Any]] = field(default_factory=list)  # came twice, too late or from a wrong clock
 
 
 def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]], schema_of: SchemaOf) -> Truth:
@@ -63,6 +64,7 @@ def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]], schema_of: Sche
             MeasurementDecoder(schema_of),
             _ENCODERS,
             pipeline.topics,
+            arrivals=pipeline.arrivals,
         )
         for first in range(0, len(entries), STEP_ROWS):
             _step(fold, families, as_raw(pipeline.input_topic, partition, entries[first : first + STEP_ROWS]), truth)
@@ -78,3 +80,5 @@ def _step(fold: PartitionFold, families: list[FamilyFold], raw: Any, truth: Trut
             truth.alerts.append(decode_event(record.value, _SCHEMAS.__getitem__))
         elif record.topic == fold.topics.dead_letters:
             truth.dead_letters.append(decode_event(record.value, _SCHEMAS.__getitem__))
+        elif record.topic == fold.topics.late:
+            truth.aside.append(decode_event(record.value, _SCHEMAS.__getitem__))

@@ -9,7 +9,21 @@ import numpy as np
 from tests.faults.case import Case
 from tests.faults.run import Outcome
 
-_HEAD = ("fault", "runs", "records", "lost", "twice", "differ", "gaps", "back p50", "back p95", "target", "verdict")
+_HEAD = (
+    "fault",
+    "runs",
+    "records",
+    "lost",
+    "twice",
+    "differ",
+    "gaps",
+    "dead",
+    "aside",
+    "back p50",
+    "back p95",
+    "target",
+    "verdict",
+)
 
 
 def missed(case: Case, outcomes: Iterable[Outcome]) -> str:
@@ -32,10 +46,7 @@ def table(cases: Mapping[str, Case], outcomes: Mapping[str, list[Outcome]]) -> s
     for name, of_case in outcomes.items():
         case = cases[name]
         counted = [outcome.counts for outcome in of_case if outcome.counts]
-        sums = [
-            str(sum(counts[column] for counts in counted)) if counted else "-"
-            for column in ("records", "lost", "duplicates", "mismatches", "gaps")
-        ]
+        sums = [str(sum(counts[column] for counts in counted)) if counted else "-" for column in _COUNTED]
         why = missed(case, of_case)
         verdict = "pass" if not why else "not run" if why.startswith("not run") else "FAIL"
         times = [f"{_percentile(of_case, p):.1f} s" if _recoveries(of_case) else "-" for p in (50, 95)]

@@ -197,7 +197,9 @@ def check(scene: Scene) -> Counts:
     check_log(counts, scene.producer.sent, log)
     truth = fold_log(scene.pipeline, log, line.registry.schema)
     blocks = line.blocks()
-    check_outputs(counts, log, truth, blocks, line.events(line.topics.alerts), line.events(line.topics.dead_letters))
+    topics = line.topics
+    events = [line.events(topic) for topic in (topics.alerts, topics.dead_letters, topics.late)]
+    check_outputs(counts, log, truth, blocks, *events)
     return counts
 
 

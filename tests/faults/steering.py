@@ -93,7 +93,7 @@ def shares(name: str) -> dict[int, int]:
     }
 
 
-def wait(condition: Callable[[], bool], what: str, timeout_s: float) -> float:
+def wait(condition: Callable[[], object], what: str, timeout_s: float) -> float:
     """Wait until a condition holds; return how long that took. Raises TimeoutError."""
     began = time.monotonic()
     while not condition():

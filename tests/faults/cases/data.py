@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from actors.engine.arrivals import Arrivals
 from tests.faults.case import Case, MissedError, Scene
 from tests.faults.stream import Trouble, poisoned
 
@@ -20,6 +22,13 @@ def _every_poison_once(scene: Scene, counts: Any) -> None:
         raise MissedError(f"{wanted} records were poison, {counts.dead_lettered} are in the dead-letter topic")
 
 
+def _all_kinds_aside(scene: Scene, counts: Any) -> None:
+    rows = Counter(row["reason"] for row in scene.line.events(scene.line.topics.late))
+    scene.facts["aside"] = dict(rows)
+    if set(rows) != {"duplicate", "late"}:
+        raise MissedError(f"duplicates and late rows were to be set aside, not {dict(rows)}")
+
+
 CASES = (
     Case("calm", "no fault", "-", 0.0, nothing),
     Case(
@@ -28,6 +37,7 @@ CASES = (
     ),
     Case(
         "disorder", "duplicates, reordering, ± 1 h clock skew from producers", "equals the oracle", 0.0, nothing,
-        trouble=Trouble(duplicates=0.01, reordered=0.05, skew_ms=HOUR_MS),
+        trouble=Trouble(duplicates=0.01, reordered=0.05, skew_ms=HOUR_MS), after=_all_kinds_aside,
+        settings={"arrivals": Arrivals(dedupe_window=10_000, allowed_lateness_ms=HOUR_MS // 2)},
     ),
 )  # fmt: skip

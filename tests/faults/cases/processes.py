@@ -16,6 +16,7 @@ from tests.faults.recovery import gap
 
 PAUSE_MAX_S = 1.5  # a longer gap between two steps of a partition is a pause
 CONTROL_S = 15.0
+BACK_S = 120.0  # for an owner to be live on a machine that is busy
 STOPPED_S = 30.0
 GCS_DOWN_S = 10.0
 BESIDE_S = 8.0  # for which two supervisors run
@@ -52,17 +53,17 @@ def two_supervisors(scene: Scene) -> None:
 def step_of_the_transaction(scene: Scene) -> None:
     killer = scene.pipeline.log
     killer.arm()
-    steering.wait(lambda: killer.fired_at() is not None, f"the owner dies {killer.step}", 30)
+    steering.wait(lambda: killer.fired_at() is not None, f"the owner dies {killer.step}", BACK_S)
     scene.fault_at(killer.fired_at())
 
 
 def stopped_beside_its_successor(scene: Scene) -> None:
     pid = _owner_pid(scene)
     scene.fault()
+    began = time.monotonic()
     with stopped(pid):
-        steering.wait(lambda: pid not in steering.pids(scene.line.name).values(), "a successor", STOPPED_S)
-        steering.wait(lambda: bool(steering.pids(scene.line.name)), "the successor is live", STOPPED_S)
-        _sleep(STOPPED_S - 10)
+        steering.wait(lambda: set(steering.pids(scene.line.name).values()) - {pid}, "a successor is live", BACK_S)
+        _sleep(max(0.0, began + STOPPED_S - time.monotonic()))
     _sleep(2.0)  # the zombie writes, or tries to
 
 
