@@ -29,7 +29,7 @@ import numpy as np
 from actors.engine import alerts
 from actors.engine.arrivals import Arrivals
 from actors.engine.control import AppliedChange, PartitionChange
-from actors.engine.dead_letters import dead_letter_record
+from actors.engine.dead_letters import dead_letter_records
 from actors.engine.family import AlertEvent, DetectorFailure, FamilyOutput, Work
 from actors.engine.gate import Gate
 from actors.engine.params import ParamsChange
@@ -232,14 +232,9 @@ class PartitionFold:
                 records.append(Record(self.topics.charts, position.partition, key, output.chart))
             records.extend(self._alert(event, work) for event in output.alerts)
         records.extend(self._failure(failure) for failure in failures)
-        records.extend(
-            dead_letter_record(letter, self.topics.dead_letters, self.pipeline, self.encoders["dead_letter"])
-            for letter in step.rejects
-        )
-        records.extend(
-            dead_letter_record(letter, self.topics.late, self.pipeline, self.encoders["dead_letter"])
-            for letter in step.aside
-        )
+        encoder = self.encoders["dead_letter"]
+        records += dead_letter_records(step.rejects, self.topics.dead_letters, self.pipeline, encoder)
+        records += dead_letter_records(step.aside, self.topics.late, self.pipeline, encoder)
         return records
 
     def _applied(self, failures: tuple[DetectorFailure, ...]) -> tuple[Applied, ...]:

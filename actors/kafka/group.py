@@ -94,7 +94,7 @@ class GroupMember:
         error = message.error()
         if error is None:
             self.trouble = None
-            return _received(message)
+            return received(message)
         if error.code() not in _PASSING:
             raise translate(error, f"group {self.group}")
         self.trouble = error.str()
@@ -153,7 +153,8 @@ class RecordTooLargeError(RuntimeError):
     """The record is larger than its topic takes."""
 
 
-def _received(message: Message) -> Received:
+def received(message: Message) -> Received:
+    """Return a message as a record."""
     headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
     encoded = tuple((name, value.encode() if isinstance(value, str) else value) for name, value in headers)
     return Received(

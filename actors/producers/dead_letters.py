@@ -106,9 +106,10 @@ class DeadLetters:
 
     def _record(self, failure: Failure, *, prefix: bool) -> dict[str, Any]:
         value, detail = failure.value, f"{failure.code}: {failure.text}"
+        truncated = False
         if prefix and value is not None and len(value) > VALUE_PREFIX_BYTES:
             detail += f"; the value has {len(value)} bytes, of which the first {VALUE_PREFIX_BYTES} are kept"
-            value = value[:VALUE_PREFIX_BYTES]
+            value, truncated = value[:VALUE_PREFIX_BYTES], True
         return {
             "topic": failure.topic,
             "partition": -1,
@@ -120,6 +121,7 @@ class DeadLetters:
             "value": value,
             "attempts": 1,
             "source": self._name,
+            "truncated": truncated,
         }
 
 

@@ -24,7 +24,6 @@ from tests.actors.sinks.alert_records import alert
 from tests.actors.sinks.webhook import Webhook
 from tests.integration.line import wait_for
 
-
 COMMAND = [sys.executable, "-c", "from cluster.cli import main; main()", "notify", "run"]
 
 
