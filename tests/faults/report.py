@@ -9,21 +9,16 @@ import numpy as np
 from tests.faults.case import Case
 from tests.faults.run import Outcome
 
-_HEAD = (
-    "fault",
-    "runs",
-    "records",
-    "lost",
-    "twice",
-    "differ",
-    "gaps",
-    "dead",
-    "aside",
-    "back p50",
-    "back p95",
-    "target",
-    "verdict",
-)
+_COUNTED = {
+    "records": "records",
+    "lost": "lost",
+    "duplicates": "twice",
+    "mismatches": "differ",
+    "gaps": "gaps",
+    "dead_lettered": "dead letters",
+    "aside": "set aside",
+}
+_HEAD = ("fault", "runs", *_COUNTED.values(), "back p50", "back p95", "target", "verdict")
 
 
 def missed(case: Case, outcomes: Iterable[Outcome]) -> str:

@@ -1,0 +1,42 @@
+"""The table passes a row only if every repetition passed and came back in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.cases import CASES
+from tests.faults.report import missed, table
+from tests.faults.run import Outcome
+
+OWNER = CASES["owner"]
+COUNTS = dict.fromkeys(("records", "lost", "duplicates", "mismatches", "gaps", "dead_lettered", "aside"), 1)
+
+
+def outcome(state: str = "passed", back: float = 1.0) -> Outcome:
+    return Outcome("owner", 1, state, counts=COUNTS, recoveries=[back])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "why"),
+    [
+        ([outcome(), outcome(back=4.9)], ""),
+        ([outcome(), outcome(back=5.1)], "back after 5.1 s"),
+        ([outcome(), outcome(back=float("inf"))], "back after inf s"),
+        ([outcome(), outcome("failed")], "run 1: "),
+        ([outcome("not run")], "not run: "),
+        ([], "not run: "),
+    ],
+)
+def test_why_a_row_is_missed(outcomes: list[Outcome], why: str) -> None:
+    assert missed(OWNER, outcomes) == why
+
+
+def test_the_table_has_the_sums_and_the_percentiles() -> None:
+    row = table(CASES, {"owner": [outcome(back=1.0), outcome(back=2.0), outcome(back=7.0)]}).splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["kill -9 owner", "3", *["3"] * 7, "2.0 s", "7.0 s", "5 s", "FAIL"]
+
+
+def test_names_are_those_of_the_cases() -> None:
+    assert all(name == case.name for name, case in CASES.items())
+    assert len({case.row for case in CASES.values()}) == len(CASES)
