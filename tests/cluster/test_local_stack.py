@@ -22,7 +22,7 @@ from cluster.config import load
 from cluster.local import LocalStack, LocalStackError, broker, registry
 from cluster.local.preflight import LOOPBACK, free_ports, require_free
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 REPOSITORY = Path(__file__).parents[2]
 AVRO = Schema('{"type": "record", "name": "M", "fields": [{"name": "a", "type": "double"}]}', "AVRO")
@@ -147,12 +147,16 @@ def test_three_nodes_lose_one_and_go_on_writing(tmp_path: Path, local_cache: Pat
         assert replicas == in_sync == [1, 2, 3]
         produce(servers, "replicated", [b"before"])
         stack.kill(f"broker-{leader}")
+        assert stack.exit_code(f"broker-{leader}") == -signal.SIGKILL
         produce(servers, "replicated", [b"after"])
         eventually(lambda: len(partition()[2]) == 2, "the dead broker is out of the in-sync replicas")
         assert partition()[0] != leader
         stack.restart(f"broker-{leader}")
         eventually(lambda: partition()[2] == [1, 2, 3], "the broker is in sync again")
         assert consume(servers, "replicated", 2) == [b"before", b"after"]
+        stack.terminate(f"broker-{leader}")
+        assert stack.exit_code(f"broker-{leader}") == 128 + signal.SIGTERM
+        assert partition()[0] != leader  # one that stops in order hands its partitions over first
 
 
 def test_a_killed_parent_leaves_no_process_and_no_port(tmp_path: Path, local_cache: Path) -> None:
@@ -239,6 +243,15 @@ def test_what_cannot_be_asked_for(tmp_path: Path, local_cache: Path) -> None:
     (tmp_path / "work" / "logs").touch()
     with pytest.raises(LocalStackError, match=r"the local stack cannot start: .*logs"):
         LocalStack(tmp_path / "work", cache=local_cache).start()
+
+
+def test_a_proxy_may_stand_before_a_broker(tmp_path: Path) -> None:
+    nodes = [broker.Node(1, tmp_path, 21, 31, 41, 51), broker.Node(2, tmp_path, 22, 32)]
+    settings = broker.settings(nodes[0], nodes)
+    assert settings["listeners"] == f"CLIENTS://{LOOPBACK}:21,CONTROLLER://{LOOPBACK}:31"
+    assert settings["advertised.listeners"] == f"CLIENTS://{LOOPBACK}:41,CONTROLLER://{LOOPBACK}:51"
+    assert settings["controller.quorum.voters"] == f"1@{LOOPBACK}:51,2@{LOOPBACK}:32"
+    assert broker.settings(nodes[1], nodes)["advertised.listeners"] == f"CLIENTS://{LOOPBACK}:22"
 
 
 def test_no_cluster_id_looks_like_an_option() -> None:

@@ -123,7 +123,7 @@ CASES = (
     Case("controller", "kill -9 controller", "20 s", 20.0, controller, seconds=45),
     Case("rolling", "rolling restart of all three", "gap 10 s", 10.0, rolling, seconds=75, after=_short_gaps),
     Case(
-        "registry", "registry down 60 s", "known schemas flow; unknown wait", 0.0, registry, seconds=75,
+        "registry", "registry down 60 s", "known schemas flow; unknown wait", 0.0, registry, seconds=95,
         trouble=Trouble(second_schema_from=SECOND_FROM), after=_known_flow, drain_s=120,
     ),
     Case(
