@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,12 +62,36 @@ def list_pipelines(
         typer.echo(json.dumps(found))
         return
     for status in found:
-        positions = {
-            partition: place.get("next_offset", "quarantined") for partition, place in status["partitions"].items()
-        }
-        typer.echo(
-            f"{status['pipeline']}  slot {status['slot']}  {status['state']}  re-opened {status['reopened']}×  {positions}"
-        )
+        _show_slots(status)
+
+
+@app.command()
+def scale(
+    name: NameArgument,
+    slots: Annotated[int, typer.Argument(min=1, help="How many slots share the partitions.")],
+    timeout_s: Annotated[float, typer.Option(min=1, help="How long to wait until all are live.")] = 90.0,
+    output: OutputOption = Output.text,
+    address: Annotated[str, typer.Option(help="Address of the Ray cluster.")] = "auto",
+) -> None:
+    """Spread a running pipeline over another number of slots, without a stop; partitions that need not move stay.
+
+    Exit code 1: not all slots were live in time; they go on trying.
+    """
+    from actors import supervisor
+    from cluster.ray_address import connect_ray
+
+    connect_ray(address)
+    try:
+        status = supervisor.scale(name, slots, timeout_s)
+    except ValueError as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(f"no pipeline {name!r} runs") from error
+    except TimeoutError as error:
+        typer.echo(f"chipquality: {error}", err=True)
+        raise typer.Exit(FAILED) from error
+    if output is Output.json:
+        typer.echo(json.dumps(status))
+    else:
+        _show_slots(status)
 
 
 @app.command()
@@ -144,6 +168,19 @@ def _one_line() -> Iterator[None]:
     except (ReopenError, FencedError, RegistryUnavailable, SchemaRefused) as error:
         typer.echo(f"chipquality: {error}", err=True)
         sys.exit(FAILED)
+
+
+def _show_slots(status: dict[str, Any]) -> None:
+    trouble = f"  {status['trouble']}" if status.get("trouble") else ""
+    typer.echo(f"{status['pipeline']}  {status['slots']} slot{'' if status['slots'] == 1 else 's'}  deal {status['deal']}{trouble}")
+    for owner in status["owners"]:
+        places = {p: said.get("next_offset", "quarantined") for p, said in sorted(owner["partitions"].items())}
+        arriving = f"  arriving {owner['arriving']}" if owner.get("arriving") else ""
+        worst = f"  replay at most {owner['replay_worst_s']:.1f} s" if owner.get("replay_worst_s") else ""
+        typer.echo(
+            f"  slot {owner['slot']}  {owner['state']}  incarnation {owner['incarnation']}  "
+            f"re-opened {owner['reopened']}×  {places}{arriving}{worst}"
+        )
 
 
 def _show_report(report: Report) -> None:

@@ -12,6 +12,7 @@ import ray
 from typer.testing import CliRunner
 
 from actors import supervisor
+from actors.errors import ConfigError
 from cluster import cli
 from cluster.local import Endpoints
 from tests.integration.line import TestLine
@@ -50,9 +51,17 @@ def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> N
     supervisor.wait_live(line.name)
     try:
         text = runner.invoke(cli.app, ["pipeline", "list"]).output
-        assert f"{line.name}  slot 0  live  re-opened 0×" in text
+        assert f"{line.name}  1 slot  deal 1" in text
+        assert "  slot 0  live  incarnation 1  re-opened 0×" in text
         found = json.loads(runner.invoke(cli.app, ["pipeline", "list", "--output", "json"]).output)
         assert line.name in [status["pipeline"] for status in found]
+        scaled = runner.invoke(cli.app, ["pipeline", "scale", line.name, "2"])
+        assert (scaled.exit_code, f"{line.name}  2 slots  deal 2" in scaled.output) == (0, True)
+        assert "  slot 1  live  incarnation 1  re-opened 0×  {1: 0}" in scaled.output
+        for wrong, says in ((["nobody", "1"], "no pipeline 'nobody' runs"), ([line.name, "3"], "3 slots: a pipeline")):
+            refused = runner.invoke(cli.app, ["pipeline", "scale", *wrong])
+            assert isinstance(refused.exception, ConfigError)
+            assert says in str(refused.exception)
     finally:
         supervisor.stop_pipeline(line.name)
     assert ray.is_initialized()
