@@ -20,12 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.engine import alerts
+from actors.engine.chart_records import pack_bounded
 from actors.engine.judge import Assignment, Judge, assigned, measured
 from actors.engine.params import ParamsChange, ParamsTable
 from actors.engine.state import Page
 from models.detector import COLUMNS, Detector, SeriesBatch, Verdicts, dimension, read_only
 from schemas.batch import MicroBatch
-from schemas.charts import ChartBlock, DetectorColumns, RuleMeta, pack
+from schemas.charts import ChartBlock, DetectorColumns, RuleMeta
 
 DETAIL_CHARS = 8_000  # of a traceback in an alert
 _FOLD = "engine"  # family of the pages that are the fold's own (actors/engine/arrivals.py)
@@ -71,6 +72,7 @@ class FamilyOutput(NamedTuple):
     chart: bytes | None  # packed ChartBlock; None when suppressed or when the position did not move
     alerts: tuple[AlertEvent, ...]
     failures: tuple[DetectorFailure, ...]
+    more_charts: tuple[bytes, ...] = ()  # the rest of the rows, where one record would be too large for its topic
 
 
 @dataclass(slots=True)
@@ -167,8 +169,9 @@ class FamilyFold:
                 said[judge.name] = _columns(judge, judged.verdicts)
                 events.extend(_named(judge, opened.series, *change) for change in judged.changes)
         moved = batch.next_offset > work.first_offset  # a step of dead letters only leaves an empty block, not a gap
-        chart = pack(self._block(opened, work, said)) if work.emit and moved else None
-        return FamilyOutput(self.family, chart, tuple(events), tuple(failures))
+        charts = pack_bounded(self._block(opened, work, said)) if work.emit and moved else []
+        chart = charts[0] if charts else None
+        return FamilyOutput(self.family, chart, tuple(events), tuple(failures), tuple(charts[1:]))
 
     def run(self, works: Sequence[Work], snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
         """Take one step of each work; with `snapshot`, copy the dirty pages out as of these steps."""

@@ -229,7 +229,8 @@ class PartitionFold:
         for output in outputs:
             if output.chart is not None:
                 key = f"{position.topic}:{position.partition}/{output.family}".encode()
-                records.append(Record(self.topics.charts, position.partition, key, output.chart))
+                charts = (output.chart, *output.more_charts)
+                records += [Record(self.topics.charts, position.partition, key, chart) for chart in charts]
             records.extend(self._alert(event, work) for event in output.alerts)
         records.extend(self._failure(failure) for failure in failures)
         encoder = self.encoders["dead_letter"]

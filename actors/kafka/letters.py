@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -192,5 +193,6 @@ class RedriveWriter:
 
     def close(self) -> None:
         """End; what is under way is dropped."""
-        self._producer.purge()
-        self._producer.close()
+        with contextlib.suppress(KafkaException):  # one that was fenced says so once more
+            self._producer.purge()
+            self._producer.close()

@@ -1,0 +1,50 @@
+"""Chart blocks as records that Kafka takes: one, or several where one would be too large.
+
+A step has at most some thousand rows, but how many bytes a row needs depends on its texts and on how many statistics its
+detectors have. A record larger than the topic takes would be refused for ever, and the step with it; so its rows go in several
+blocks, in offset order, each beginning where the one before ends (actors/view/chains.py counts no hole and no repeat).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from schemas.charts import ChartBlock, DetectorColumns, pack
+from schemas.topics import CHART_BYTES_MAX
+
+RECORD_BYTES_MAX = CHART_BYTES_MAX - 64 * 1024  # of a packed block: the record's key and Kafka's own bytes come on top
+
+_COLUMNS = ("offset", "event_time_ms", "published_ms", "value", "lsl", "usl", "target", "lot", "wafer")
+_WIDE = ("statistic", "centre", "lcl", "ucl")
+
+
+def pack_bounded(block: ChartBlock, bytes_max: int = RECORD_BYTES_MAX) -> list[bytes]:
+    """Return the block packed, in as few halvings as it takes to have at most `bytes_max` a record."""
+    packed = pack(block)
+    if len(packed) <= bytes_max or len(block) < 2:
+        return [packed]
+    middle = len(block) // 2
+    border = int(block.offset[middle])
+    first, second = _rows(block, slice(0, middle)), _rows(block, slice(middle, None))
+    return [
+        *pack_bounded(replace(first, next_offset=border), bytes_max),
+        *pack_bounded(replace(second, first_offset=border), bytes_max),
+    ]
+
+
+def _rows(block: ChartBlock, rows: slice) -> ChartBlock:
+    codes, series = np.unique(block.series[rows], return_inverse=True)
+    return replace(
+        block,
+        series_keys=[block.series_keys[code] for code in codes.tolist()],
+        series=series.astype(np.int32),
+        detectors={name: _columns(said, len(block), rows) for name, said in block.detectors.items()},
+        **{name: getattr(block, name)[rows] for name in _COLUMNS},
+    )
+
+
+def _columns(said: DetectorColumns, n: int, rows: slice) -> DetectorColumns:
+    wide = {name: np.broadcast_to(getattr(said, name), (n, len(said.statistics)))[rows] for name in _WIDE}
+    return replace(said, signal=said.signal[rows], valid=said.valid[rows], **wide)  # type: ignore[arg-type]  # by name
