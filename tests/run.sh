@@ -1,6 +1,7 @@
 #!/bin/sh
 # The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests that take less than seconds, no broker, no Ray.
-# With `all`, the pure tests run beside those with a broker, Ray or a browser, which mostly wait; each prints when it is done.
+# `all` runs three groups at once, because most of them wait most of the time: tests on a shared broker, Ray and browser; beside
+# them, a little nicer so that they delay nothing there, tests that start processes of their own, and pure tests.
 # BIN is the virtual environment's bin folder; further arguments go to pytest.
 set -eu
 BIN=${BIN:-.venv/bin}
@@ -9,41 +10,65 @@ shift
 pure="not kafka and not ray and not browser and not processes"
 
 stage() { printf '\n== %s\n' "$*" >&2; }
+tests() { "$BIN/python" -m pytest -q -m "$@"; }
 
-if [ "$what" = fast ]; then
-    exec "$BIN/python" -m pytest -q -n 2 -m "$pure and not slow" "$@"
-fi
+case $what in
+fast)
+    tests "$pure and not slow" -n 2 "$@"
+    exit
+    ;;
+processes)
+    stage "tests that start processes of their own"
+    tests processes "$@"
+    exit
+    ;;
+pure)
+    stage "pure tests of what has kernels, interpreted: coverage sees their lines"
+    NUMBA_DISABLE_JIT=1 tests "$pure and not compiled_only" "$@" tests/models tests/actors/engine models actors/engine
+    stage "pure tests, kernels compiled"
+    tests "$pure" "$@"
+    exit
+    ;;
+esac
 
-stage "format, lint, types"
+stage "format, lint"
 "$BIN/ruff" format --check .
 "$BIN/ruff" check .
-"$BIN/mypy"
 
 rm -f .coverage .coverage.*
-COVERAGE_PROCESS_START=$PWD/pyproject.toml
+said=$(mktemp -d)
+types='' processes='' pures=''
+# each of the three is the leader of a process group: none of its processes outlives a run that is broken off
+trap 'for one in $types $processes $pures; do kill -- "-$one" 2>/dev/null || true; done; rm -rf "$said"' EXIT
+trap 'exit 130' INT TERM HUP
+
+setsid nice -n 7 "$BIN/mypy" >"$said/types" 2>&1 &
+types=$!
+
+# what is compiled once need not be compiled by every process of the run, even where the environment says so
+unset PYTHONDONTWRITEBYTECODE
+TESTS_COVERAGE=$PWD/pyproject.toml
 PYTHONPATH=$PWD/tests/site
-export COVERAGE_PROCESS_START PYTHONPATH
+export TESTS_COVERAGE PYTHONPATH
 
-said=$(mktemp)
-trap 'kill $beside 2>/dev/null || true; rm -f "$said"' EXIT
-(
-    set -e
-    stage "pure tests of what has kernels, interpreted: coverage sees their lines"
-    NUMBA_DISABLE_JIT=1 nice -n 5 "$BIN/python" -m pytest -q -m "$pure and not compiled_only" "$@" \
-        tests/models tests/actors/engine models actors/engine
-    stage "pure tests, kernels compiled"
-    nice -n 5 "$BIN/python" -m pytest -q -m "$pure" "$@"
-) >"$said" 2>&1 &
-beside=$!
+setsid nice -n 3 sh "$0" processes "$@" >"$said/processes" 2>&1 &
+processes=$!
+setsid nice -n 7 sh "$0" pure "$@" >"$said/pure" 2>&1 &
+pures=$!
 
-stage "tests on a real broker, real Ray and a real browser; pure tests beside them"
-failed=0
-"$BIN/python" -m pytest -q -m "not ($pure)" "$@" || failed=1
-wait $beside || failed=1
-cat "$said"
-[ $failed = 0 ] || { echo "tests failed: see above" >&2; exit 1; }
+failed=''
+stage "tests on a real broker, real Ray and a real browser; beside them processes, pure tests and types"
+tests "not ($pure) and not processes" "$@" || failed="$failed broker-and-Ray"
+wait $processes || failed="$failed processes"
+wait $pures || failed="$failed pure"
+cat "$said/processes" "$said/pure"
+stage "types"
+wait $types || failed="$failed types"
+cat "$said/types"
+types='' processes='' pures=''
+[ -z "$failed" ] || { echo "failed, see above:$failed" >&2; exit 1; }
 
-unset COVERAGE_PROCESS_START PYTHONPATH
+unset TESTS_COVERAGE PYTHONPATH
 stage "coverage of schemas, models, actors, cluster (each at least 95 %)"
 "$BIN/coverage" combine -q
 "$BIN/coverage" report

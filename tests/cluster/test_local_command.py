@@ -16,7 +16,7 @@ from cluster.local import broker, running
 from cluster.local.preflight import LOOPBACK, free_ports
 from cluster.local.processes import Child, Command
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
 @pytest.fixture
