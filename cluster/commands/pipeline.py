@@ -172,7 +172,8 @@ def _one_line() -> Iterator[None]:
 
 def _show_slots(status: dict[str, Any]) -> None:
     trouble = f"  {status['trouble']}" if status.get("trouble") else ""
-    typer.echo(f"{status['pipeline']}  {status['slots']} slot{'' if status['slots'] == 1 else 's'}  deal {status['deal']}{trouble}")
+    slots = "1 slot" if status["slots"] == 1 else f"{status['slots']} slots"
+    typer.echo(f"{status['pipeline']}  {slots}  deal {status['deal']}{trouble}")
     for owner in status["owners"]:
         places = {p: said.get("next_offset", "quarantined") for p, said in sorted(owner["partitions"].items())}
         arriving = f"  arriving {owner['arriving']}" if owner.get("arriving") else ""
