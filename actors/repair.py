@@ -30,7 +30,7 @@ from actors.engine.outputs import reached
 from actors.engine.position import Position, Record, StateImage, position_record
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import Snapshot
-from actors.engine.torn import BLOCKS_KEPT, Block, Cure, Diagnosis, Outputs, diagnose, missing, reach, refused
+from actors.engine.torn import BLOCKS_KEPT, Block, Cure, Diagnosis, Outputs, diagnose, missing, reach, refused, restored
 from actors.errors import FencedError, ReopenError, StateError
 from actors.hosts import Hosts, Opening
 from actors.outputs_check import STATE_TIMEOUT_S, read_alerts, read_charts, read_committed, read_letters
@@ -44,6 +44,7 @@ _LOG = logging.getLogger("chipquality.repair")
 ATTEMPTS_MAX = 5  # to commit a repair, each with a new producer
 COMMIT_TIMEOUT_S = 30.0  # more than a writer takes to give up
 RETRY_S = 0.1
+LOOKS_MAX = 3  # at a partition whose state moves while it is looked at: it is alive, and a torn one is in quarantine
 INPUT_IDLE_S = 30.0  # without a record of the step
 SNAPSHOT_BYTES_MAX = 1 << 30  # of a repair's; only a snapshot of one transaction overwrites pages, so it is as small
 OUTPUTS_MAX = 200_000  # alerts and dead letters of one step
@@ -90,17 +91,31 @@ class Plan:
 def plan(pipeline: Pipeline, around: Surroundings, hosts: Hosts, partitions: Iterable[int] | None = None) -> list[Plan]:
     """Say what is wrong with partitions and what a repair would write. Raises ReopenError where the log cannot be read."""
     asked = list(pipeline.partitions if partitions is None else partitions)
-    blocks = _newest_blocks(pipeline, around, asked)
-    looked = {partition: _look(pipeline, around, partition, blocks[partition]) for partition in asked}
-    seen = _outputs(pipeline, around, {p: found for p, (found, _) in looked.items()}, blocks)
-    plans = []
-    for partition, look in looked.items():
-        found = reach(look[0], seen[partition])
-        if found.cure is not look[0].cure:  # what stands beyond may be of a step that was committed meanwhile
-            look = _look(pipeline, around, partition, blocks[partition])  # noqa: PLW2901
-            found = found if look[0].start == found.start else look[0]
-        plans.append(_planned(pipeline, around, hosts, found, seen[partition], look[1]))
-    return plans
+    plans: dict[int, Plan] = {}
+    moving = asked
+    for _ in range(LOOKS_MAX):
+        ends = around.log.end(pipeline.topics.state, moving)
+        found, seen = _looked(pipeline, around, moving)
+        after = around.log.end(pipeline.topics.state, moving)
+        for partition, each in found.items():
+            if each.cure is Cure.NOTHING or ends[partition] == after[partition]:
+                plans[partition] = _planned(pipeline, around, hosts, each, seen[partition], ends[partition])
+        moving = [partition for partition in moving if partition not in plans]
+        if not moving:
+            break
+    for partition in moving:
+        plans[partition] = Plan(Diagnosis(partition, Cure.NOTHING, "its steps are committed all the time"))
+    return [plans[partition] for partition in asked]
+
+
+def _looked(
+    pipeline: Pipeline, around: Surroundings, partitions: Sequence[int]
+) -> tuple[dict[int, Diagnosis], dict[int, Outputs]]:
+    """Return what seems to be wrong. That holds only for partitions whose state has not moved meanwhile."""
+    blocks = _newest_blocks(pipeline, around, partitions)
+    found = {partition: _look(pipeline, around, partition, blocks[partition]) for partition in partitions}
+    seen = _outputs(pipeline, around, found, blocks)
+    return {partition: reach(each, seen[partition]) for partition, each in found.items()}, seen
 
 
 def _newest_blocks(
@@ -115,17 +130,15 @@ def _newest_blocks(
     return newest
 
 
-def _look(
-    pipeline: Pipeline, around: Surroundings, partition: int, blocks: Mapping[str, Sequence[Block]]
-) -> tuple[Diagnosis, int]:
-    """Return what is wrong with a partition, and the end of its state."""
+def _look(pipeline: Pipeline, around: Surroundings, partition: int, blocks: Mapping[str, Sequence[Block]]) -> Diagnosis:
+    """Return what is wrong with a partition, as far as state, offset and blocks tell."""
     topic = pipeline.topics.state
     ends = around.log.end(topic, [partition])
     entries = around.log.read_to_end(pipeline.name, topic, ends, STATE_TIMEOUT_S)[partition]
     committed = read_committed(pipeline, around, [partition])[partition]
     first = around.log.first(pipeline.input_topic, [partition])[partition]
     kept = {family: tuple(newest) for family, newest in blocks.items()}
-    return diagnose(partition, entries, committed, kept, first, around.codec.read), ends[partition]
+    return diagnose(partition, entries, committed, kept, first, around.codec.read)
 
 
 def _outputs(
@@ -167,10 +180,10 @@ def _outputs(
             frozenset(letters[partition]),
             frozenset(aside[partition]),
             {
-                family: block.packed
+                (family, block.step.first_offset): block.packed
                 for family, kept in blocks[partition].items()
                 for block in kept
-                if (block.step.seq, block.step.first_offset) == (each.seq, each.start)
+                if block.step.seq == each.seq and block.step.first_offset >= each.start
             },
         )
         for partition, each in found.items()
@@ -219,6 +232,7 @@ def _completed(
     lacking = missing(records, seen, pipeline.topics, around.codec.read)
     after, position = refold.fold.position, found.position
     state = [record for record in records if record.topic == pipeline.topics.state]
+    state = restored(found, state, pipeline.topics.state, around.codec.encoders) + state
     if position is not None and position.seq == found.seq:  # all of its state can be seen
         if after.applied != position.applied:
             raise StateError(f"detectors off were {position.applied} and are {after.applied}")

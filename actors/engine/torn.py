@@ -37,17 +37,21 @@ from actors.engine.position import (
     CHANGE_KEY,
     PAGE_KEY,
     POSITION_KEY,
+    Encodes,
     Position,
     Record,
     StateImage,
+    page_record,
     position_of,
     read_image,
 )
 from actors.errors import StateError
-from schemas.charts import ChartBlock, ChartStep, unpack
+from schemas.charts import ChartBlock, ChartStep, step_of, unpack
 
-BLOCKS_KEPT = 3  # of each family, the newest: a tear leaves at most one beyond the last whole step
+BLOCKS_KEPT = 64  # of each family, the newest: a step has one, or some where one record would be too large
 REPROCESS = "fold the retained input again in a pipeline of another name, which has its own state (docs/torn.md)"
+
+_AT_NEED = ("params/", "arrivals")  # tables that have a page only once there is something to keep
 
 Entry = tuple[bytes, bytes | None]
 Decode = Callable[[bytes], dict[str, Any]]
@@ -82,6 +86,7 @@ class Diagnosis(NamedTuple):
     seq: int = 0  # of the step
     changes: tuple[PartitionChange, ...] = ()  # that the step made
     rewrite: bool = False  # pages of the image before were overwritten or deleted: the repair is a snapshot
+    loose: tuple[bytes, ...] = ()  # keys of pages that stand beyond the position
 
     @property
     def start(self) -> int:
@@ -97,7 +102,7 @@ class Outputs:
     alerts: Mapping[tuple[str, str], int]  # (alert_id, state) → offset of the row that caused it
     letters: frozenset[int]  # input offsets of dead letters
     aside: frozenset[int]  # input offsets of records that were set aside (twice, too late)
-    blocks: Mapping[str, bytes]  # family → packed block of the step
+    blocks: Mapping[tuple[str, int], bytes]  # (family, first_offset) → packed block of the step
 
     def end(self) -> int | None:
         """Return the first offset after the rows that caused them; None: there is nothing but blocks."""
@@ -178,7 +183,8 @@ def _at_position(
     if committed is not None and committed > position.next_offset:
         return Diagnosis(partition, Cure.OFFSET, f"{why}: set by hand", position=position)
     start = _start(position, history, blocks)
-    lacking = any(kept and kept[-1].step.next_offset == start for kept in blocks.values())
+    ends = [kept[-1].step.next_offset for kept in blocks.values() if kept]
+    lacking = start is not None and any(start <= end < position.next_offset for end in ends)
     if start is not None and start < position.next_offset and (committed == start or lacking):
         return _with_position(partition, entries, history, whole, start, f"torn transaction: {why}", decode)
     if committed in {None, position.next_offset}:
@@ -207,7 +213,7 @@ def _start(position: Position, history: _History, blocks: Mapping[str, Sequence[
     steps = [block.step for kept in blocks.values() for block in kept]
     begun = [step.first_offset for step in steps if step.seq == position.seq]
     ended = [step.next_offset for step in steps if step.seq == position.seq - 1]
-    return next(iter([*begun, *ended]), None)
+    return min(begun) if begun else max(ended, default=None)
 
 
 def _without_position(
@@ -222,9 +228,8 @@ def _without_position(
     """A step of which records can be seen, and its position cannot."""
     why = f"torn transaction: records of step {position.seq + 1} stand beyond the position {position.next_offset}"
     found = Diagnosis(partition, Cure.COMPLETE, why, "", position, before, None, position.seq + 1)
-    expected = {(position.seq + 1, position.next_offset)}
     ends = {step.next_offset for step in beyond}
-    if {(step.seq, step.first_offset) for step in beyond} | expected != expected or len(ends) > 1:
+    if any(step.seq != position.seq + 1 or step.first_offset < position.next_offset for step in beyond):
         steps = ", ".join(f"{s.family} {s.first_offset} to {s.next_offset}" for s in beyond)
         return refused(found, f"blocks stand there that are not of that step ({steps})", REPROCESS)
     if committed is not None and committed > position.next_offset and committed not in ends:
@@ -232,7 +237,8 @@ def _without_position(
     made = [AppliedChange.of(decode(value)) for key, value in loose if key.startswith(CHANGE_KEY) and value]
     changes = tuple(change.change for change in made)
     rewrite = any(key.startswith(PAGE_KEY) and (value is None or not decode(value)["apart"]) for key, value in loose)
-    return found._replace(end=next(iter(ends), None), changes=changes, rewrite=rewrite)
+    pages = tuple(dict.fromkeys(key for key, _ in loose if key.startswith(PAGE_KEY)))
+    return found._replace(end=max(ends, default=None), changes=changes, rewrite=rewrite, loose=pages)
 
 
 def _with_position(
@@ -282,17 +288,35 @@ def _worked_out(position: Position, start: int) -> Position:
 
 def _overwritten(step: Sequence[Entry], earlier: Sequence[Entry], before: StateImage, decode: Decode) -> str:
     """Return a page that the step overwrote and whose older version is gone; "" if there is none."""
+    if before.position is None or not before.position.snapshot_seq:
+        return ""  # there were no pages before
     kept = {key for key, _ in earlier}
-    layouts = {(page.detector, page.layout) for page in before.pages}
     for key, value in step:
         if not key.startswith(PAGE_KEY) or key in kept:
             continue
         if value is None:
             return f"a copy of {key.decode()}"
         page = decode(value)
-        if (page["detector"], page["layout"]) in layouts and page["first_row"] < len(before.series):
+        if page["first_row"] < len(before.series) and not page["detector"].startswith(_AT_NEED):
             return f"page {page['page']} of {page['detector']}"
     return ""
+
+
+def restored(
+    found: Diagnosis, written: Iterable[Record], state_topic: str, encoders: Mapping[str, Encodes]
+) -> list[Record]:
+    """Return records that undo pages of the torn step which the repair does not write: as they were, or tombstones."""
+    if found.before is None:
+        return []
+    named = dict(zip(found.before.page_keys, found.before.pages, strict=True))
+    keys = {record.key for record in written}
+    return [
+        page_record(state_topic, found.partition, named[key], encoders, second=key.endswith(b"|2"), apart=False)
+        if key in named
+        else Record(state_topic, found.partition, key, None)
+        for key in found.loose
+        if key not in keys
+    ]
 
 
 # ---- what is missing
@@ -320,10 +344,10 @@ def missing(records: Iterable[Record], outputs: Outputs, topics: Topics, decode:
     for record in records:
         value = record.value or b""
         if record.topic == topics.charts:
-            family = record.key.decode().rpartition("/")[2]
-            seen = blocks.pop(family, None)
+            step = step_of(value)
+            seen = blocks.pop((step.family, step.first_offset), None)
             if seen is not None:
-                _same(family, unpack(seen), unpack(value))
+                _same(step.family, unpack(seen), unpack(value))
                 continue
         elif record.topic == topics.alerts:
             alert = decode(value)
@@ -337,7 +361,10 @@ def missing(records: Iterable[Record], outputs: Outputs, topics: Topics, decode:
         else:
             continue
         lacking.append(record)
-    left = [*(f"block of {family}" for family in blocks), *(f"alert {ident} {state}" for ident, state in alerts)]
+    left = [
+        *(f"block of {family} at {offset}" for family, offset in blocks),
+        *(f"alert {ident} {state}" for ident, state in alerts),
+    ]
     left += [f"offset {offset} in {topic}" for topic, offsets in letters.items() for offset in sorted(offsets)]
     if left:
         raise StateError(f"folded again, the step does not give what stands in the outputs: {', '.join(left[:3])}")
