@@ -205,6 +205,19 @@ def test_an_absent_registry_passes_through_before_anything_changes() -> None:
     assert decoder.decode(batch([None, GOOD]), series).series.tolist() == [0]
 
 
+def test_an_unknown_id_waits_while_the_registry_is_away_and_is_a_dead_letter_when_it_is_back() -> None:
+    registry, series = Registry(), SeriesDictionary()
+    decoder = MeasurementDecoder(registry.schema)
+    assert len(decoder.decode(batch([GOOD]), series)) == 1
+    poisoned = batch([GOOD, header(8) + GOOD[5:], GOOD])
+    registry.away = True
+    with pytest.raises(RegistryUnavailable):
+        decoder.decode(poisoned, series)
+    registry.away = False
+    got = decoder.decode(poisoned, series)
+    assert (len(got), reasons(got)) == (2, [Reason.UNKNOWN_SCHEMA])
+
+
 def test_a_schema_is_asked_for_once_and_an_unknown_one_once_a_batch() -> None:
     registry = Registry()
     decoder = MeasurementDecoder(registry.schema)
