@@ -42,6 +42,7 @@ class Offsets:
     """First and end offsets of partitions."""
 
     def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._admin = AdminClient(cluster.settings())
 
     def first(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -54,11 +55,14 @@ class Offsets:
         return self._list(topic, partitions, _LATEST, level)
 
     def _list(self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel) -> dict[int, int]:
-        asked = {TopicPartition(topic, partition): spec for partition in partitions}
+        asked, admin = {TopicPartition(topic, partition): spec for partition in partitions}, self._admin
         try:
-            futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=CALL_TIMEOUT_S)
+            futures = admin.list_offsets(asked, isolation_level=level, request_timeout=CALL_TIMEOUT_S)
             return {tp.partition: future.result(CALL_TIMEOUT_S).offset for tp, future in futures.items()}
         except KafkaException as error:
+            # What a client believes of leaders may be older than what brokers say when they come back (FENCED_LEADER_EPOCH), and
+            # an AdminClient does not ask again for minutes: the next call has a new one.
+            self._admin = AdminClient(self._cluster.settings())
             raise translate(error, f"list offsets of {topic}") from error
 
 
