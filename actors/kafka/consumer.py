@@ -23,6 +23,8 @@ CALL_TIMEOUT_S = 10.0  # of one request to the broker
 ASK_AGAIN_S = 0.05  # between two questions to a coordinator that is not ready
 QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound of what a slow step can pile up
 POLL_MESSAGES_MAX = 1000  # of a state read
+FETCH_BYTES = 1024 * 1024  # of one partition in one answer of the broker
+STATE_FETCH_BYTES = 8 * FETCH_BYTES  # pages are large, and all of them are wanted
 
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
@@ -69,7 +71,7 @@ class Offsets:
 class PartitionReader:
     """An assign-only, read_committed consumer over partitions of one topic. Close it."""
 
-    def __init__(self, cluster: Cluster, group: str, topic: str) -> None:
+    def __init__(self, cluster: Cluster, group: str, topic: str, fetch_bytes: int = FETCH_BYTES) -> None:
         self.topic = topic
         self._consumer = Consumer(
             cluster.settings(
@@ -81,6 +83,7 @@ class PartitionReader:
                 isolation_level="read_committed",
                 enable_partition_eof=True,
                 queued_max_messages_kbytes=QUEUE_KBYTES,
+                fetch_message_max_bytes=fetch_bytes,
                 fetch_wait_max_ms=100,
                 fetch_error_backoff_ms=50,
             )
@@ -179,7 +182,7 @@ def read_to_end(
     records: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in ends}
     first = Offsets(cluster).first(topic, ends) if since is None else since
     open_ends = {partition: end for partition, end in ends.items() if end > first[partition]}
-    reader = PartitionReader(cluster, group, topic)
+    reader = PartitionReader(cluster, group, topic, STATE_FETCH_BYTES)
     deadline = time.monotonic() + timeout_s
     try:
         reader.assign({partition: first[partition] for partition in open_ends})
