@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -233,3 +235,17 @@ def test_params_of_this_layout_are_put_back() -> None:
     again = ParamsTable("spc")
     again.restore(params.table.take_dirty(seq=1))
     assert again.rows["resets"].tolist()[:3] == [0, 0, 1]
+
+
+def test_the_example_of_the_documentation_holds() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "state.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"np": np, "Column": Column, "dataclass": dataclass}
+    exec(text.partition("```python\n")[2].partition("```")[0], names)  # noqa: S102 - our own page
+    detector, old = names["Range"](), {"low": Column("f8", fill=np.nan), "high": Column("f8", fill=np.nan)}
+    before = StateTable("acme", identity(detector).replace("@2", "@1"), old)
+    before.reserve(3)
+    before.put(np.array([1]), {"low": np.array([2.0]), "high": np.array([5.0])})
+    after = StateTable("acme", identity(detector), detector.state)
+    after.reserve(3)
+    assert migration.take_over(after, detector, before.take_dirty(seq=1)) == ""
+    assert (after.arrays["n"][:3].tolist(), after.arrays["high"][1]) == ([0, 1, 0], 5.0)
