@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from actors.deal import Dealer
 from actors.engine.fold import PartitionFold, Step
 from actors.engine.outputs import reached
@@ -36,7 +34,7 @@ from actors.hosts import Hosts, Opening
 from actors.outputs_check import STATE_TIMEOUT_S, read_alerts, read_charts, read_committed, read_letters
 from actors.pipeline import Pipeline
 from actors.surroundings import Surroundings
-from schemas.batch import RawBatch, cut
+from schemas.batch import RawBatch, cut, joined
 from schemas.charts import ChartStep
 
 _LOG = logging.getLogger("chipquality.repair")
@@ -137,8 +135,7 @@ def _look(pipeline: Pipeline, around: Surroundings, partition: int, blocks: Mapp
     entries = around.log.read_to_end(pipeline.name, topic, ends, STATE_TIMEOUT_S)[partition]
     committed = read_committed(pipeline, around, [partition])[partition]
     first = around.log.first(pipeline.input_topic, [partition])[partition]
-    kept = {family: tuple(newest) for family, newest in blocks.items()}
-    return diagnose(partition, entries, committed, kept, first, around.codec.read)
+    return diagnose(partition, entries, committed, blocks, first, around.codec.read)
 
 
 def _outputs(
@@ -293,7 +290,7 @@ class _Refold:
         rest = self._replay.rest()
         if rest is not None:
             self._again(rest)
-        step = self.fold.begin(_joined(self._pipeline.input_topic, found.partition, parts, end), found.changes)
+        step = self.fold.begin(joined(self._pipeline.input_topic, found.partition, parts, end), found.changes)
         judged = self._hosts.judge([step.work], snapshot=found.rewrite)()
         pages = judged.pages.get(found.partition, []) if found.rewrite else None
         return self.fold.conclude(step, judged.outputs[found.partition], pages, SNAPSHOT_BYTES_MAX)
@@ -323,19 +320,6 @@ class _Refold:
                     raise ReopenError(f"input of partition {partition}: no record from {start} in {INPUT_IDLE_S:.0f} s")
         finally:
             reader.close()
-
-
-def _joined(topic: str, partition: int, parts: Sequence[RawBatch], next_offset: int) -> RawBatch:
-    none = [np.zeros(0, np.int64)]
-    return RawBatch(
-        topic,
-        partition,
-        np.concatenate([part.offset for part in parts] or none),
-        np.concatenate([part.timestamp_ms for part in parts] or none),
-        [key for part in parts for key in part.keys],
-        [value for part in parts for value in part.values],
-        next_offset,
-    )
 
 
 # ---- writing

@@ -88,6 +88,25 @@ def cut(raw: RawBatch, offsets: Iterable[int]) -> list[RawBatch]:
     return pieces
 
 
+def joined(topic: str, partition: int, parts: Sequence[RawBatch], next_offset: int) -> RawBatch:
+    """Return batches that follow each other as one that ends at `next_offset`; it is the inverse of `cut`.
+
+    >>> raw = RawBatch("t", 0, np.array([3, 4, 7]), np.zeros(3, np.int64), [None] * 3, [b"a", b"b", b"c"], 9)
+    >>> joined("t", 0, cut(raw, [4, 6]), 9).values, joined("t", 0, [], 9).next_offset
+    ([b'a', b'b', b'c'], 9)
+    """
+    none = [np.zeros(0, np.int64)]
+    return RawBatch(
+        topic,
+        partition,
+        np.concatenate([part.offset for part in parts] or none),
+        np.concatenate([part.timestamp_ms for part in parts] or none),
+        [key for part in parts for key in part.keys],
+        [value for part in parts for value in part.values],
+        next_offset,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
     """Columns of one partition between two offsets; row i of every column is the same record."""

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from actors.deal import Deal, Share
 from actors.engine.control import PartitionChange
 from actors.engine.fold import Topics
+from actors.engine.outputs import Kind as Wrong
 from actors.engine.position import Record
 from actors.engine.torn import Cure
 from actors.errors import FencedError, ReopenError
-from actors.outputs_check import check_outputs
+from actors.outputs_check import check_outputs, newest_steps
 from actors.repair import Plan, apply, plan
 from models.limit_versions import Kind, Limits, SeriesChange
 from tests.actors.engine.world import Above, Json
 from tests.actors.torn_line import WHOLE, TornLine
+from tests.simulation.model import Client, Faults, Runtime
 
 TOPICS = ("state", "charts", "alerts", "dead")
 WORDS = st.lists(
@@ -342,3 +344,32 @@ def test_plans_and_reports_as_json() -> None:
         "behind the position",
     ]
     assert report["partitions"]["0"]["families"]["low"] == {"blocks": 2, "first_offset": 0, "next_offset": 8}
+
+
+def test_what_was_set_aside_in_a_torn_step_is_looked_at_too() -> None:
+    line = TornLine(topics=Topics("charts", "alerts", "dead", "state", late="late"))
+    line.send(["a 1"] * 8)
+    line.step(4)
+    letter = {"source": "quality", "topic": "fab", "partition": 0, "offset": 5}
+    line.broker.append(("late", 0), Json().encode(letter))
+    assert "offset 5 in late" in refusal(line)
+    kinds = [problem.kind for problem in check_outputs(line.pipeline, line.around).problems]
+    assert kinds == [Wrong.BEYOND]
+
+
+def test_records_that_cannot_be_read_are_told_and_passed_over() -> None:
+    line = stepped(4, 4)
+    line.broker.append(("charts", 0), b"junk")
+    (problem,) = check_outputs(line.pipeline, line.around).problems
+    assert (problem.kind, problem.what) == (Wrong.UNREADABLE, "1 records of the outputs")
+    assert newest_steps(line.pipeline, line.around, [0])[0].next_offset == 8
+    assert planned(line).diagnosis.cure is Cure.NOTHING
+
+
+def test_an_end_that_an_open_transaction_hides_is_not_waited_for_at_opening() -> None:
+    line = stepped(4, 4)
+    other = Client(line.broker, "another", Runtime(), Faults())
+    other.init()
+    other.begin()
+    other.produce(Record("charts", 0, b"k", b"v"))
+    assert newest_steps(line.pipeline, line.around, [0])[0].next_offset == 8

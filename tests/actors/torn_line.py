@@ -39,7 +39,7 @@ class TornLine:
     def __post_init__(self) -> None:
         clock = VirtualClock()
         self.broker = Broker(clock, Random(1))
-        for topic in ("fab", "charts", "alerts", "dead", "state", *([self.topics.deals] if self.topics.deals else [])):
+        for topic in ("fab", "charts", "alerts", "dead", "state", *filter(None, (self.topics.deals, self.topics.late))):
             self.broker.create(topic, 1)
         self.pipeline = Pipeline(
             "quality", Cluster(""), "fab", (0,), self.topics, self.families, {}, clean_rows=2, code_version="1"
