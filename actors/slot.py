@@ -34,7 +34,7 @@ from actors.deal import Deal, Dealer, DealFollower, Seat, require
 from actors.engine.control import PartitionChange, Waiting
 from actors.engine.fold import PartitionFold, Step
 from actors.engine.pacing import SnapshotPacer
-from actors.engine.position import Position, Record
+from actors.engine.position import Position, Record, position_record
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX
 from actors.errors import ReopenError
 from actors.hosts import Hosts
@@ -51,6 +51,8 @@ _LOG = logging.getLogger("chipquality.slot")
 RECOMMIT_S = 3600.0  # committed offsets of an idle group expire: they are committed again
 POLL_WAIT_MIN_S = 0.002
 OPEN_POLL_S = 0.1  # of one look at what is being opened; bounds how late a stop is noticed
+
+_NOTHING: Mapping[int, int] = {}
 
 
 @dataclass
@@ -153,13 +155,19 @@ class Slot:
         """Go on with the partitions that are on their way."""
         came = self._takeover.advance(wait_s)
         if self._takeover.claims:
-            claims, self._takeover.claims = self._takeover.claims, []
-            self._submit(claims)
+            self._claim(self._takeover.claims)
+            self._takeover.claims = []
         self.status.replayed = self._takeover.replayed
         self.status.arriving = {partition: str(arrival) for partition, arrival in self._takeover.arriving.items()}
         if came:
             self.folds |= {fold.position.partition: fold for fold in came}
             self._reader.add({fold.position.partition: fold.position.next_offset for fold in came})
+
+    def _claim(self, positions: Sequence[Position]) -> None:
+        """Commit positions that name us, and their offsets: without an offset a torn first step could not be told."""
+        state, encoders = self.pipeline.topics.state, self.around.codec.encoders
+        records = [position_record(state, position, encoders) for position in positions]
+        self._submit(records, {position.partition: position.next_offset for position in positions})
 
     def _quarantine(self, partition: int, why: str) -> None:
         _LOG.error("%s:%d quarantined: %s", self.pipeline.input_topic, partition, why)
@@ -309,9 +317,9 @@ class Slot:
                     return None
                 raw = before
 
-    def _submit(self, records: list[Record]) -> None:
+    def _submit(self, records: list[Record], claimed: Mapping[int, int] = _NOTHING) -> None:
         self._settle(block=True)
-        offsets = {partition: fold.position.next_offset for partition, fold in self.folds.items()}
+        offsets = {partition: fold.position.next_offset for partition, fold in self.folds.items()} | dict(claimed)
         self._commit = self._writer.commit(records, self.pipeline.input_topic, offsets, self._reader.group_metadata())
         self._last_commit = self.around.clock.now()
 

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from actors.deal import Deal, Dealer, Seat, Share
 from actors.engine.family import configured
 from actors.engine.fold import PartitionFold
-from actors.engine.position import Position, Record, StateImage, position_record, read_image
+from actors.engine.position import Position, StateImage, read_image
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import Snapshot
 from actors.errors import ReopenError, StateError
@@ -89,7 +89,7 @@ class Arrival:
 
 @dataclass
 class TakeOver:
-    """All partitions that are on their way to a slot. `claims` are records that the slot has to commit."""
+    """All partitions that are on their way to a slot. `claims` are positions that the slot has to commit, with their offsets."""
 
     pipeline: Pipeline
     seat: Seat
@@ -99,7 +99,7 @@ class TakeOver:
     arriving: dict[int, Arrival] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
     without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    claims: list[Record] = field(default_factory=list)
+    claims: list[Position] = field(default_factory=list)
     replayed: int = 0
     _deal_number: int = 0
     _looking: Future[Looked] | None = None
@@ -252,7 +252,7 @@ class TakeOver:
             _LOG.warning("%s:%d: no state for %s: Phase I", pipeline.input_topic, partition, ", ".join(without_state))
         if image.position is None or position.slot != seat.slot or position.deal < arrival.share.since:
             position = position._replace(slot=seat.slot, deal=self._deal_number)
-            self.claims.append(position_record(pipeline.topics.state, position, self.around.codec.encoders))
+            self.claims.append(position)
         start = position._replace(next_offset=position.snapshot_offset, code_version=pipeline.code_version)
         arrival.fold = PartitionFold(
             pipeline.name,
