@@ -66,6 +66,6 @@ def main() -> None:
 
     try:
         app()
-    except (ConfigError, LocalStackError) as error:
+    except (ConfigError, LocalStackError, TimeoutError) as error:
         typer.echo(f"chipquality: {error}", err=True)
         sys.exit(2)

@@ -23,6 +23,7 @@ from actors.pipeline import NAMESPACE, Pipeline
 from actors.prepare import prepare
 from actors.view import actor as view
 from actors.view.reader import Sources
+from cluster.commands.notify import notify_task, routes_of
 from cluster.config import Config, reveal
 from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
@@ -51,6 +52,7 @@ class Product:
     ) -> None:
         self.config = config
         self._judging = judging_of(config)  # a detector that cannot be made is refused before anything starts
+        _check_routes(config)  # so is a route of the notifier
         self.progress = progress
         self.notes = tuple(notes)
         self.keep_data = keep_data
@@ -83,6 +85,8 @@ class Product:
         self._timed("Ray", self._start_ray)
         self._timed("topics and schemas", self._prepare)
         self._timed("pipeline", self._start_pipelines)
+        if self.config.notify.routes:
+            self._timed("notifier", self._start_notifier)
         self._timed("API and page", self._start_serve)
         self._timed("slot live", self._wait_live)
 
@@ -146,6 +150,12 @@ class Product:
             supervisor.start_pipeline(pipeline, slots)
             self._running.append(pipeline.name)
 
+    def _start_notifier(self) -> None:
+        from actors.sinks.notify import start_notifier, stop_notifier  # noqa: PLC0415 - apprise is not always wanted
+
+        self._exit.callback(stop_notifier)
+        start_notifier(notify_task(self.config, self.cluster))
+
     def _wait_live(self) -> None:
         for name in self._running:
             supervisor.wait_live(name)
@@ -167,6 +177,14 @@ class Product:
     def status(self) -> dict[str, Any]:
         """Return the deal of the main pipeline and the status of each owner."""
         return supervisor.wait_status(self.config.pipeline.name, lambda _: True, 10.0)
+
+
+def _check_routes(config: Config) -> None:
+    """Raise ConfigError for a route of the notifier that cannot be."""
+    if config.notify.routes:
+        from actors.sinks.sending import AppriseSender  # noqa: PLC0415 - apprise is not always wanted
+
+        AppriseSender(routes_of(config))
 
 
 def log_to_file(config: Config) -> Path:

@@ -74,7 +74,8 @@ def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]], schema_of: Sche
 def _step(fold: PartitionFold, families: list[FamilyFold], raw: Any, truth: Truth) -> None:
     step = fold.begin(raw)
     outputs = [family.step(step.work) for family in families]
-    truth.blocks += [unpack(output.chart) for output in outputs if output.chart is not None]
+    charts = [chart for output in outputs for chart in (output.chart, *output.more_charts) if chart is not None]
+    truth.blocks += [unpack(chart) for chart in charts]
     for record in fold.conclude(step, outputs):
         if record.topic == fold.topics.alerts:
             truth.alerts.append(decode_event(record.value, _SCHEMAS.__getitem__))
