@@ -22,7 +22,7 @@ from ray.cluster_utils import Cluster
 
 from actors.pipeline import NAMESPACE
 
-WORKER_CPUS = 8  # of one node, for scheduling: our actors wait more than they compute
+WORKER_CPUS = 4  # of one node, for scheduling: four slots with actors; Ray starts as many processes ahead
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # of one node
 ADDRESS = "127.0.0.2"  # loopback: Ray would take 127.0.0.1 for "the address that others reach", which is another
 

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 Back within = the longest time, over all partitions, that a reader of `quality.charts` had to wait because of the fault. It is the
 larger of two: from the fault to the first step that judged a record sent after it; and the longest gap between two steps of one
-partition from the last one before the fault on. The second matters where records that were on their way still came out.
+partition from the fault on. The second matters where records that were on their way still came out.
 """
 
 from __future__ import annotations
@@ -103,10 +103,10 @@ def back_within(tail: Tail, sent: Sent, fault_at: float, partitions: Iterable[in
 
 
 def gap(receipts: Iterable[Receipt], since: float, until: float = float("inf")) -> float:
-    """Return the longest time between two receipts, the later of which came after `since`, the earlier before `until`.
+    """Return the longest time from `since` on between two receipts, the earlier of which came before `until`.
 
     >>> gap([Receipt(1.0, 1), Receipt(1.5, 2), Receipt(4.0, 3), Receipt(4.1, 4)], since=2.0)
-    2.5
+    2.0
     """
     times = [receipt.at for receipt in receipts]
-    return max((b - a for a, b in pairwise(times) if b >= since and a <= until), default=0.0)
+    return max((b - max(a, since) for a, b in pairwise(times) if b >= since and a <= until), default=0.0)

@@ -84,4 +84,5 @@ def test_a_gap_is_looked_for_in_its_window() -> None:
     receipts = [Receipt(at, 0) for at in (0.0, 3.0, 3.1, 5.1, 5.2, 9.0)]
     assert gap(receipts, since=3.05) == pytest.approx(3.8)
     assert gap(receipts, since=3.05, until=5.15) == pytest.approx(2.0)
+    assert gap(receipts, since=1.0, until=1.0) == pytest.approx(2.0)  # it began before: what counts is from then on
     assert gap(receipts, since=20.0) == 0.0

@@ -128,7 +128,7 @@ CASES = (
     ),
     Case(
         "disk-full", "disk full on the broker (small tmpfs)", "not ready, clear error, goes on when freed", 0.0, disk_full,
-        kind="small disk", seconds=60, drain_s=150,
+        kind="small disk", seconds=80, drain_s=150,
     ),
     Case("two-of-three", "two of three brokers down, then back", "30 s after return", 30.0, two_of_three, seconds=60),
 )  # fmt: skip
