@@ -16,7 +16,7 @@ _NOT_OURS = (
     "/autoscaler/",
     "/runtime_env/agent/",
     "/setup_worker.py",
-    "from multiprocessing",
+    "from multiprocessing.forkserver",  # the dashboard's modules
 )
 _settings = os.environ.get("TESTS_COVERAGE")
 _started_as = sys.orig_argv[:4]  # the interpreter, an option or two, the program
