@@ -6,8 +6,8 @@ For each partition of a share, in this order (ARCHITECTURE: "every fault has one
 
 1. **look**: the high watermark of the state partition, read_uncommitted; the state up to it, read_committed (the last stable
    offset hangs below an open transaction, and the end of a transaction is acknowledged before its markers are written); the
-   committed offsets; the first retained input offset; the newest chart block. In the background: other partitions of the slot
-   go on;
+   committed offsets; the first retained input offset; the newest chart block. If the high watermark has moved meanwhile,
+   somebody wrote, and the parts need not agree: look again. In the background: other partitions of the slot go on;
 2. **may we?** The position names us since the deal that gave us the partition: yes. Else another slot holds it: look again
    until it has handed over; after `HANDOVER_S` **fence** the ids of all that may hold it, read the deal again, look again, and
    take it if our share of it is still the same (actors/deal.py says why this is safe);
@@ -63,7 +63,7 @@ class Look(NamedTuple):
 class Looked(NamedTuple):
     """What came of looking."""
 
-    found: Mapping[int, Look]  # by partition
+    found: Mapping[int, Look]  # by partition; without those that moved meanwhile
     fenced: frozenset[int]  # slots whose producers were, before
     deal: Deal | None  # read after that; None: nobody was fenced
 
@@ -175,7 +175,9 @@ class TakeOver:
             reader.close()
         first = log.first(pipeline.input_topic, wanted)
         newest = newest_steps(pipeline, self.around, wanted)
-        found = {p: Look(self._image(records[p]), committed[p], first[p], newest.get(p)) for p in wanted}
+        after = log.end(pipeline.topics.state, wanted)
+        still = [p for p in wanted if after[p] == ends[p]]
+        found = {p: Look(self._image(records[p]), committed[p], first[p], newest.get(p)) for p in still}
         return Looked(found, frozenset(fence), deal)
 
     def _image(self, records: Iterable[tuple[bytes, bytes | None]]) -> StateImage | StateError:
