@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo demo-once test test-fast bench-models faults lint lock clean
+.PHONY: setup demo demo-once test test-fast simulate bench-models faults lint lock clean
 
 setup: $(READY)  ## virtual environment from the locked dependencies
 
@@ -27,6 +27,11 @@ test: setup  ## all checks and tests, on a real broker and real Ray
 
 test-fast: setup  ## pure tests only, no broker, no Ray
 	BIN=$(BIN) sh tests/run.sh fast
+
+SEEDS ?= 2000
+FIRST_SEED ?= 0
+simulate: setup  ## seeds of the simulation: crashes, zombies, lost answers, torn transactions …; a failing seed prints itself
+	@$(BIN)/python -m tests.simulation --seeds=$(SEEDS) --first-seed=$(FIRST_SEED) $(ARGS)
 
 bench-models: setup  ## what judging costs: ratios with goals, and a table of all detectors; exit code 1 if a goal is missed
 	@$(BIN)/python -m tests.bench.detectors $(ARGS)

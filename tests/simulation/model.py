@@ -36,6 +36,7 @@ from tests.simulation.broker import Broker, Late, Place
 CALL_TIMEOUT_S = 10.0
 ASK_AGAIN_S = 0.05
 POLL_ROWS_MAX = 1000
+LATE_PHASES_MAX = 25  # of the producer, by which the second of two ends comes late
 
 T = TypeVar("T")
 
@@ -95,6 +96,8 @@ class Client:
         self._faults = faults
         self._epoch = -1
         self._added: set[Place] = set()
+        self._again: Late | None = None  # an end that was sent twice, and how many phases until the second arrives
+        self._again_in = 0
 
     def init(self) -> None:
         self._runtime.at("init")
@@ -145,13 +148,17 @@ class Client:
             raise ReopenError(f"{self.transactional_id}: no answer to the end of the transaction ({how})")
         broker.end(*end)
         if self._faults.happens("end_twice"):
-            broker.late.append(end)
+            self._again = end
+            self._again_in = self._faults.random.randint(2, LATE_PHASES_MAX)
 
     def _phase(self, phase: str) -> None:
         self._runtime.at(phase)
-        ours = [late for late in self.broker.late if late.producer == self.transactional_id]
-        if ours and self._faults.random.random() < 0.3:
-            self.broker.arrive(ours[0])
+        if self._again is not None:
+            self._again_in -= 1
+            if self._again_in == 0:
+                again, self._again = self._again, None
+                self.broker.late.append(again)
+                self.broker.arrive(again)
 
 
 class ModelWriter:

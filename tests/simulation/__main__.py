@@ -1,0 +1,47 @@
+"""Run seeds: `python -m tests.simulation --seeds 1000 --first-seed 0 [--processes 2] [--verbose]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tests.simulation.seeds import Outcome, report, run
+
+CHUNK = 25  # seeds that a process takes at once
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--verbose", action="store_true", help="print all that happened in a seed that fails")
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
+    outcome = Outcome()
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+        for part in pool.map(run, chunks):
+            outcome += part
+            for seed, wrong in part.failed.items():
+                sys.stdout.write(report(seed, wrong, verbose=options.verbose) + "\n")
+    spent_s = time.monotonic() - started
+    met = Counter[str]()
+    for where, times in outcome.met.items():
+        met[where.partition(" at ")[0]] += times
+    told = ", ".join(f"{times} × {fault}" for fault, times in sorted(met.items()))
+    sys.stdout.write(
+        f"{outcome.seeds} seeds from {options.first_seed}: {len(outcome.failed)} failed; {told}, {outcome.torn} × torn, at "
+        f"{len(outcome.met)} places; {outcome.switches} switches; {spent_s:.0f} s\n"
+    )
+    return 1 if outcome.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
