@@ -3,6 +3,9 @@
 Detached, without CPUs of its own, not on the head where there are other nodes. It asks every owner how it is, tells the
 decisions what it heard, and does what they say. If it dies, Ray starts it again, and it reads the deal and finds its owners by
 their names. If Ray's head is gone it waits; owners go on without it.
+
+The time of the decisions stands still while an instruction is carried out: to change the deal or to place an owner may take
+many seconds, in which nobody is asked how it is. Owners would seem silent for as long.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.calls import answer
 from actors.deal import Deal, Dealer, DealFollower, Seat, check_slots
@@ -59,6 +62,7 @@ class SupervisorLoop:
         self.pipeline = pipeline
         self.trouble = ""  # why something wanted is not done, in a line
         self._clock = clock
+        self._away_s = 0.0  # spent on instructions
         self._supervision = Supervision(pipeline.slots)
         self._statuses: dict[Seat, dict[str, Any]] = {}
         self._handles: dict[Seat, ActorHandle[Any]] = {}
@@ -74,7 +78,7 @@ class SupervisorLoop:
     def scale(self, slots: int) -> None:
         """Want another number of slots. Raises ConfigError for one that cannot be."""
         check_slots(slots, len(self.pipeline.partitions))
-        self._wishes.append(ScaleWanted(slots, self._clock()))
+        self._wishes.append(ScaleWanted(slots, self._now()))
 
     def status(self) -> dict[str, Any]:
         """Return the deal as it is known here, and what every owner said last."""
@@ -105,9 +109,18 @@ class SupervisorLoop:
             try:
                 self._live()
             except (*LOST, RayError, ConfigError) as error:
-                self.trouble = f"{type(error).__name__}: {error}"
-                _LOG.warning("supervisor of %s starts again: %s", self.pipeline.name, self.trouble)
-                self._over.wait(RETRY_S)
+                self._troubled(error)
+            except Exception as error:  # noqa: BLE001 - without its thread the actor looks alive, and replaces nobody
+                _LOG.exception("supervisor of %s", self.pipeline.name)
+                self._troubled(error)
+
+    def _troubled(self, error: Exception) -> None:
+        self.trouble = f"{type(error).__name__}: {error}"
+        _LOG.warning("supervisor of %s starts again: %s", self.pipeline.name, self.trouble)
+        self._over.wait(RETRY_S)
+
+    def _now(self) -> float:
+        return self._clock() - self._away_s
 
     def _live(self) -> None:
         """Boot, then tick until told to stop or something breaks."""
@@ -117,26 +130,26 @@ class SupervisorLoop:
         follower = DealFollower(log, pipeline.name, pipeline.topics.deals, codec.read)
         try:
             deal = _checked(follower.open(), pipeline)
-            self._supervision = Supervision(pipeline.slots)
+            self._supervision = Supervision(pipeline.slots, wanted=self._supervision.wanted)
             self._handles = places.owners(pipeline.name)
             self._asked = {}
-            self._take(Booted(deal, frozenset(self._handles), self._clock()), dealer)
+            self._take(Booted(deal, frozenset(self._handles), self._now()), dealer)
             self.trouble = ""
             while not self._over.wait(TICK_S):
                 seen = follower.poll()
                 if seen is not None:
-                    self._take(DealSeen(seen, False, self._clock()), dealer)
+                    self._take(DealSeen(seen, False, self._now()), dealer)
                 while self._wishes:
                     self._take(self._wishes.popleft(), dealer)
                 for event in self._ask_owners():
                     self._take(event, dealer)
-                self._take(Ticked(self._clock()), dealer)
+                self._take(Ticked(self._now()), dealer)
         finally:
             follower.close()
 
     def _take(self, event: Event, dealer: Dealer) -> None:
         instructions = deque(self._supervision.on(event))
-        while instructions:
+        while instructions and not self._over.is_set():
             instructions.extend(self._do(instructions.popleft(), dealer))
 
     def _do(self, instruction: Instruction, dealer: Dealer) -> list[Instruction]:
@@ -155,36 +168,46 @@ class SupervisorLoop:
     def _change(self, change: ChangeDeal, dealer: Dealer) -> list[Instruction]:
         pipeline = self.pipeline
         read: list[Deal | None] = []
+        started = self._clock()
 
         def made(deal: Deal | None) -> Deal | None:
             read.append(deal)
             return change.made(deal, pipeline.name, len(pipeline.partitions))
 
+        failed = False
         try:
             deal = dealer.change(made)
         except LOST as error:
             self.trouble = f"the deal cannot be changed: {error}"
             _LOG.warning("%s: %s", pipeline.name, self.trouble)
-            return self._supervision.failed(self._clock())
+            failed = True
+        finally:
+            self._away_s += self._clock() - started
+        if failed:
+            return self._supervision.failed(self._now())
         if deal is None:
             return []
         _LOG.info("%s: %s: deal %d", pipeline.name, change, deal.number)
         self.trouble = ""
-        return self._supervision.on(DealSeen(deal, deal != read[-1], self._clock()))
+        return self._supervision.on(DealSeen(deal, deal != read[-1], self._now()))
 
     def _start(self, seat: Seat) -> list[Instruction]:
+        started = self._clock()
         try:
             self._handles[seat] = places.start(self.pipeline, seat)
         except ConfigError as error:
             self.trouble = str(error)
-            return self._supervision.on(Unheard(seat, gone=True, restarting=False, now=self._clock()))
-        return []
+        finally:
+            self._away_s += self._clock() - started
+        if seat in self._handles:
+            return []
+        return self._supervision.on(Unheard(seat, gone=True, restarting=False, now=self._now()))
 
     def _ask_owners(self) -> list[Event]:
         """Ask every owner how it is, without waiting; return what has come of the questions."""
         events: list[Event] = []
         for seat in list(self._supervision.owners):
-            now = self._clock()
+            now = self._now()
             call, since = self._asked.get(seat, (None, now))
             if call is None:
                 handle = self._handles.get(seat) or places.find(self.pipeline.name, seat)
@@ -205,12 +228,17 @@ class SupervisorLoop:
         try:
             status: dict[str, Any] = answer(call, ASK_TIMEOUT_S)
         except (ActorUnavailableError, GetTimeoutError):
-            return Unheard(seat, gone=False, restarting=True, now=self._clock())
+            return Unheard(seat, gone=False, restarting=True, now=self._now())
         except RayActorError:
             self._handles.pop(seat, None)
-            return Unheard(seat, gone=True, restarting=False, now=self._clock())
+            return Unheard(seat, gone=True, restarting=False, now=self._now())
+        except (
+            RayTaskError
+        ) as error:  # one owner that cannot say how it is must not keep us from the others: it is silent
+            _LOG.warning("%s %s cannot say how it is: %s", self.pipeline.name, seat, error)
+            return Unheard(seat, gone=False, restarting=False, now=self._now())
         self._statuses[seat] = status
-        return Heard(seat, status["state"], self._clock())
+        return Heard(seat, status["state"], self._now())
 
 
 @ray.remote

@@ -12,7 +12,9 @@ Rules of this file:
 - an owner is started only for a seat that a deal of ours has just named, so that no two owners of one seat are ever started; an
   owner that is there already, under its seat's name, is kept;
 - a seat without an owner, or whose owner says nothing for `SILENT_S`, is renewed: a deal with a new incarnation of the slot. One
-  that Ray is starting again (`Unheard` with `restarting`) gets `RESTART_S`, one that was just started `START_S`;
+  that Ray is starting again (`Unheard` with `restarting`) gets `RESTART_S`, one that was just started `START_S`, one that only
+  another supervisor can have started `AWAITED_S` to be there at all: that supervisor may be dead, or we ourselves, when we
+  did not learn that our deal was committed;
 - a slot that is renewed again and again waits longer each time, up to `BACKOFF_MAX_S`, and its owner is given more time to
   start and to answer, up to `PATIENCE_MAX` times as much: on a machine that is too busy, replacing owners makes it worse;
 - owners that the deal does not name are ended: at once if they are of an older incarnation; those of a slot that was scaled away
@@ -32,6 +34,7 @@ from actors.deal import Deal, Seat
 SILENT_S = 3.0  # without an answer from a live owner
 RESTART_S = 10.0  # while Ray says that it is starting the process again
 START_S = 30.0  # from the start of an owner to its first answer: a node has to be found, a process started
+AWAITED_S = 15.0  # for an owner that another supervisor starts to be there: it may have to find a node for it first
 HAND_OVER_S = 20.0  # for the owner of a slot that was scaled away to hand its partitions over
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 30.0
@@ -174,6 +177,8 @@ class Supervision:
                 owner = self.owners.get(seat)
                 if owner is not None and gone and owner.state != "awaited":
                     owner.patient_until, owner.state = now, "gone"
+                elif owner is not None and not gone and owner.state == "awaited":
+                    owner.patient_until, owner.state = now + START_S * self._patience(seat), "starting"
                 elif owner is not None and restarting and owner.state != "restarting":
                     owner.patient_until = now + RESTART_S * self._patience(seat)
                     owner.state = "restarting"
@@ -200,7 +205,8 @@ class Supervision:
         for seat in deal.seats():
             new = old is None or not old.names(seat) or seat.slot >= old.slots
             if new and seat not in self.owners:
-                self.owners[seat] = _Owner(now + START_S * self._patience(seat), "starting" if ours else "awaited")
+                patience_s = START_S * self._patience(seat) if ours else AWAITED_S
+                self.owners[seat] = _Owner(now + patience_s, "starting" if ours else "awaited")
                 starts += [Start(seat)] if ours else []
         return starts + self._look(now)
 

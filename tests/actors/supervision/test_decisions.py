@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from actors.deal import Deal, Seat
 from actors.supervision.decisions import (
+    AWAITED_S,
     BACKOFF_MAX_S,
     HAND_OVER_S,
     PATIENCE_MAX,
@@ -176,6 +177,31 @@ def test_what_another_supervisor_does_is_accepted() -> None:
     assert cluster.tell(Unheard(new, True, False, cluster.now)) == [], "it is being started"
     cluster.alive.add(new)
     assert cluster.wait(START_S * 2, new, B) == []
+
+
+def test_an_owner_that_nobody_starts_is_not_waited_for_long() -> None:
+    cluster = running()
+    for _ in range(3):  # its slot is in trouble already: its owners are given much time
+        current = next(seat for seat in cluster.alive if seat.slot == 0)
+        cluster.wait(5, B)
+        cluster.tell(Unheard(current, True, False, cluster.now))
+    assert cluster.deal is not None
+    cluster.deal = cluster.deal.renewed(0)
+    named = cluster.deal.seats()[0]
+    cluster.tell(DealSeen(cluster.deal, False, cluster.now))
+    cluster.tell(Unheard(named, True, False, cluster.now))
+    assert cluster.wait(AWAITED_S - 0.5, B) == []
+    assert ChangeDeal(Ask.RENEW, seats=(named,)) in cluster.wait(1, B)
+
+
+def test_one_that_is_there_and_does_not_answer_yet_has_as_long_as_any_other() -> None:
+    cluster = running()
+    assert cluster.deal is not None
+    cluster.deal = cluster.deal.renewed(0)
+    named = cluster.deal.seats()[0]
+    cluster.tell(DealSeen(cluster.deal, False, cluster.now), Unheard(named, False, False, cluster.now))
+    assert cluster.wait(START_S - 0.5, B) == []
+    assert ChangeDeal(Ask.RENEW, seats=(named,)) in cluster.wait(1, B)
 
 
 def test_what_was_done_meanwhile_is_not_done_twice() -> None:

@@ -1,0 +1,164 @@
+"""The supervisor's loop without Ray and Kafka: what its own waiting and unforeseen errors do to owners."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+
+from actors.deal import Deal, Seat
+from actors.engine.fold import Topics
+from actors.errors import ConfigError, ReopenError
+from actors.kafka.client import Cluster
+from actors.pipeline import Pipeline
+from actors.supervision import actor as module
+from actors.supervision import places
+from actors.supervision.actor import SupervisorLoop
+from actors.supervision.decisions import SILENT_S, Booted, DealSeen, Heard, Ticked, Unheard
+
+PIPELINE = Pipeline(
+    "p",
+    Cluster(""),
+    "fab",
+    (0, 1, 2, 3),
+    Topics("charts", "alerts", "dead", "state"),
+    {},
+    {},
+    code_version="1",
+    slots=2,
+)
+DEAL = Deal.first("p", 4, 2)
+A, B = DEAL.seats()
+
+
+@dataclass
+class Hand:
+    """A clock that is moved by hand."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SlowDealer:
+    """Takes long for everything; fails so many times."""
+
+    def __init__(self, clock: Hand, takes_s: float, failures: int) -> None:
+        self.clock, self.takes_s, self.failures = clock, takes_s, failures
+        self.deal: Deal | None = DEAL
+        self.asked: list[Deal | None] = []
+
+    def change(self, change: Callable[[Deal | None], Deal | None]) -> Deal | None:
+        self.clock.now += self.takes_s
+        if len(self.asked) < self.failures:
+            self.asked.append(None)
+            raise ReopenError("the broker does not answer")
+        self.deal = change(self.deal)
+        self.asked.append(self.deal)
+        return self.deal
+
+
+@pytest.fixture
+def placed(monkeypatch: pytest.MonkeyPatch) -> list[Seat]:
+    """Return the seats that were started; nothing of Ray is asked."""
+    started: list[Seat] = []
+
+    def start(pipeline: Pipeline, seat: Seat) -> Any:
+        started.append(seat)
+        return object()
+
+    monkeypatch.setattr(places, "start", start)
+    monkeypatch.setattr(places, "end", lambda *_: None)
+    return started
+
+
+def running(clock: Hand) -> tuple[SupervisorLoop, Any]:
+    loop, dealer = SupervisorLoop(PIPELINE, clock), SlowDealer(clock, 30.0, 1)
+    loop._take(Booted(DEAL, frozenset({A, B}), loop._now()), dealer)  # type: ignore[arg-type]
+    for seat in (A, B):
+        loop._take(Heard(seat, "live", loop._now()), dealer)  # type: ignore[arg-type]
+    return loop, dealer
+
+
+def test_a_broker_that_does_not_answer_makes_no_owner_silent(placed: list[Seat]) -> None:
+    clock = Hand()
+    loop, dealer = running(clock)
+    loop._take(Unheard(A, gone=True, restarting=False, now=loop._now()), dealer)
+    for seconds in (1.0, 1.0):  # after which it tries again
+        clock.now += seconds
+        loop._take(Heard(B, "live", loop._now()), dealer)
+        loop._take(Ticked(loop._now()), dealer)
+    assert clock.now > 100.0 + 2 * 30.0
+    assert loop.status()["deal"] == 2
+    assert placed == [Seat(0, 2)], "B was not asked meanwhile, so it was not silent"
+    clock.now += SILENT_S
+    loop._take(Ticked(loop._now()), dealer)
+    assert Seat(1, 2) in placed, "but it is once it was asked in vain"
+
+
+def test_a_place_that_is_not_found_makes_no_owner_silent(placed: list[Seat], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Hand()
+    loop, dealer = running(clock)
+    dealer.takes_s, dealer.failures = 0.0, 0
+
+    def start(pipeline: Pipeline, seat: Seat) -> Any:
+        clock.now += places.PLACE_TIMEOUT_S
+        placed.append(seat)
+        raise ConfigError("no node has room")
+
+    monkeypatch.setattr(places, "start", start)
+    loop._take(Unheard(A, gone=True, restarting=False, now=loop._now()), dealer)
+    assert placed == [Seat(0, 2)]
+    assert loop.trouble == "no node has room"
+    assert [owner["state"] for owner in loop.status()["owners"]] == ["gone", "starting"]
+
+
+def test_once_it_is_to_end_nothing_more_is_started(placed: list[Seat]) -> None:
+    loop, dealer = running(Hand())
+    loop._over.set()
+    loop._take(DealSeen(DEAL.renewed(0), True, loop._now()), dealer)
+    assert placed == []
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        (ActorUnavailableError("restarts", None), Unheard(A, gone=False, restarting=True, now=100.0)),
+        (ActorDiedError(), Unheard(A, gone=True, restarting=False, now=100.0)),
+        (
+            RayTaskError("status", "Traceback", RuntimeError("changed size")),
+            Unheard(A, gone=False, restarting=False, now=100.0),
+        ),
+    ],
+)
+def test_an_owner_that_cannot_say_how_it_is(error: Exception, event: Unheard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(call: Any, timeout_s: float) -> Any:
+        raise error
+
+    monkeypatch.setattr(module, "answer", answer)
+    assert SupervisorLoop(PIPELINE, Hand())._heard(A, object()) == event
+
+
+def test_no_error_ends_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = SupervisorLoop(PIPELINE)
+    tried: list[int] = []
+    over = threading.Event()
+
+    def live() -> None:
+        tried.append(1)
+        if len(tried) == 3:
+            loop._over.set()
+            over.set()
+            return
+        raise (TimeoutError("no answer"), KeyError("x"))[len(tried) - 1]
+
+    monkeypatch.setattr(module, "RETRY_S", 0.001)
+    monkeypatch.setattr(loop, "_live", live)
+    loop.start()
+    assert over.wait(5)
+    assert loop.trouble == "KeyError: 'x'"
