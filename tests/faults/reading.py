@@ -38,6 +38,7 @@ def consumer(bootstrap: str, **further: object) -> Consumer:
             "fetch.wait.max.ms": 50,
             "fetch.error.backoff.ms": 50,
             "reconnect.backoff.max.ms": 500,
+            "socket.timeout.ms": 3_000,  # a broker that says nothing must not make the measurement wait
             "log_level": 2,
             **further,
         }

@@ -157,7 +157,11 @@ def _repetition(
         say("fault is over")
         sent = producer.finish(case.drain_s + case.seconds)
         drained = tail.wait_until(scene.waits_for, case.drain_s)
-        outcome.facts = scene.facts | {"owners": _owners(line.name), "unacknowledged": dict(sent.errors)}
+        outcome.facts = scene.facts | {
+            "owners": _owners(line.name),
+            "supervisor": steering.deal(line.name),
+            "unacknowledged": dict(sent.errors),
+        }
         outcome.recoveries = scene.measured(sent)
         outcome.longest_gap_s = max(gap(receipts, began) for receipts in tail.receipts.values())
         torn = [said["quarantined"] for said in outcome.facts["owners"] if said.get("quarantined")]

@@ -69,6 +69,15 @@ def in_control(name: str) -> bool:
         return False
 
 
+def deal(name: str) -> dict[str, Any]:
+    """Return what the supervisor says of the deal, and of what it cannot do."""
+    try:
+        said = supervisor.status(name)
+    except UNREACHABLE as error:
+        return {"trouble": f"the supervisor cannot be reached: {error}"}
+    return {"deal": said["deal"], "slots": said["slots"], "trouble": said["trouble"]}
+
+
 def second_supervisor(pipeline: Pipeline) -> Callable[[], None]:
     """Start another supervisor of the same pipeline beside the first; the returned call ends it."""
     from actors.supervision.actor import Supervisor
