@@ -31,6 +31,7 @@ SERIES_PER_PAGE = 1024
 APPLIED_MAX = 1000  # entries of the applied log; the log is part of every position record
 POSITION_KEY = b"position"
 CHANGE_KEY = b"applied|"  # and the id of the change
+SERIES_KEY = b"series|"  # and its number
 PAGE_KEY = b"page|"
 
 
@@ -128,7 +129,7 @@ def series_record(
     first = number * SERIES_PER_PAGE
     keys = list(series[first : first + SERIES_PER_PAGE])
     value = encoders["series_page"].encode({"page": number, "first_code": first, "seq": seq, "keys": keys})
-    return Record(state_topic, partition, f"series|{number}".encode(), value)
+    return Record(state_topic, partition, SERIES_KEY + str(number).encode(), value)
 
 
 def read_image(records: Iterable[tuple[bytes, bytes | None]], decode: Callable[[bytes], dict[str, Any]]) -> StateImage:
@@ -152,7 +153,7 @@ def read_image(records: Iterable[tuple[bytes, bytes | None]], decode: Callable[[
             raise StateError(f"state record {key.decode()} is of step {fields['seq']}; the position says {position}")
         if key.startswith(CHANGE_KEY):
             changes.append(_change(fields))
-        elif key.startswith(b"series|"):
+        elif key.startswith(SERIES_KEY):
             stretches[fields["page"]] = fields["keys"]
         elif fields["seq"] > position.snapshot_seq:
             stale.append(key)  # of a snapshot that was never named

@@ -37,6 +37,7 @@ from actors.engine.position import (
     CHANGE_KEY,
     PAGE_KEY,
     POSITION_KEY,
+    SERIES_KEY,
     Encodes,
     Position,
     Record,
@@ -51,6 +52,7 @@ from schemas.charts import ChartBlock, ChartStep, step_of, unpack
 BLOCKS_KEPT = 64  # of each family, the newest: a step has one, or some where one record would be too large
 REPROCESS = "fold the retained input again in a pipeline of another name, which has its own state (docs/torn.md)"
 
+_SETTINGS = "arrivals@1"  # table that is there from the first step on, if there is anything to set
 _AT_NEED = ("params/", "arrivals")  # tables that have a page only once there is something to keep
 
 Entry = tuple[bytes, bytes | None]
@@ -164,7 +166,9 @@ def _diagnose(
     beyond = [b.step for kept in blocks.values() for b in kept if b.step.next_offset > position.next_offset]
     if history.loose or beyond:
         before = read_image(entries[: at + 1], decode)
-        return _without_position(partition, position, before, history.loose, beyond, committed, decode)
+        return _without_position(
+            partition, position, before, entries[: at + 1], history.loose, beyond, committed, decode
+        )
     return _at_position(partition, entries, history, committed, blocks, decode)
 
 
@@ -220,6 +224,7 @@ def _without_position(
     partition: int,
     position: Position,
     before: StateImage,
+    earlier: Sequence[Entry],
     loose: Sequence[Entry],
     beyond: Sequence[ChartStep],
     committed: int | None,
@@ -238,7 +243,9 @@ def _without_position(
     changes = tuple(change.change for change in made)
     rewrite = any(key.startswith(PAGE_KEY) and (value is None or not decode(value)["apart"]) for key, value in loose)
     pages = tuple(dict.fromkeys(key for key, _ in loose if key.startswith(PAGE_KEY)))
-    return found._replace(end=max(ends, default=None), changes=changes, rewrite=rewrite, loose=pages)
+    found = found._replace(end=max(ends, default=None), changes=changes, rewrite=rewrite, loose=pages)
+    gone = _overwritten(loose, earlier, before, decode)
+    return refused(found, f"{gone} before the step is not retained any more", REPROCESS) if gone else found
 
 
 def _with_position(
@@ -288,18 +295,32 @@ def _worked_out(position: Position, start: int) -> Position:
 
 def _overwritten(step: Sequence[Entry], earlier: Sequence[Entry], before: StateImage, decode: Decode) -> str:
     """Return a page that the step overwrote and whose older version is gone; "" if there is none."""
-    if before.position is None or not before.position.snapshot_seq:
+    position = before.position
+    if position is None or not position.seq:
         return ""  # there were no pages before
     kept = {key for key, _ in earlier}
+    of_series = [page for page in before.pages if not page.detector.startswith("arrivals")]
+    rows = max((page.first_row + page.rows for page in of_series), default=0)
     for key, value in step:
-        if not key.startswith(PAGE_KEY) or key in kept:
+        if key in kept or not key.startswith((PAGE_KEY, SERIES_KEY)):
             continue
         if value is None:
             return f"a copy of {key.decode()}"
         page = decode(value)
-        if page["first_row"] < len(before.series) and not page["detector"].startswith(_AT_NEED):
+        if key.startswith(SERIES_KEY):
+            if page["first_code"] < rows:
+                return f"page {page['page']} of the series"
+        elif _was_there(page, position, len(before.series)):
             return f"page {page['page']} of {page['detector']}"
     return ""
+
+
+def _was_there(page: Mapping[str, Any], position: Position, series: int) -> bool:
+    """Say whether there was a page like this before the step that wrote it."""
+    if page["detector"] == _SETTINGS:
+        return bool(page["seq"] > position.snapshot_seq)  # else this step has settled them
+    at_need = page["detector"].startswith(_AT_NEED)
+    return position.snapshot_seq > 0 and not at_need and (page["first_row"] < series or not series)
 
 
 def restored(
