@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from dataclasses import asdict
+from random import random
 from typing import Any
 
 import ray
@@ -118,7 +119,7 @@ class OwnerLoop:
                 self._leave(error)
                 if time.monotonic() - live_since > BACKOFF_MAX_S:
                     backoff_s = BACKOFF_FIRST_S
-                self._stop.wait(backoff_s)
+                self._stop.wait(backoff_s * (0.5 + random()))  # noqa: S311 - or two that fence each other do so for ever
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
             except BaseException as error:
                 self.state = "failed"

@@ -6,7 +6,7 @@ quiet there is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -22,12 +22,17 @@ class QuarantineWatch:
 
     pipeline: Pipeline
     around: Surroundings
-    _known: dict[int, int] = field(default_factory=dict)  # partition → end of its state when it was seen first
+    _known: dict[int, int] = field(
+        default_factory=dict
+    )  # partition → end of its state when it was looked at, or seen first
     _looking: Future[dict[int, int]] | None = None
     _look_at: float = 0.0
 
-    def repaired(self, quarantined: Iterable[int]) -> list[int]:
-        """Return partitions that were written to since they were first asked for. Never waits. Raises ReopenError."""
+    def repaired(self, quarantined: Iterable[int], state_ends: Mapping[int, int]) -> list[int]:
+        """Return partitions that were written to since they were looked at, or else since they were first asked for.
+
+        `state_ends`: where the state of a partition ended when it was looked at. Never waits. Raises ReopenError.
+        """
         asked = sorted(quarantined)
         if not asked:
             self._known, self._looking = {}, None
@@ -39,6 +44,8 @@ class QuarantineWatch:
         if self._looking is None or not self._looking.done():
             return []
         ends, self._looking, self._look_at = self._looking.result(), None, now + WATCH_S
-        found = [p for p, end in ends.items() if p in asked and self._known.setdefault(p, end) != end]
+        found = [
+            p for p, end in ends.items() if p in asked and self._known.setdefault(p, state_ends.get(p, end)) != end
+        ]
         self._known = {p: self._known[p] for p in ends if p in asked}
         return found

@@ -184,7 +184,7 @@ class Slot:
         deal = self._deals.poll()
         if deal is not None:
             self._follow(deal)
-        repaired = self._quarantine_watch.repaired(self.status.quarantined)
+        repaired = self._quarantine_watch.repaired(self.status.quarantined, self._takeover.state_ends)
         if repaired:
             raise ReopenError(f"partitions {repaired} are in quarantine and have new state: they were repaired")
         if self._takeover.arriving:

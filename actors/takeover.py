@@ -57,6 +57,7 @@ class Look(NamedTuple):
     image: StateImage | StateError
     committed: int | None
     first: int  # retained input offset
+    end: int  # of the state
     newest: ChartStep | None = None  # that has a chart block
 
 
@@ -98,6 +99,7 @@ class TakeOver:
     dealer: Dealer
     arriving: dict[int, Arrival] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
+    state_ends: dict[int, int] = field(default_factory=dict)  # of the state of those that a look put in quarantine
     without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)
     claims: list[Position] = field(default_factory=list)
     replayed: int = 0
@@ -177,7 +179,7 @@ class TakeOver:
         newest = newest_steps(pipeline, self.around, wanted)
         after = log.end(pipeline.topics.state, wanted)
         still = [p for p in wanted if after[p] == ends[p]]
-        found = {p: Look(self._image(records[p]), committed[p], first[p], newest.get(p)) for p in still}
+        found = {p: Look(self._image(records[p]), committed[p], first[p], ends[p], newest.get(p)) for p in still}
         return Looked(found, frozenset(fence), deal)
 
     def _image(self, records: Iterable[tuple[bytes, bytes | None]]) -> StateImage | StateError:
@@ -222,7 +224,9 @@ class TakeOver:
                 raise image
             _check(image, look, partition)
             self._take(partition, arrival, image, look.first)
+            self.state_ends.pop(partition, None)
         except StateError as error:
+            self.state_ends[partition] = look.end
             self._quarantine(partition, str(error))
 
     def _handed_over(self, arrival: Arrival, image: StateImage | StateError) -> bool:

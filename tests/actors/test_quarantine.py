@@ -28,18 +28,18 @@ def watched() -> tuple[QuarantineWatch, Broker, VirtualClock, ModelLog]:
 
 def test_new_state_of_a_partition_in_quarantine_is_noticed_once_a_while() -> None:
     watch, broker, clock, _ = watched()
-    assert watch.repaired([1]) == []
+    assert watch.repaired([1], {}) == []
     broker.append(("state", 0), b"another partition goes on")
     broker.append(("state", 1), b"repaired")
-    assert watch.repaired([1]) == []  # it does not look all the time
+    assert watch.repaired([1], {}) == []  # it does not look all the time
     clock.sleep(WATCH_S)
-    assert watch.repaired([1]) == [1]
+    assert watch.repaired([1], {}) == [1]
 
 
 def test_where_nothing_is_in_quarantine_nothing_is_asked() -> None:
     watch, _, _, log = watched()
     log.end = None  # type: ignore[assignment, method-assign]
-    assert watch.repaired([]) == []
+    assert watch.repaired([], {}) == []
 
 
 def test_a_look_that_takes_long_holds_nothing_up() -> None:
@@ -51,11 +51,18 @@ def test_a_look_that_takes_long_holds_nothing_up() -> None:
         return looks[-1]
 
     log.background = later  # type: ignore[assignment, method-assign]
-    assert watch.repaired([0, 1]) == watch.repaired([0, 1]) == []
+    assert watch.repaired([0, 1], {}) == watch.repaired([0, 1], {}) == []
     assert len(looks) == 1
     looks[0].set_result({0: 3, 1: 5})
-    assert watch.repaired([0, 1]) == []
+    assert watch.repaired([0, 1], {}) == []
     clock.sleep(WATCH_S)
-    watch.repaired([1])
+    watch.repaired([1], {})
     looks[1].set_result({1: 6})
-    assert watch.repaired([1]) == [1]
+    assert watch.repaired([1], {}) == [1]
+
+
+def test_a_repair_between_the_look_and_the_first_question_is_noticed() -> None:
+    watch, broker, _, log = watched()
+    looked_to = log.end("state", [0, 1])
+    broker.append(("state", 1), b"repaired")
+    assert watch.repaired([0, 1], looked_to) == [1]

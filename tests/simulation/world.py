@@ -285,7 +285,7 @@ class World:
                 slot.abandon()
                 if self.scheduler.now() - since > BACKOFF_MAX_S:
                     backoff_s = BACKOFF_FIRST_S
-                self.scheduler.sleep(backoff_s)
+                self.scheduler.sleep(backoff_s * (0.5 + self.random.random()))
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
             else:
                 owner.state = "retired"
