@@ -106,6 +106,16 @@ class OwnerLoop:
         return InActors(pipeline.name, self.seat.slot, pipeline.families, pipeline.clean_rows, DETECTOR_CPUS)
 
     def _run(self) -> None:
+        """Whatever ends the loop, the state says so: an owner that looked live would never be replaced."""
+        try:
+            self._run_until_told()
+        except BaseException as error:
+            self.state = "failed"
+            self.last_error = f"{type(error).__name__}: {error}"
+            _LOG.exception("slot %s failed", self._name)
+            raise
+
+    def _run_until_told(self) -> None:
         backoff_s = BACKOFF_FIRST_S
         while not self._stop.is_set():
             live_since = time.monotonic()
@@ -121,11 +131,6 @@ class OwnerLoop:
                     backoff_s = BACKOFF_FIRST_S
                 self._stop.wait(backoff_s * (0.5 + random()))  # noqa: S311 - or two that fence each other do so for ever
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
-            except BaseException as error:
-                self.state = "failed"
-                self.last_error = f"{type(error).__name__}: {error}"
-                _LOG.exception("slot %s failed", self._name)
-                raise
             else:
                 return
         self.state = "stopped"

@@ -36,7 +36,7 @@ from actors.engine.fold import PartitionFold, Step
 from actors.engine.pacing import SnapshotPacer
 from actors.engine.position import Position, Record, position_record
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX
-from actors.errors import ReopenError
+from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts
 from actors.pipeline import Pipeline
 from actors.quarantine import QuarantineWatch
@@ -283,7 +283,11 @@ class Slot:
             pages = judged.pages.get(partition, []) if snapshot else None
             fold = self.folds[partition]
             before = fold.snapshot.bytes_written
-            records += fold.conclude(step, judged.outputs[partition], pages, room)
+            try:
+                records += fold.conclude(step, judged.outputs[partition], pages, room)
+            except StateError as error:
+                self._quarantine(partition, str(error))
+                continue
             written = fold.snapshot.bytes_written - before
             self._pacer.wrote(written)
             room = max(0, room - written)

@@ -80,6 +80,7 @@ class Arrival:
     replay: Replay | None = None
     fold: PartitionFold | None = None
     last_record: float = 0.0
+    again: bool = False  # a replay of it has stood still before
 
     def __str__(self) -> str:
         """Say what it waits for."""
@@ -187,6 +188,8 @@ class TakeOver:
             return read_image(records, self.around.codec.read)
         except StateError as error:
             return error
+        except (ValueError, TypeError, KeyError) as error:  # not a record of ours, or one of a newer version
+            return StateError(f"the state cannot be read: {type(error).__name__}: {error}")
 
     def _finish_look(self, looking: Future[Looked], wait_s: float) -> None:
         again_s = LOOK_AGAIN_S
@@ -227,6 +230,7 @@ class TakeOver:
             self.state_ends.pop(partition, None)
         except StateError as error:
             self.state_ends[partition] = look.end
+            self.hosts.drop(partition)  # one family may have opened it before another refused
             self._quarantine(partition, str(error))
 
     def _handed_over(self, arrival: Arrival, image: StateImage | StateError) -> bool:
@@ -256,9 +260,9 @@ class TakeOver:
         if without_state:
             self.without_state[partition] = without_state
             _LOG.warning("%s:%d: no state for %s: Phase I", pipeline.input_topic, partition, ", ".join(without_state))
-        if image.position is None or position.slot != seat.slot or position.deal < arrival.share.since:
+        claimed = image.position is not None and position.slot == seat.slot and position.deal >= arrival.share.since
+        if not claimed:
             position = position._replace(slot=seat.slot, deal=self._deal_number)
-            self.claims.append(position)
         start = position._replace(next_offset=position.snapshot_offset, code_version=pipeline.code_version)
         arrival.fold = PartitionFold(
             pipeline.name,
@@ -272,6 +276,8 @@ class TakeOver:
             image.pages,
             Snapshot(image, configured(pipeline.families)),
         )
+        if not claimed:
+            self.claims.append(position)
         arrival.replay = Replay(position, image.changes)
         arrival.last_record = self.around.clock.now()
         if not arrival.replay.done:
@@ -292,7 +298,8 @@ class TakeOver:
         polled = self._replays().poll(self.pipeline.step_rows_max, wait_s)
         now = self.around.clock.now()
         for partition, why in polled.lost.items():
-            self._quarantine(partition, f"replay: {why}")
+            if partition in behind:
+                self._quarantine(partition, f"replay: {why}")
         for raw in polled.batches:
             arrival = self.arriving.get(raw.partition)
             if arrival is None or arrival.replay is None or arrival.fold is None:
@@ -302,9 +309,26 @@ class TakeOver:
                 self._again(arrival.fold, piece)
             if arrival.replay.done:
                 self._replays().remove([raw.partition])
-        for partition, arrival in behind.items():
-            if partition in self.arriving and now - arrival.last_record > REPLAY_IDLE_S:
-                self._quarantine(partition, f"replay: no record for {REPLAY_IDLE_S:.0f} s")
+        idle = [p for p, a in behind.items() if p in self.arriving and now - a.last_record > REPLAY_IDLE_S]
+        if idle:
+            self._begin_anew(idle, now)
+
+    def _begin_anew(self, idle: Iterable[int], now: float) -> None:
+        """Look again, and replay with a new consumer: the broker was away, or ours does not find it.
+
+        Where the broker has answered the second look and still no record comes, the input is shorter than it was.
+        """
+        for partition in idle:
+            share, again = self.arriving[partition].share, self.arriving[partition].again
+            if again:
+                self._quarantine(partition, f"replay: no record for {REPLAY_IDLE_S:.0f} s, twice")
+            else:
+                _LOG.warning("%s:%d: no record to replay came", self.pipeline.input_topic, partition)
+                self._drop(partition)
+                self.arriving[partition] = Arrival(share, now + HANDOVER_S, frozenset(share.past), again=True)
+        self.close()
+        behind = {p: a.replay.at for p, a in self.arriving.items() if a.replay is not None and not a.replay.done}
+        self._replays().add(behind)
 
     def _again(self, fold: PartitionFold, piece: Piece) -> None:
         raw = piece.raw

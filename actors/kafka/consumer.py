@@ -7,7 +7,8 @@ The position after a batch comes from the records *and* from end-of-partition ev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -91,7 +92,8 @@ class PartitionReader:
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets, and nothing else."""
-        self._consumer.assign(self._places(offsets))
+        with _translated(f"assign partitions of {self.topic}"):
+            self._consumer.assign(self._places(offsets))
 
     def _places(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
         return [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
@@ -99,14 +101,16 @@ class PartitionReader:
     def add(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions too, from these offsets, leaving the others undisturbed."""
         if offsets:
-            self._consumer.incremental_assign(self._places(offsets))
+            with _translated(f"add partitions of {self.topic}"):
+                self._consumer.incremental_assign(self._places(offsets))
 
     def remove(self, partitions: Iterable[int]) -> None:
         """Stop reading these partitions, leaving the others undisturbed; those that are not read are left out."""
-        read = {place.partition for place in self._consumer.assignment()}
-        gone = [TopicPartition(self.topic, partition) for partition in partitions if partition in read]
-        if gone:
-            self._consumer.incremental_unassign(gone)
+        with _translated(f"remove partitions of {self.topic}"):
+            read = {place.partition for place in self._consumer.assignment()}
+            gone = [TopicPartition(self.topic, partition) for partition in partitions if partition in read]
+            if gone:
+                self._consumer.incremental_unassign(gone)
 
     def poll(self, rows_max: int, wait_s: float) -> Polled:
         """Return up to `rows_max` records, by partition, waiting at most `wait_s` for them."""
@@ -154,6 +158,14 @@ class PartitionReader:
         self._consumer.close()
 
 
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise translate(error, doing) from error
+
+
 def _raw(topic: str, partition: int, messages: list[Message], next_offset: int) -> RawBatch:
     n = len(messages)
     return RawBatch(
@@ -177,7 +189,7 @@ def read_to_end(
 ) -> dict[int, list[tuple[bytes, bytes | None]]]:
     """Read partitions from their first record (or from `since`) to the given high watermarks, committed records only.
 
-    Raises ReopenError if a position does not get there in time: the last stable offset hangs below an open transaction.
+    Raises ReopenError if no record comes for `timeout_s` before that: the last stable offset hangs below an open transaction.
     """
     records: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in ends}
     first = Offsets(cluster).first(topic, ends) if since is None else since
@@ -192,6 +204,8 @@ def read_to_end(
                 records[batch.partition].extend(zip((key or b"" for key in batch.keys), batch.values, strict=True))
                 if batch.next_offset >= open_ends.get(batch.partition, batch.next_offset + 1):
                     del open_ends[batch.partition]
+            if any(batch.keys for batch in polled.batches):  # much to read is no reason to give up
+                deadline = time.monotonic() + timeout_s
             if open_ends and time.monotonic() > deadline:
                 raise ReopenError(f"{topic}: offsets {open_ends} not reached in {timeout_s} s: a transaction is open")
     finally:
