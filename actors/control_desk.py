@@ -80,7 +80,7 @@ class ControlDesk:
     def made(self) -> list[Made]:
         """Return every change that took effect, partition by partition, in order."""
         ends = self._ends()
-        records = read_to_end(self._cluster, self._group, self.places.state, ends, READ_TIMEOUT_S)
+        records = read_to_end(self._cluster, self._group, self.places.state, ends, READ_TIMEOUT_S, newest=True)
         return [Made(partition, applied) for partition, listed in records.items() for applied in self._applied(listed)]
 
     def publish(self, change: Change) -> None:

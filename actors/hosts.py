@@ -24,7 +24,6 @@ from actors.errors import ReopenError, StateError
 from models.detector import Detector
 
 START_TIMEOUT_S = 60.0  # of a detector actor: process, imports, compiled kernels
-STEP_TIMEOUT_S = 30.0  # of one step in one actor
 INLINE_BYTES_MAX = 100_000  # a larger batch goes through the object store, once for all families
 
 
@@ -123,7 +122,9 @@ class InActors:
         families: Mapping[str, tuple[Detector | Assignment, ...]],
         clean_rows: int,
         cpus: float,
+        step_timeout_s: float,
     ) -> None:
+        self._step_timeout_s = step_timeout_s  # of any one call of an actor
         group = get_current_placement_group()
         strategy = PlacementGroupSchedulingStrategy(group) if group else "DEFAULT"
         self._actors: dict[str, ActorHandle[Any]] = {
@@ -137,7 +138,7 @@ class InActors:
     def open(self, opening: Opening) -> tuple[str, ...]:
         """Open a partition in every family."""
         calls = [actor.open.remote(*_for_family(opening, family)) for family, actor in self._actors.items()]
-        return tuple(name for names in self._get(calls, STEP_TIMEOUT_S) for name in names)
+        return tuple(name for names in self._get(calls, self._step_timeout_s) for name in names)
 
     def judge(self, works: Sequence[Work], snapshot: bool) -> Callable[[], Judged]:
         """Send the round to every family; the returned call waits for all."""
@@ -145,15 +146,15 @@ class InActors:
         argument = ray.put(packed) if len(packed) > INLINE_BYTES_MAX else packed
         calls = [actor.judge.remote(argument, snapshot) for actor in self._actors.values()]
         del argument
-        return lambda: _merge(works, self._get(calls, STEP_TIMEOUT_S))
+        return lambda: _merge(works, self._get(calls, self._step_timeout_s))
 
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off."""
-        self._get([actor.disable.remote(partition, detector) for actor in self._actors.values()], STEP_TIMEOUT_S)
+        self._get([actor.disable.remote(partition, detector) for actor in self._actors.values()], self._step_timeout_s)
 
     def drop(self, partition: int) -> None:
         """Forget a partition."""
-        self._get([actor.drop.remote(partition) for actor in self._actors.values()], STEP_TIMEOUT_S)
+        self._get([actor.drop.remote(partition) for actor in self._actors.values()], self._step_timeout_s)
 
     def close(self) -> None:
         """End the actors; their state is in the log."""

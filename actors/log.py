@@ -31,6 +31,21 @@ class Polled(NamedTuple):
     lost: dict[int, str]  # partition → why its offset is not in the log any more
 
 
+def compact(held: dict[bytes, bytes | None], entries: Iterable[Entry]) -> None:
+    """Put further records into what is held of a log, by key: the newest of each, nothing where that is a tombstone.
+
+    >>> held = {b"a": b"1", b"b": b"2"}
+    >>> compact(held, [(b"a", b"3"), (b"b", None), (b"c", b"4"), (b"c", b"5")])
+    >>> held
+    {b'a': b'3', b'c': b'5'}
+    """
+    for key, value in entries:
+        if value is None:
+            held.pop(key, None)
+        else:
+            held[key] = value
+
+
 class Clock(Protocol):
     """Time that passes. The real one is `actors.kafka.log.SystemClock`."""
 
@@ -88,7 +103,7 @@ class Reader(Protocol):
         ...
 
     def poll(self, rows_max: int, wait_s: float) -> Polled:
-        """Return up to `rows_max` records, by partition, waiting at most `wait_s` for them.
+        """Return up to `rows_max` records, by partition, waiting at most `wait_s` for them; fewer where they are large.
 
         A batch without records tells that the position has moved over what is not for readers (markers, aborted records).
         """
@@ -126,9 +141,12 @@ class Log(Protocol):
         """Return the high watermark of each partition: above everything written, of open transactions too."""
         ...
 
-    def read_to_end(self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float) -> dict[int, list[Entry]]:
+    def read_to_end(
+        self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float, *, newest: bool = False
+    ) -> dict[int, list[Entry]]:
         """Read partitions from their first record to the given high watermarks, committed records only.
 
+        With `newest` as `compact` leaves them, and no more than that is held meanwhile.
         Raises ReopenError if a position does not get there in time: it hangs below an open transaction.
         """
         ...

@@ -108,11 +108,10 @@ def check_outputs(pipeline: Pipeline, around: Surroundings, partitions: Iterable
 
 def _state_error(pipeline: Pipeline, around: Surroundings, partition: int) -> str:
     topic = pipeline.topics.state
-    records = around.log.read_to_end(pipeline.name, topic, around.log.end(topic, [partition]), STATE_TIMEOUT_S)[
-        partition
-    ]
+    ends = around.log.end(topic, [partition])
+    records = around.log.read_to_end(pipeline.name, topic, ends, STATE_TIMEOUT_S, newest=True)
     try:
-        read_image(records, around.codec.read)
+        read_image(records[partition], around.codec.read)
     except StateError as error:
         return str(error)
     return ""

@@ -103,7 +103,14 @@ class OwnerLoop:
         pipeline = self.pipeline
         if pipeline.hosting == "owner":
             return InOwner(pipeline.name, pipeline.families, pipeline.clean_rows)
-        return InActors(pipeline.name, self.seat.slot, pipeline.families, pipeline.clean_rows, DETECTOR_CPUS)
+        return InActors(
+            pipeline.name,
+            self.seat.slot,
+            pipeline.families,
+            pipeline.clean_rows,
+            DETECTOR_CPUS,
+            pipeline.step_timeout_s,
+        )
 
     def _run(self) -> None:
         """Whatever ends the loop, the state says so: an owner that looked live would never be replaced."""

@@ -170,7 +170,7 @@ class TakeOver:
                 writer.abandon()
         deal = self.dealer.read() if fence else None
         ends = log.end(pipeline.topics.state, wanted)
-        records = log.read_to_end(pipeline.name, pipeline.topics.state, ends, timeout_s)
+        records = log.read_to_end(pipeline.name, pipeline.topics.state, ends, timeout_s, newest=True)
         reader = log.reader(pipeline.name, pipeline.input_topic)
         try:
             committed = reader.committed(wanted)

@@ -17,13 +17,15 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.errors import kafka_error, translate
-from actors.log import Polled
+from actors.log import Polled, compact
 from schemas.batch import RawBatch
 
 CALL_TIMEOUT_S = 10.0  # of one request to the broker
 ASK_AGAIN_S = 0.05  # between two questions to a coordinator that is not ready
 QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound of what a slow step can pile up
 POLL_MESSAGES_MAX = 1000  # of a state read
+POLL_BYTES_MAX = 16 * 1024 * 1024  # of keys and values in one poll: it ends with the bunch that reaches them
+BUNCH_ROWS_MAX = 128  # taken from librdkafka at once; fewer where records are large
 FETCH_BYTES = 1024 * 1024  # of one partition in one answer of the broker
 STATE_FETCH_BYTES = 8 * FETCH_BYTES  # pages are large, and all of them are wanted
 
@@ -74,6 +76,7 @@ class PartitionReader:
 
     def __init__(self, cluster: Cluster, group: str, topic: str, fetch_bytes: int = FETCH_BYTES) -> None:
         self.topic = topic
+        self._largest = FETCH_BYTES  # bytes of the largest record in the last bunch; the first one is small
         self._consumer = Consumer(
             cluster.settings(
                 group_id=group,
@@ -113,11 +116,15 @@ class PartitionReader:
                 self._consumer.incremental_unassign(gone)
 
     def poll(self, rows_max: int, wait_s: float) -> Polled:
-        """Return up to `rows_max` records, by partition, waiting at most `wait_s` for them."""
+        """Return up to `rows_max` records, by partition, waiting at most `wait_s` for them.
+
+        Of large records fewer: POLL_BYTES_MAX, and of its last bunch what is more than was expected after the one before,
+        which is at most what was fetched (QUEUE_KBYTES).
+        """
         messages: dict[int, list[Message]] = {}
         positions: dict[int, int] = {}
         lost: dict[int, str] = {}
-        for message in self._consumer.consume(rows_max, wait_s):
+        for message in self._consume(rows_max, wait_s):
             error = message.error()
             partition = message.partition() or 0
             if error is None:
@@ -135,6 +142,21 @@ class PartitionReader:
             for partition, position in positions.items()
         ]
         return Polled(batches, lost)
+
+    def _consume(self, rows_max: int, wait_s: float) -> list[Message]:
+        deadline = time.monotonic() + wait_s
+        taken: list[Message] = []
+        room = POLL_BYTES_MAX
+        while len(taken) < rows_max and room > 0:
+            asked = min(rows_max - len(taken), BUNCH_ROWS_MAX, max(1, room // self._largest))
+            bunch = self._consumer.consume(asked, max(0.0, deadline - time.monotonic()))
+            taken += bunch
+            if len(bunch) < asked:
+                break
+            sizes = list(map(len, bunch))
+            self._largest = max(1, *sizes)
+            room -= sum(sizes) + sum(map(len, filter(None, map(Message.key, bunch))))
+        return taken
 
     def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
         """Return the group's committed offsets; None where there is none. Waits out a transaction that is being ended."""
@@ -186,12 +208,17 @@ def read_to_end(
     ends: Mapping[int, int],
     timeout_s: float,
     since: Mapping[int, int] | None = None,
+    *,
+    newest: bool = False,
 ) -> dict[int, list[tuple[bytes, bytes | None]]]:
     """Read partitions from their first record (or from `since`) to the given high watermarks, committed records only.
 
+    With `newest`, as a broker compacts: of each key the newest record, and nothing of a key whose newest is a tombstone;
+    what is held meanwhile is that and one poll, however many versions the log retains.
     Raises ReopenError if no record comes for `timeout_s` before that: the last stable offset hangs below an open transaction.
     """
     records: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in ends}
+    compacted: dict[int, dict[bytes, bytes | None]] = {partition: {} for partition in ends}
     first = Offsets(cluster).first(topic, ends) if since is None else since
     open_ends = {partition: end for partition, end in ends.items() if end > first[partition]}
     reader = PartitionReader(cluster, group, topic, STATE_FETCH_BYTES)
@@ -201,7 +228,11 @@ def read_to_end(
         while open_ends:
             polled = reader.poll(POLL_MESSAGES_MAX, 0.05)
             for batch in polled.batches:
-                records[batch.partition].extend(zip((key or b"" for key in batch.keys), batch.values, strict=True))
+                entries = zip((key or b"" for key in batch.keys), batch.values, strict=True)
+                if newest:
+                    compact(compacted[batch.partition], entries)
+                else:
+                    records[batch.partition].extend(entries)
                 if batch.next_offset >= open_ends.get(batch.partition, batch.next_offset + 1):
                     del open_ends[batch.partition]
             if any(batch.keys for batch in polled.batches):  # much to read is no reason to give up
@@ -210,4 +241,4 @@ def read_to_end(
                 raise ReopenError(f"{topic}: offsets {open_ends} not reached in {timeout_s} s: a transaction is open")
     finally:
         reader.close()
-    return records
+    return {partition: list(found.items()) for partition, found in compacted.items()} if newest else records

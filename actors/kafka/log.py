@@ -53,9 +53,11 @@ class KafkaLog:
         """Return the high watermark of each partition."""
         return self._offsets.end(topic, partitions)
 
-    def read_to_end(self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float) -> dict[int, list[Entry]]:
+    def read_to_end(
+        self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float, *, newest: bool = False
+    ) -> dict[int, list[Entry]]:
         """Read partitions from their first record to the given high watermarks, committed records only."""
-        return read_to_end(self._cluster, group, topic, ends, timeout_s)
+        return read_to_end(self._cluster, group, topic, ends, timeout_s, newest=newest)
 
     def background(self, work: Callable[[], T]) -> Future[T]:
         """Do something that only reads on another thread."""

@@ -74,7 +74,7 @@ class TransactionalWriter:
         except KafkaException as error:
             raise translate(error, f"transaction of {self.transactional_id}") from error
         took = time.monotonic() - started
-        if took > COMMIT_TIMEOUT_S:  # its end may have been sent again, and the second one would tear the next transaction
+        if took > COMMIT_TIMEOUT_S:  # its end may have been sent twice, and the second would tear the next transaction
             raise ReopenError(f"transaction of {self.transactional_id}: committed only after {took:.1f} s")
         self.last_commit_s = took
         self._over = False

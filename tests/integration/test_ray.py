@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
@@ -102,6 +103,28 @@ def test_a_stopped_owner_is_replaced_and_fenced(line: TestLine) -> None:
     after = wait_owner(line, lambda s: s["state"] == "live" and s["incarnation"] > before["incarnation"])
     line.wait_done()
     assert after["pid"] != before["pid"]
+    same_as_undisturbed(line, run_to_end)
+
+
+def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoints, ray_cluster: None) -> None:
+    line = TestLine(stack, settings={"hosting": "actor", "step_timeout_s": 4.0, "snapshot_interval_ms": 400})
+    supervisor.start_pipeline(line.pipeline())
+    try:
+        supervisor.wait_live(line.name)
+        line.write_noise(50)
+        line.wait_done()
+        seat = wait_owner(line, lambda s: s["state"] == "live")
+        owner = places.owners(line.name)[Seat(seat["slot"], seat["incarnation"])]
+        hung = next(iter(ray.get(owner.detector_pids.remote()).values()))
+        os.kill(hung, signal.SIGSTOP)
+        line.write_noise(50, seed=2)
+        line.wait_done()
+        after = wait_owner(line, lambda s: s["state"] == "live")
+        assert after["reopened"] >= 1
+        assert "GetTimeoutError" in after["last_error"] or "gone or slow" in after["last_error"]
+        wait_for(lambda: not psutil.pid_exists(hung), "the one that hung is gone")
+    finally:
+        supervisor.stop_pipeline(line.name)
     same_as_undisturbed(line, run_to_end)
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from actors.engine.position import Record
 from actors.errors import ReopenError
-from actors.log import Clock, Entry, Polled
+from actors.log import Clock, Entry, Polled, compact
 from schemas.batch import RawBatch
 from tests.simulation import broker as brokers
 from tests.simulation.broker import Broker, Late, Place
@@ -307,7 +307,9 @@ class ModelLog:
         self.runtime.at(f"end of {topic}")
         return {partition: self.broker.partition((topic, partition)).end for partition in partitions}
 
-    def read_to_end(self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float) -> dict[int, list[Entry]]:
+    def read_to_end(
+        self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float, *, newest: bool = False
+    ) -> dict[int, list[Entry]]:
         records: dict[int, list[Entry]] = {partition: [] for partition in ends}
         first = self.first(topic, ends)
         behind = {partition: end for partition, end in ends.items() if end > first[partition]}
@@ -321,10 +323,16 @@ class ModelLog:
                     del behind[batch.partition]
             if behind and self.clock.now() > deadline:
                 raise ReopenError(f"{topic}: offsets {behind} not reached in {timeout_s} s: a transaction is open")
-        return records
+        return {partition: _compacted(entries) for partition, entries in records.items()} if newest else records
 
     def background(self, work: Callable[[], T]) -> Future[T]:
         return self.runtime.spawn(work)
+
+
+def _compacted(entries: Iterable[Entry]) -> list[Entry]:
+    held: dict[bytes, bytes | None] = {}
+    compact(held, entries)
+    return list(held.items())
 
 
 def _raw(topic: str, partition: int, found: Sequence[brokers.Entry], next_offset: int) -> RawBatch:

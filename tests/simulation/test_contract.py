@@ -254,6 +254,18 @@ def test_records_without_a_partition_go_by_their_key(system: System) -> None:
     writer.close()
 
 
+def test_a_log_is_read_as_compaction_would_leave_it(system: System) -> None:
+    topic = system.topic(2)
+    writer = system.log.writer(new_id())
+    writer.open()
+    versions = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3"), (b"a", b"4"), (b"b", None), (b"d", None)]
+    writer.commit([Record(topic, 0, key, value) for key, value in versions], topic, {}, None).result(10)
+    ends = system.log.end(topic, [0, 1])
+    assert system.log.read_to_end("g", topic, ends, 5.0) == {0: versions, 1: []}
+    assert system.log.read_to_end("g", topic, ends, 5.0, newest=True) == {0: [(b"a", b"4"), (b"c", b"3")], 1: []}
+    writer.close()
+
+
 def test_an_unknown_topic_is_a_reopen_error(system: System) -> None:
     with pytest.raises(ReopenError):
         system.log.end("nowhere", [0])
