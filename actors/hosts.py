@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RaySystemError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -173,7 +173,7 @@ class InActors:
             if isinstance(error.cause, StateError):
                 raise error.cause from error
             raise ReopenError(f"a detector actor failed: {error}") from error
-        except (RayActorError, RaySystemError, GetTimeoutError) as error:
+        except RayError as error:
             raise ReopenError(f"a detector actor is gone or slow: {error}") from error
 
 

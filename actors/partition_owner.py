@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-from dataclasses import asdict
 from random import random
 from typing import Any
 
@@ -78,7 +77,7 @@ class OwnerLoop:
             "partitions": {},
         }
         if slot is not None:
-            said |= asdict(slot.status)
+            said |= slot.status.told()
             said["partitions"] = {
                 partition: {
                     "next_offset": fold.position.next_offset,
@@ -91,7 +90,7 @@ class OwnerLoop:
                     "quarantined": None,
                 }
                 for partition, fold in list(slot.folds.items())
-            } | {partition: {"quarantined": why} for partition, why in slot.status.quarantined.items()}
+            } | {partition: {"quarantined": why} for partition, why in said["quarantined"].items()}
         return said
 
     def detector_pids(self) -> dict[str, int]:

@@ -25,7 +25,8 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,10 @@ class SlotStatus:
     quarantined: dict[int, str] = field(default_factory=dict)
     without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)  # detectors that began in Phase I
 
+    def told(self) -> dict[str, Any]:
+        """Return all of it as plain values; may be asked on another thread than the slot's."""
+        return asdict(replace(self, quarantined=self.quarantined.copy(), without_state=self.without_state.copy()))
+
 
 class Slot:
     """The partitions of one slot, from opening to closing. After an error: `abandon`, and make a new one."""
@@ -132,6 +137,7 @@ class Slot:
             del self.status.quarantined[partition]
         wanted = {p: share for p, share in ours.items() if p not in self.folds and p not in self.status.quarantined}
         self._takeover.follow(wanted, deal.number)
+        self._tell_arriving()
         self.retired = not ours
 
     def _hand_over(self, moved: Mapping[int, int], deal_number: int) -> None:
@@ -149,6 +155,7 @@ class Slot:
         for partition in partitions:
             self.folds.pop(partition, None)
             self._unknown.forget(partition)
+            self.status.without_state.pop(partition, None)
             self.hosts.drop(partition)
 
     def _advance(self, wait_s: float) -> None:
@@ -158,10 +165,13 @@ class Slot:
             self._claim(self._takeover.claims)
             self._takeover.claims = []
         self.status.replayed = self._takeover.replayed
-        self.status.arriving = {partition: str(arrival) for partition, arrival in self._takeover.arriving.items()}
+        self._tell_arriving()
         if came:
             self.folds |= {fold.position.partition: fold for fold in came}
             self._reader.add({fold.position.partition: fold.position.next_offset for fold in came})
+
+    def _tell_arriving(self) -> None:
+        self.status.arriving = {partition: str(arrival) for partition, arrival in self._takeover.arriving.items()}
 
     def _claim(self, positions: Sequence[Position]) -> None:
         """Commit positions that name us, and their offsets: without an offset a torn first step could not be told."""

@@ -6,6 +6,7 @@ any of this: whoever opens a slot fences every other (actors/slot.py).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ from actors.partition_owner import STOP_TIMEOUT_S
 from actors.pipeline import NAMESPACE, Pipeline
 from actors.supervision import places
 from actors.supervision.actor import Supervisor
+
+_LOG = logging.getLogger("chipquality.supervisor")
 
 LIVE_TIMEOUT_S = 90.0  # for all slots to open: processes, kernels, state
 CALL_TIMEOUT_S = 10.0
@@ -102,12 +105,14 @@ def stop_pipeline(pipeline: str) -> list[dict[str, Any]]:
         supervisor = _supervisor(pipeline)
     except ValueError:
         return places.stop_owners(pipeline, STOP_TIMEOUT_S + CALL_TIMEOUT_S)
+    stopped: list[dict[str, Any]] | None = None
     try:
-        return list(answer(supervisor.stop.remote(), STOP_TIMEOUT_S + 3 * CALL_TIMEOUT_S))
+        stopped = list(answer(supervisor.stop.remote(), STOP_TIMEOUT_S + 3 * CALL_TIMEOUT_S))
     except (RayActorError, GetTimeoutError):
-        return places.stop_owners(pipeline, STOP_TIMEOUT_S + CALL_TIMEOUT_S)
+        _LOG.warning("the supervisor of %s cannot be reached: its owners are stopped without it", pipeline)
     finally:
-        ray.kill(supervisor)
+        ray.kill(supervisor)  # before its owners: it would replace them
+    return places.stop_owners(pipeline, STOP_TIMEOUT_S + CALL_TIMEOUT_S) if stopped is None else stopped
 
 
 def list_pipelines() -> list[dict[str, Any]]:

@@ -133,7 +133,8 @@ class SupervisorLoop:
             self._supervision = Supervision(pipeline.slots, wanted=self._supervision.wanted)
             self._handles = places.owners(pipeline.name)
             self._asked = {}
-            self._take(Booted(deal, frozenset(self._handles), self._now()), dealer)
+            present = frozenset(self._handles) | places.placed(pipeline.name)
+            self._take(Booted(deal, present, self._now()), dealer)
             self.trouble = ""
             while not self._over.wait(TICK_S):
                 seen = follower.poll()

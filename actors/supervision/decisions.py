@@ -201,6 +201,7 @@ class Supervision:
         if old is not None and deal.number < old.number:
             self.deal = old
             return []
+        ends = list(self._end_others(deal, now))  # first: a new owner may need the place of the old one
         starts: list[Instruction] = []
         for seat in deal.seats():
             new = old is None or not old.names(seat) or seat.slot >= old.slots
@@ -208,7 +209,7 @@ class Supervision:
                 patience_s = START_S * self._patience(seat) if ours else AWAITED_S
                 self.owners[seat] = _Owner(now + patience_s, "starting" if ours else "awaited")
                 starts += [Start(seat)] if ours else []
-        return starts + self._look(now)
+        return [*ends, *starts, *self._look(now)]
 
     def _look(self, now: float) -> list[Instruction]:
         """Compare what there is with what the deal names."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError
-from ray.util import get_placement_group, placement_group, remove_placement_group
+from ray.exceptions import RayError
+from ray.util import get_placement_group, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.calls import answer
@@ -53,6 +53,14 @@ def owners(pipeline: str) -> dict[Seat, ActorHandle[Any]]:
     """Return the owners of a pipeline that Ray knows."""
     seats = [seat for name in named(f"owner:{pipeline}:") if (seat := seat_of(name, pipeline)) is not None]
     return {seat: handle for seat in seats if (handle := find(pipeline, seat)) is not None}
+
+
+def placed(pipeline: str) -> frozenset[Seat]:
+    """Return the seats that a node's place is kept for, also those whose owner never came to be, or is dead."""
+    table: dict[str, dict[str, Any]] = placement_group_table()
+    names = [group["name"] for group in table.values() if group["state"] != "REMOVED"]
+    owners_of = [name.replace("slot:", "owner:", 1) for name in names if name.startswith("slot:")]
+    return frozenset(seat for name in owners_of if (seat := seat_of(name, pipeline)) is not None)
 
 
 def find(pipeline: str, seat: Seat) -> ActorHandle[Any] | None:
@@ -119,7 +127,7 @@ def stop_owners(pipeline: str, timeout_s: float) -> list[dict[str, Any]]:
     for seat, call in calls.items():
         try:
             statuses.append(answer(call, timeout_s))
-        except (RayActorError, GetTimeoutError) as error:
+        except RayError as error:
             statuses.append({"pipeline": pipeline, "slot": seat.slot, "state": "killed", "last_error": str(error)})
         end(pipeline, seat)
     return statuses

@@ -204,3 +204,95 @@ def test_a_look_that_hangs_below_an_open_transaction_ends_in_fencing_its_owner()
     heir.close()
     with pytest.raises(FencedError):
         stuck._client.commit()
+
+
+def test_what_arrives_no_more_is_not_told_of() -> None:
+    on = SlotLine(3, slots=2)
+    heir = on.opened(1)
+    on.deal(
+        lambda deal: deal._replace(number=2, shares=(deal.shares[0].moved(1, 2), *deal.shares[1:])) if deal else None
+    )
+    on.until(lambda: 0 in heir.status.arriving, heir)
+    on.deal(
+        lambda deal: deal._replace(number=3, shares=(deal.shares[0].moved(0, 3), *deal.shares[1:])) if deal else None
+    )
+    on.until(lambda: heir.status.deal == 3, heir)
+    assert heir.status.arriving == {}, "else whoever scales waits for ever"
+    heir.close()
+
+
+def test_what_a_slot_tells_can_be_asked_while_it_changes() -> None:
+    on = SlotLine(1)
+    slot = on.opened()
+    told = slot.status.told()
+    slot.status.quarantined[0] = "torn"
+    assert told["quarantined"] == {}
+    assert slot.status.told()["quarantined"] == {0: "torn"}
+    slot.abandon()
+
+
+def test_a_partition_that_waits_for_the_registry_is_read_again_from_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on = SlotLine(2)
+    away = [True]
+
+    def look_up(schema_id: int) -> None:
+        if away[0]:
+            raise RegistryUnavailable("away")
+
+    on.codec = replace(on.codec, look_up=look_up)
+    honest = line.LineDecoder.decode
+
+    def decode(self: Any, raw: Any, *rest: Any, **names: Any) -> Any:
+        if away[0] and any(value[:1] == b"\0" for value in raw.values):
+            error = RegistryUnavailable("away")
+            error.schema_id = 7
+            raise error
+        return honest(self, raw, *rest, **names)
+
+    monkeypatch.setattr(line.LineDecoder, "decode", decode)
+    slot = on.opened()
+    on.noise(0, 3)
+    for n in range(2):
+        on.broker.append((line.INPUT, 0), b"\0\0\0\0\7" + b"later %d" % n, b"key", 1_000)
+    on.noise(1, 5)
+    on.fold_all(slot, [1])
+    on.until(lambda: on.committed(0) == 3, slot)
+    assert slot.status.waiting_for_registry == [0]
+    on.clock.sleep(5)
+    for _ in range(20):
+        slot.step()
+    assert on.committed(0) == 3
+    away[0] = False
+    on.clock.sleep(5)
+    on.fold_all(slot, [0])
+    assert slot.status.waiting_for_registry == []
+    assert slot.status.dead_lettered == 2, "they are no good, but that is another matter"
+    slot.close()
+
+
+def test_a_partition_that_waits_for_the_registry_can_be_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    on = SlotLine(2)
+
+    def decode(self: Any, raw: Any, *rest: Any, **names: Any) -> Any:
+        if raw.partition == 1 and len(raw):
+            raise RegistryUnavailable("away")
+        return honest(self, raw, *rest, **names)
+
+    honest = line.LineDecoder.decode
+    monkeypatch.setattr(line.LineDecoder, "decode", decode)
+    slot = on.opened()
+    on.noise(1, 3)
+    on.until(lambda: slot.status.waiting_for_registry == [1], slot)
+    on.deal(lambda deal: deal.scaled(2) if deal else None)
+    on.until(lambda: 1 not in slot.folds, slot)
+    slot.step()
+    assert slot.status.waiting_for_registry == []
+    monkeypatch.undo()
+    heir = on.opened(1)
+    on.fold_all(heir, [1])
+    assert heir.status.replayed == 0
+    assert heir.status.missing + heir.status.rows == 3
+    slot.close()
+    heir.close()

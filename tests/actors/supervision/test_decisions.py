@@ -104,7 +104,7 @@ def test_a_seat_without_an_owner_is_renewed_before_one_is_started() -> None:
 def test_a_silent_owner_is_replaced_and_ended() -> None:
     cluster = running()
     assert cluster.wait(SILENT_S - 0.5, B) == []
-    assert cluster.wait(1, B) == [ChangeDeal(Ask.RENEW, seats=(A,)), Start(Seat(0, 2)), End(A)]
+    assert cluster.wait(1, B) == [ChangeDeal(Ask.RENEW, seats=(A,)), End(A), Start(Seat(0, 2))]
     assert cluster.alive == {Seat(0, 2), B}
 
 
@@ -115,12 +115,12 @@ def test_an_owner_that_ray_starts_again_has_longer() -> None:
     assert cluster.tell(Heard(A, "opening", cluster.now)) == []
     assert cluster.wait(SILENT_S - 0.5, B) == []
     cluster.tell(Unheard(A, False, True, cluster.now))
-    assert cluster.wait(RESTART_S + 0.5, B) == [ChangeDeal(Ask.RENEW, seats=(A,)), Start(Seat(0, 2)), End(A)]
+    assert cluster.wait(RESTART_S + 0.5, B) == [ChangeDeal(Ask.RENEW, seats=(A,)), End(A), Start(Seat(0, 2))]
 
 
 def test_an_owner_that_is_gone_or_failed_is_replaced_at_once() -> None:
     for event in (Unheard(A, True, False, 1.0), Heard(A, "failed", 1.0), Heard(A, "superseded", 1.0)):
-        assert running().tell(event) == [ChangeDeal(Ask.RENEW, seats=(A,)), Start(Seat(0, 2)), End(A)]
+        assert running().tell(event) == [ChangeDeal(Ask.RENEW, seats=(A,)), End(A), Start(Seat(0, 2))]
 
 
 def test_one_that_does_not_come_up_is_tried_less_and_less_often() -> None:
