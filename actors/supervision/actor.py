@@ -4,8 +4,9 @@ Detached, without CPUs of its own, not on the head where there are other nodes. 
 decisions what it heard, and does what they say. If it dies, Ray starts it again, and it reads the deal and finds its owners by
 their names. If Ray's head is gone it waits; owners go on without it.
 
-The time of the decisions stands still while an instruction is carried out: to change the deal or to place an owner may take
-many seconds, in which nobody is asked how it is. Owners would seem silent for as long.
+The time of the decisions is the time in which it listens. To change the deal, to place an owner or to ask Ray's head for a name
+may take many seconds, in which nobody is asked how it is; so may a pause of its process. Owners would seem silent for as long,
+and all of them would be replaced. So a stretch in which it did nothing counts as `DEAF_S` at most.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from schemas.registry import RegistryUnavailable
 _LOG = logging.getLogger("chipquality.supervisor")
 
 TICK_S = 0.25
+DEAF_S = 1.0  # of the decisions' time, at most, between two of its looks at the clock
 ASK_TIMEOUT_S = 2.0  # for an owner to say how it is
 CALL_TIMEOUT_S = 10.0
 RETRY_S = 1.0  # after the broker or the registry did not answer
@@ -62,12 +64,12 @@ class SupervisorLoop:
         self.pipeline = pipeline
         self.trouble = ""  # why something wanted is not done, in a line
         self._clock = clock
-        self._away_s = 0.0  # spent on instructions
+        self._time_s, self._looked = 0.0, clock()  # of the decisions; when the clock was looked at last
         self._supervision = Supervision(pipeline.slots)
         self._statuses: dict[Seat, dict[str, Any]] = {}
         self._handles: dict[Seat, ActorHandle[Any]] = {}
         self._asked: dict[Seat, tuple[Any, float]] = {}  # call under way, since when
-        self._wishes: deque[ScaleWanted] = deque(maxlen=EVENTS_MAX)
+        self._wishes: deque[int] = deque(maxlen=EVENTS_MAX)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"supervisor-{pipeline.name}", daemon=True)
 
@@ -78,7 +80,7 @@ class SupervisorLoop:
     def scale(self, slots: int) -> None:
         """Want another number of slots. Raises ConfigError for one that cannot be."""
         check_slots(slots, len(self.pipeline.partitions))
-        self._wishes.append(ScaleWanted(slots, self._now()))
+        self._wishes.append(slots)
 
     def status(self) -> dict[str, Any]:
         """Return the deal as it is known here, and what every owner said last."""
@@ -120,7 +122,9 @@ class SupervisorLoop:
         self._over.wait(RETRY_S)
 
     def _now(self) -> float:
-        return self._clock() - self._away_s
+        looked, self._looked = self._looked, self._clock()
+        self._time_s += min(self._looked - looked, DEAF_S)
+        return self._time_s
 
     def _live(self) -> None:
         """Boot, then tick until told to stop or something breaks."""
@@ -141,7 +145,7 @@ class SupervisorLoop:
                 if seen is not None:
                     self._take(DealSeen(seen, False, self._now()), dealer)
                 while self._wishes:
-                    self._take(self._wishes.popleft(), dealer)
+                    self._take(ScaleWanted(self._wishes.popleft(), self._now()), dealer)
                 for event in self._ask_owners():
                     self._take(event, dealer)
                 self._take(Ticked(self._now()), dealer)
@@ -169,22 +173,16 @@ class SupervisorLoop:
     def _change(self, change: ChangeDeal, dealer: Dealer) -> list[Instruction]:
         pipeline = self.pipeline
         read: list[Deal | None] = []
-        started = self._clock()
 
         def made(deal: Deal | None) -> Deal | None:
             read.append(deal)
             return change.made(deal, pipeline.name, len(pipeline.partitions))
 
-        failed = False
         try:
             deal = dealer.change(made)
         except LOST as error:
             self.trouble = f"the deal cannot be changed: {error}"
             _LOG.warning("%s: %s", pipeline.name, self.trouble)
-            failed = True
-        finally:
-            self._away_s += self._clock() - started
-        if failed:
             return self._supervision.failed(self._now())
         if deal is None:
             return []
@@ -193,16 +191,12 @@ class SupervisorLoop:
         return self._supervision.on(DealSeen(deal, deal != read[-1], self._now()))
 
     def _start(self, seat: Seat) -> list[Instruction]:
-        started = self._clock()
         try:
             self._handles[seat] = places.start(self.pipeline, seat)
         except ConfigError as error:
             self.trouble = str(error)
-        finally:
-            self._away_s += self._clock() - started
-        if seat in self._handles:
-            return []
-        return self._supervision.on(Unheard(seat, gone=True, restarting=False, now=self._now()))
+            return self._supervision.on(Unheard(seat, gone=True, restarting=False, now=self._now()))
+        return []
 
     def _ask_owners(self) -> list[Event]:
         """Ask every owner how it is, without waiting; return what has come of the questions."""
