@@ -11,12 +11,13 @@ import ray
 from actors.engine.family import FamilyFold, FamilyOutput
 from actors.engine.judge import Assignment
 from actors.engine.state import Page
+from actors.errors import ReopenError
 from models.detector import Detector
 
 
 @ray.remote
 class DetectorActor:
-    """One family of one slot. Its owner creates it and it dies with its owner."""
+    """One family of one slot. Whoever has reset it last is obeyed; calls that name another epoch are refused."""
 
     def __init__(
         self, pipeline: str, slot: int, family: str, detectors: tuple[Detector | Assignment, ...], clean_rows: int
@@ -24,33 +25,49 @@ class DetectorActor:
         self._fold = FamilyFold(pipeline, family, detectors, clean_rows)
         self._fold.warm()
         self._name = f"detector:{pipeline}:{slot}:{family}"
+        self._epoch = ""
 
     def __repr__(self) -> str:
         """Name pipeline, slot and family in the Ray dashboard and in logs."""
         return getattr(self, "_name", "detector")
 
-    def ready(self) -> bool:
-        """Answer once the kernels are compiled."""
-        return True
+    def reset(self, epoch: str) -> None:
+        """Forget all partitions; obey this epoch from now on."""
+        self._epoch = epoch
+        self._fold.clear()
 
     def pid(self) -> int:
         """Return the process id."""
         return os.getpid()
 
     def open(
-        self, topic: str, partition: int, series: Sequence[str], pages: tuple[Page, ...], disabled: frozenset[str]
+        self,
+        epoch: str,
+        topic: str,
+        partition: int,
+        series: Sequence[str],
+        pages: tuple[Page, ...],
+        disabled: frozenset[str],
     ) -> tuple[str, ...]:
         """Take a partition over; see FamilyFold.open."""
+        self._check(epoch)
         return self._fold.open(topic, partition, series, pages, disabled)
 
-    def judge(self, packed: bytes, snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
+    def judge(self, epoch: str, packed: bytes, snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
         """Step through a round of works (pickled once for all families); with `snapshot`, copy dirty pages out."""
+        self._check(epoch)
         return self._fold.run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
 
-    def disable(self, partition: int, detector: str) -> None:
+    def disable(self, epoch: str, partition: int, detector: str) -> None:
         """Switch a detector off, in a replay."""
+        self._check(epoch)
         self._fold.disable(partition, detector)
 
-    def drop(self, partition: int) -> None:
+    def drop(self, epoch: str, partition: int) -> None:
         """Forget a partition."""
+        self._check(epoch)
         self._fold.drop(partition)
+
+    def _check(self, epoch: str) -> None:
+        if epoch != self._epoch:
+            raise ReopenError("another owner has taken this detector actor over")

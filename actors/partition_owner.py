@@ -44,6 +44,7 @@ class OwnerLoop:
         self.reopened = 0
         self.opened_s = 0.0
         self._slot: Slot | None = None
+        self._hosts: Hosts | None = None
         self._stop = threading.Event()
         self._around = Surroundings(
             pipeline.log(pipeline.cluster), SystemClock(), Codec.of(pipeline), self._stop.is_set
@@ -95,16 +96,15 @@ class OwnerLoop:
 
     def detector_pids(self) -> dict[str, int]:
         """Return the process ids of the detector actors; empty when they are hosted here."""
-        hosts = self._slot.hosts if self._slot else None
-        return hosts.pids() if isinstance(hosts, InActors) else {}
+        return self._hosts.pids() if isinstance(self._hosts, InActors) else {}
 
-    def _hosts(self) -> Hosts:
+    def _new_hosts(self) -> Hosts:
         pipeline = self.pipeline
         if pipeline.hosting == "owner":
             return InOwner(pipeline.name, pipeline.families, pipeline.clean_rows)
         return InActors(
             pipeline.name,
-            self.seat.slot,
+            self.seat,
             pipeline.families,
             pipeline.clean_rows,
             DETECTOR_CPUS,
@@ -120,6 +120,9 @@ class OwnerLoop:
             self.last_error = f"{type(error).__name__}: {error}"
             _LOG.exception("slot %s failed", self._name)
             raise
+        finally:
+            if self._hosts is not None:
+                self._hosts.close()
 
     def _run_until_told(self) -> None:
         backoff_s = BACKOFF_FIRST_S
@@ -145,8 +148,8 @@ class OwnerLoop:
         """Open the slot and step it until it is told to stop or something breaks."""
         self.state = "opening"
         started = time.monotonic()
-        hosts = self._hosts()
-        slot = self._slot = Slot(self.pipeline, self.seat, hosts, self._around)
+        self._hosts = self._hosts or self._new_hosts()
+        slot = self._slot = Slot(self.pipeline, self.seat, self._hosts, self._around)
         slot.open()
         self.opened_s = time.monotonic() - started
         self.state = "live"

@@ -17,8 +17,6 @@ from actors.kafka.log import KafkaLog
 from actors.log import Log
 from models.detector import Detector
 
-NAMESPACE = "chipquality"  # of our actors in Ray
-
 
 class Vector(NamedTuple):
     """Which vector of `fab.vectors` a pipeline judges."""

@@ -117,9 +117,12 @@ class Slot:
         """Take our partitions over and bring every fold to where the broker says it stands; go on without those that
         other slots have not handed over yet. Raises SupersededError if the deal names another incarnation of the slot.
         """
+        families_ready = self.around.log.background(self.hosts.reset)
         require(self._dealer.read(), self.pipeline.name, self.seat)
         self._writer.open()
-        self._follow(require(self._deals.open(), self.pipeline.name, self.seat))
+        deal = require(self._deals.open(), self.pipeline.name, self.seat)
+        families_ready.result()
+        self._follow(deal)
         if self._control is not None:
             self._waiting.take(self._control.open())
         while not self._takeover.waits_for_others and not self.around.should_stop():
@@ -355,13 +358,11 @@ class Slot:
         self._settle(block=True)
         self._writer.close()
         self._close_readers()
-        self.hosts.close()
 
     def abandon(self) -> None:
         """Leave everything behind; the broker has what was committed."""
         self._writer.abandon()
         self._close_readers()
-        self.hosts.close()
 
     def _close_readers(self) -> None:
         self._reader.close()

@@ -17,8 +17,9 @@ from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.calls import answer
 from actors.deal import check_slots
+from actors.names import NAMESPACE
 from actors.partition_owner import STOP_TIMEOUT_S
-from actors.pipeline import NAMESPACE, Pipeline
+from actors.pipeline import Pipeline
 from actors.supervision import places
 from actors.supervision.actor import Supervisor
 

@@ -19,7 +19,8 @@ import ray
 
 from actors import supervisor
 from actors.kafka.client import Cluster
-from actors.pipeline import NAMESPACE, Pipeline
+from actors.names import NAMESPACE
+from actors.pipeline import Pipeline
 from actors.prepare import prepare
 from actors.view import actor as view
 from actors.view.reader import Sources

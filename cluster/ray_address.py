@@ -11,7 +11,7 @@ import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from actors.errors import ConfigError
-from actors.pipeline import NAMESPACE
+from actors.names import NAMESPACE
 
 CONNECT_TIMEOUT_S = 5.0
 

@@ -10,15 +10,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.common._httpx_compat import (
-    httpx,
-)  # the client raises errors of the httpx that it found
-from confluent_kafka.schema_registry.error import SchemaRegistryError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from schemas.topics import TOPICS, schema_text, subject_of
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import Schema
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 BACKWARD = "BACKWARD"  # a new schema reads what the last one wrote
 ID_MAX = 2**31 - 1  # Confluent's ids are positive 32-bit integers
@@ -80,6 +78,8 @@ class Registry:
         settings: dict[str, Any] = {"timeout": timeout_s, "max.retries": RETRIES, "retries.wait.ms": 100}
         settings |= client or {}
         settings["url"] = url
+        from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415 - slow to import; detectors need none
+
         try:
             for name in _NUMBERS:
                 if name in settings:
@@ -90,7 +90,7 @@ class Registry:
 
     def register(self, subject: str, text: str) -> int:
         """Register a schema under `subject`, or find it there; return its id. Raises SchemaRefused if it may not follow."""
-        return self._ask(lambda: self._client.register_schema(subject, Schema(text, "AVRO")), f"register {subject}")
+        return self._ask(lambda: self._client.register_schema(subject, _avro(text)), f"register {subject}")
 
     def schema(self, schema_id: int) -> Any:
         """Return the schema of an id as JSON knows it. It is kept and shared: do not change it.
@@ -130,7 +130,7 @@ class Registry:
     def test(self, subject: str, text: str) -> bool:
         """Tell whether a schema may follow the last one of `subject`."""
         return self._ask(
-            lambda: self._client.test_compatibility(subject, Schema(text, "AVRO")), f"test compatibility of {subject}"
+            lambda: self._client.test_compatibility(subject, _avro(text)), f"test compatibility of {subject}"
         )
 
     def _fetch(self, schema_id: int) -> Any:
@@ -162,16 +162,34 @@ class Registry:
         """Do one request; the single place where the client's errors become ours."""
         try:
             return call()
-        except SchemaRegistryError as error:
+        except _said_by_registry() as error:
             what = f"{doing}: {error}"
             if error.http_status_code == 404:
                 raise UnknownSchema(what) from error
             if error.http_status_code in {409, 422}:
                 raise SchemaRefused(what) from error
             raise RegistryUnavailable(f"{self.url}: {what}") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            # the last four: a body that is no registry's answer
+        except _no_answer() as error:
             raise RegistryUnavailable(f"{self.url}: {doing}: {type(error).__name__}: {error}") from error
+
+
+def _avro(text: str) -> Schema:
+    from confluent_kafka.schema_registry import Schema  # noqa: PLC0415
+
+    return Schema(text, "AVRO")
+
+
+def _said_by_registry() -> type[SchemaRegistryError]:
+    from confluent_kafka.schema_registry import error  # noqa: PLC0415
+
+    return error.SchemaRegistryError
+
+
+def _no_answer() -> tuple[type[Exception], ...]:
+    """Return the errors of the httpx that the client found; the last four: a body that is no registry's answer."""
+    from confluent_kafka.schema_registry.common._httpx_compat import httpx  # noqa: PLC0415
+
+    return httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError, KeyError, AttributeError
 
 
 def _make_room(kept: dict[int, Any]) -> None:

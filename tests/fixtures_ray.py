@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from actors.pipeline import NAMESPACE
+from actors.names import NAMESPACE
 
 
 @pytest.fixture(scope="session")

@@ -213,6 +213,10 @@ class FamilyFold:
         opened = self._partitions[partition]
         opened.judges = [judge for judge in opened.judges if judge.identity != detector]
 
+    def clear(self) -> None:
+        """Forget all partitions; what is compiled stays."""
+        self._partitions.clear()
+
     def drop(self, partition: int) -> None:
         """Forget a partition; one that is not open is forgotten already."""
         self._partitions.pop(partition, None)

@@ -13,7 +13,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.kafka.client import Cluster
-from actors.pipeline import NAMESPACE
+from actors.names import NAMESPACE
 from actors.sinks.journey import Plan
 from actors.sinks.notifier import STALE_S, Notifier, NotSentError
 from actors.sinks.retrying import RetryingConsumer, run

@@ -27,7 +27,7 @@ from actors.calls import answer
 from actors.deal import Deal, Dealer, DealFollower, Seat, check_slots
 from actors.errors import ConfigError, FencedError, ReopenError
 from actors.partition_owner import STOP_TIMEOUT_S
-from actors.pipeline import NAMESPACE, Pipeline
+from actors.pipeline import Pipeline
 from actors.supervision import places
 from actors.supervision.decisions import (
     Booted,
@@ -284,6 +284,3 @@ def _checked(deal: Deal | None, pipeline: Pipeline) -> Deal | None:
             f"{len(deal.shares)}: keyed topics do not grow in place"
         )
     return deal
-
-
-NAMES = NAMESPACE  # where the actor is found

@@ -14,8 +14,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from actors.calls import answer
 from actors.deal import Seat
 from actors.errors import ConfigError
+from actors.names import NAMESPACE
 from actors.partition_owner import DETECTOR_CPUS, PartitionOwner
-from actors.pipeline import NAMESPACE, Pipeline
+from actors.pipeline import Pipeline
 
 _LOG = logging.getLogger("chipquality.supervisor")
 

@@ -17,12 +17,12 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.kafka.client import Cluster
+from actors.names import NAMESPACE
 from actors.view import vector as vectors
 from actors.view.board import Board
 from actors.view.gauges import ViewGauges
 from actors.view.reader import Reader, Sources
 
-NAMESPACE = "chipquality"
 CHANGES_WAIT_S_MAX = 10.0  # of one long poll
 CALLS_MAX = 1_000  # long polls at once; further ones wait
 GAUGES_S = 2.0

@@ -14,12 +14,12 @@ from typing import Any, Protocol, TypeVar
 import ray
 
 from actors.kafka.client import Cluster
+from actors.names import NAMESPACE
 from cluster.api.problems import Unavailable
 
 CALL_TIMEOUT_S = 5.0
 KAFKA_TIMEOUT_S = 15.0  # of a question to Kafka's admin API; each of its requests has a shorter one
 KEEP_S = 1.0  # an answer of Kafka or the registry serves everyone who asks within this time
-NAMESPACE = "chipquality"
 
 T = TypeVar("T")
 

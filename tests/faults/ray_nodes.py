@@ -20,7 +20,7 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.pipeline import NAMESPACE
+from actors.names import NAMESPACE
 
 WORKER_CPUS = 4  # of one node, for scheduling: four slots with actors; Ray starts as many processes ahead
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # of one node

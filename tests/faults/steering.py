@@ -11,7 +11,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from actors import supervisor
-from actors.pipeline import NAMESPACE, Pipeline
+from actors.names import NAMESPACE
+from actors.pipeline import Pipeline
 
 CALL_TIMEOUT_S = 3.0
 LIVE_TIMEOUT_S = 120.0
