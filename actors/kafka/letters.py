@@ -111,6 +111,11 @@ def fetch(cluster: Cluster, places: Sequence[Coordinates]) -> dict[Coordinates, 
 
 def _fetch(consumer: Consumer, place: Coordinates) -> Received | None:
     topic, partition, offset = place
+    known = consumer.list_topics(topic, timeout=FETCH_S).topics[topic]
+    if (
+        known.error is not None or partition not in known.partitions
+    ):  # an assigned consumer would wait for it in silence
+        return None
     consumer.assign([TopicPartition(topic, partition, offset)])
     deadline = time.monotonic() + FETCH_S
     while time.monotonic() < deadline:

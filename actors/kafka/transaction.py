@@ -6,6 +6,7 @@ A producer is used until its first error and never after it: whatever went wrong
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -120,4 +121,5 @@ class TransactionalWriter:
     def _drop(self) -> None:
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         self._thread.shutdown(wait=True)
-        self._producer.close()
+        with contextlib.suppress(KafkaException):  # one that was fenced says so once more
+            self._producer.close()
