@@ -17,8 +17,10 @@ epoch, ends the *next* transaction at whatever it has reached. `torn` says where
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from random import Random
 from typing import NamedTuple
 
@@ -105,18 +107,14 @@ class Partition:
 
     def index(self, offset: int) -> int:
         """Return the index of the first entry at or above an offset."""
-        low, high = 0, len(self.entries)
-        while low < high:
-            middle = (low + high) // 2
-            if self.entries[middle].offset < offset:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return bisect_left(self.entries, offset, key=attrgetter("offset"))
 
     def fetch(self, offset: int, rows_max: int) -> tuple[list[Entry], int]:
         """Return committed records from an offset on, and the position after them."""
-        stable, found = self.stable, []
+        stable = self.stable
+        if offset >= stable:
+            return [], offset
+        found: list[Entry] = []
         for entry in self.entries[self.index(offset) :]:
             if entry.offset >= stable:
                 break
@@ -233,7 +231,8 @@ class Broker:
         """Let time do its work: timeouts, markers."""
         self.expire()
         for state in self.producers.values():
-            self._mark(state, everything=False)
+            if state.ending is not None:
+                self._mark(state, everything=False)
 
     def expire(self) -> None:
         """Abort transactions that are open for too long; their producers are fenced."""

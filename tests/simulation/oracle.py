@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from actors.engine.arrivals import Arrivals
 from models.detector import identity
 from schemas.charts import unpack
-from tests.actors.engine.world import Above, decode_json
+from tests.actors.engine.world import Above
 from tests.simulation.broker import Broker, Entry, visible
-from tests.simulation.line import ABOVE, CLEAN_ROWS, FRAGILE, INPUT, TOPICS
+from tests.simulation.line import ABOVE, CLEAN_ROWS, FRAGILE, INPUT, TOPICS, read
 
 LIMIT = 10.0
 RULES = ("above", "twice")
@@ -140,12 +140,12 @@ def found(broker: Broker, partitions: int) -> list[Said]:
                     said[partition].rows.setdefault((offset, detector), []).append(row)
     for entries in visible(broker.topics[TOPICS.alerts]):
         for entry in entries:
-            event = decode_json(entry.value or b"")
+            event = read(entry.value or b"")
             said[event["partition"]].alerts.append(Alert(**{name: event[name] for name in Alert._fields}))
     for topic in (TOPICS.dead_letters, TOPICS.late):
         for entries in visible(broker.topics[topic]):
             for entry in entries:
-                letter = decode_json(entry.value or b"")
+                letter = read(entry.value or b"")
                 into = said[letter["partition"]]
                 if topic == TOPICS.late:
                     into.aside.append((letter["offset"], letter["reason"]))
@@ -168,7 +168,7 @@ def chains(blocks: list[tuple[str, int, int]]) -> list[str]:
 def position(broker: Broker, partition: int) -> dict[str, Any] | None:
     """Return the newest position of a partition."""
     values = [entry.value for entry in visible(broker.topics[TOPICS.state])[partition] if entry.key == b"position"]
-    return decode_json(values[-1] or b"") if values else None
+    return read(values[-1] or b"") if values else None
 
 
 def differences(broker: Broker, group: str, arrivals: Arrivals) -> dict[int, list[str]]:

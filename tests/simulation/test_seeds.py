@@ -16,18 +16,19 @@ from actors.engine.replay import Replay
 from actors.errors import FencedError, ReopenError
 from actors.slot import Slot
 from actors.takeover import TakeOver
-from tests.simulation import line
+from tests.simulation import line, world
 from tests.simulation.__main__ import main
 from tests.simulation.broker import Broker, ProducerState
 from tests.simulation.model import ModelWriter
 from tests.simulation.seeds import report, run
 from tests.simulation.world import World
 
-SEEDS_HERE = 60
+SEEDS_HERE = 40
 SEEDS_BESIDE = 2000  # in processes of their own
 SEEDS_FOR_A_BUG = 150
 
 
+@pytest.mark.slow
 def test_what_comes_out_is_a_plain_fold_of_the_log_whatever_happens() -> None:
     failed = run(range(SEEDS_HERE)).failed
     assert not failed, "\n".join(report(seed, wrong, verbose=False) for seed, wrong in failed.items())
@@ -120,6 +121,7 @@ def not_all_that_may_hold_a_partition_are_fenced(patch: pytest.MonkeyPatch) -> N
 
 def torn_transactions_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(takeover, "_check", lambda *_: None)
+    patch.setitem(world.FAULTS, "end_twice", 0.4)
 
 
 BUGS: Iterable[Callable[[pytest.MonkeyPatch], None]] = (
@@ -134,6 +136,7 @@ BUGS: Iterable[Callable[[pytest.MonkeyPatch], None]] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)

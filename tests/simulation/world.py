@@ -23,6 +23,7 @@ from random import Random
 from actors import repair
 from actors.deal import Deal, Dealer, DealFollower, Seat
 from actors.engine.arrivals import Arrivals
+from actors.engine.outputs import Kind
 from actors.engine.torn import Cure
 from actors.errors import FencedError, ReopenError, SupersededError
 from actors.outputs_check import check_outputs
@@ -39,6 +40,7 @@ from tests.simulation.scheduler import Process, Scheduler
 TICK_S = 1.0  # of supervisors, and of Ray
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 15.0  # of owners, as in actors/partition_owner.py
 REST_MAX_S = 240.0  # for the pipeline to come to rest when nothing goes wrong any more
+TWICE = frozenset({Kind.ALERT_TWICE, Kind.LETTER_TWICE, Kind.ASIDE_TWICE})
 FAULTS = {  # the chance of each kind at each occasion, where a seed has it
     "crash": 0.004,
     "broken": 0.004,
@@ -231,22 +233,30 @@ class World:
     def _judge(self) -> list[str]:
         """Return what is wrong. Where a transaction was torn, that must have been told: by quarantine, or by the checker."""
         quarantined, wrong = self._quarantined(), list(self.failures)
-        torn = {place[1] for tear in self.broker.torn for place in tear.participants}
-        wrong += [f"{p} is in quarantine for no reason: {why}" for p, why in quarantined.items() if p not in torn]
+        torn = bool(self.broker.torn)
+        if not torn:
+            wrong += [f"{p} is in quarantine for no reason: {why}" for p, why in quarantined.items()]
         found = differences(self.broker, self.pipeline.name, self.scenario.arrivals)
         told = self._told() if found else set()
         for partition, what in found.items():
-            if partition in torn and (partition in quarantined or partition in told):
+            if torn and (partition in quarantined or partition in told):
                 self.met["torn, told by " + ("quarantine" if partition in quarantined else "the checker")] += 1
             else:
                 wrong += [f"partition {partition}: {line}" for line in what]
         return wrong
 
     def _told(self) -> set[int]:
-        """Return the partitions whose outputs are not whole, as the checker says."""
+        """Return the partitions of which the checker says that something stands twice.
+
+        Alerts and letters of a torn step, and nothing else of it, may be in the log: no opening slot sees that (docs/torn.md).
+        """
         clock = VirtualClock()
         around = Surroundings(ModelLog(self.broker, clock), clock, line.codec())
-        return {problem.partition for problem in check_outputs(self.pipeline, around).problems}
+        problems = check_outputs(self.pipeline, around).problems
+        twice, others = set[int](), set[int]()
+        for problem in problems:
+            (twice if problem.kind in TWICE else others).add(problem.partition)
+        return twice - others
 
     # ---- owners
 
