@@ -83,8 +83,8 @@ class SlotLine:
     def slot(self, number: int = 0, incarnation: int = 1, **settings: Any) -> Slot:
         return Slot(replace(self.pipeline, **settings), Seat(number, incarnation), Hosts(), self.around)
 
-    def opened(self, number: int = 0, **settings: Any) -> Slot:
-        slot = self.slot(number, **settings)
+    def opened(self, number: int = 0, incarnation: int = 1, **settings: Any) -> Slot:
+        slot = self.slot(number, incarnation, **settings)
         slot.open()
         return slot
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from actors import takeover
 from actors.engine.fold import PartitionFold
-from actors.errors import FencedError, StateError
+from actors.errors import FencedError, StateError, SupersededError
+from actors.slot import RECOMMIT_S
 from actors.takeover import HANDOVER_S, REPLAY_IDLE_S
 from schemas.registry import RegistryUnavailable
 from tests.actors.slot_line import SlotLine
@@ -296,3 +298,84 @@ def test_a_partition_that_waits_for_the_registry_can_be_handed_over(monkeypatch:
     assert heir.status.missing + heir.status.rows == 3
     slot.close()
     heir.close()
+
+
+def test_input_that_goes_before_it_is_read_is_quarantined() -> None:
+    on = SlotLine(2)
+    slot = on.opened()
+    on.noise(0, 5)
+    on.broker.topics[line.INPUT][0].delete_before(3)
+    on.noise(1, 5)
+    on.fold_all(slot, [1])
+    assert slot.status.quarantined[0].startswith("offset 0 is not in the log")
+    assert list(slot.folds) == [1]
+    slot.close()
+
+
+def test_offsets_of_an_idle_group_are_committed_again() -> None:
+    on = crashed(SlotLine(2))
+    slot = on.opened()
+    on.broker.offsets.clear()  # they have expired
+    on.clock.sleep(RECOMMIT_S - 10)
+    on.until(lambda: on.committed(0) == on.committed(1) == 20, slot)
+    slot.close()
+
+
+def test_a_partition_that_is_dealt_away_in_the_middle_of_its_replay_is_dropped() -> None:
+    on = crashed(SlotLine(2))
+    on.stopped = True  # so that opening does not wait for the replay
+    slot = on.opened()
+    on.log.deaf = True
+    on.until(lambda: all("replays" in text for text in slot.status.arriving.values()), slot)
+    assert sorted(slot.status.arriving) == [0, 1]
+    on.deal(lambda deal: deal.scaled(2) if deal else None)
+    slot.step()
+    assert sorted(slot.status.arriving) == [0]
+    hosts: Any = slot.hosts
+    assert hosts.dropped == [1]
+    on.log.deaf = False
+    on.until(lambda: 0 in slot.folds, slot)
+    assert on.positions(1)[-1]["slot"] == 0
+    heir = on.opened(1)
+    on.noise(1, 1, 20)
+    on.fold_all(heir, [1])
+    heir.close()
+    slot.abandon()
+
+
+def test_a_look_that_is_under_way_is_not_waited_for() -> None:
+    on = crashed(SlotLine(2))
+    on.stopped = True
+    slot = on.opened()
+    looks: list[tuple[Future[Any], Any]] = []
+
+    def later(work: Any) -> Future[Any]:
+        looks.append((Future(), work))
+        return looks[-1][0]
+
+    on.log.background = later  # type: ignore[assignment, method-assign]
+    for _ in range(3):
+        assert slot._takeover.advance(0.0) == []
+    assert len(looks) == 1
+    looks[0][0].set_result(looks[0][1]())
+    for _ in range(20):
+        slot.step()
+    assert sorted(slot.folds) == [0, 1]
+    slot.close()
+
+
+def test_a_slot_without_a_deal_or_with_another_incarnation_does_not_open() -> None:
+    on = SlotLine(1)
+    on.deal(lambda deal: deal.renewed(0) if deal else None)
+    for incarnation in (1, 3):
+        late = on.slot(incarnation=incarnation)
+        with pytest.raises(SupersededError):
+            late.open()
+        late.abandon()
+    current = on.opened(incarnation=2)
+    on.noise(0, 3)
+    on.fold_all(current, [0])
+    on.deal(lambda deal: deal.renewed(0) if deal else None)
+    with pytest.raises(SupersededError):
+        on.until(lambda: False, current)
+    current.abandon()
