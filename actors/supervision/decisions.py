@@ -162,6 +162,7 @@ class Supervision:
     wanted: int | None = None  # slots that a person wants and the deal has not yet
     _slots: dict[int, _Slot] = field(default_factory=dict)
     _asked: bool = False  # a change of the deal is being carried out
+    _ask_again_at: float = float("-inf")  # for a renewal, after a change that failed
 
     def on(self, event: Event) -> list[Instruction]:
         """Take one event; return what to do, in order."""
@@ -192,7 +193,7 @@ class Supervision:
 
     def failed(self, now: float) -> list[Instruction]:
         """A change of the deal could not be carried out: its outcome is unknown. It is asked for again if still needed."""
-        self._asked = False
+        self._asked, self._ask_again_at = False, now + BACKOFF_FIRST_S
         return self._look(now)
 
     def _deal_seen(self, deal: Deal, ours: bool, now: float) -> list[Instruction]:
@@ -206,6 +207,8 @@ class Supervision:
         for seat in deal.seats():
             new = old is None or not old.names(seat) or seat.slot >= old.slots
             if new and seat not in self.owners:
+                if ours and old is not None and seat.slot < old.slots:
+                    self._renewed(seat.slot, now)
                 patience_s = START_S * self._patience(seat) if ours else AWAITED_S
                 self.owners[seat] = _Owner(now + patience_s, "starting" if ours else "awaited")
                 starts += [Start(seat)] if ours else []
@@ -223,9 +226,7 @@ class Supervision:
         said += self._end_others(self.deal, now)
         lost = [seat for seat in self.deal.seats() if self._is_lost(seat, now)]
         due = [seat for seat in lost if self._may_renew(seat.slot, now)]
-        if due and not self._asked:
-            for seat in due:
-                self._renewed(seat.slot, now)
+        if due and not self._asked and now >= self._ask_again_at:
             said += self._ask(ChangeDeal(Ask.RENEW, seats=tuple(due)))
         return said
 
@@ -257,7 +258,7 @@ class Supervision:
         return now - known.renewed_at >= known.backoff_s
 
     def _renewed(self, slot: int, now: float) -> None:
-        known = self._slots[slot]
+        known = self._slots.setdefault(slot, _Slot())
         if now - known.renewed_at <= CALM_S * known.patience:
             known.backoff_s = min(2 * known.backoff_s, BACKOFF_MAX_S)
             known.patience = min(2 * known.patience, PATIENCE_MAX)

@@ -222,6 +222,20 @@ def test_a_change_of_unknown_outcome_is_asked_for_again() -> None:
     assert supervision.failed(2.0) == [ChangeDeal(Ask.FIRST, 1)]
 
 
+def test_a_broker_that_is_away_costs_a_slot_no_patience() -> None:
+    cluster = running()
+    asked = cluster.supervision.on(Unheard(A, True, False, cluster.now))
+    assert asked == [ChangeDeal(Ask.RENEW, seats=(A,))]
+    for _ in range(20):
+        cluster.now += 1.0
+        cluster.supervision.on(Heard(B, "live", cluster.now))
+        assert cluster.supervision.failed(cluster.now) == [], "not at once"
+        cluster.now += 1.0
+        assert cluster.supervision.on(Heard(B, "live", cluster.now)) == asked
+    cluster.supervision.failed(cluster.now)
+    assert cluster.wait(1.5, B) == [*asked, End(A), Start(Seat(0, 2))]
+
+
 def test_an_old_deal_is_not_gone_back_to() -> None:
     cluster = running()
     assert cluster.deal is not None
