@@ -64,11 +64,13 @@ class Offsets:
         try:
             futures = admin.list_offsets(asked, isolation_level=level, request_timeout=CALL_TIMEOUT_S)
             return {tp.partition: future.result(CALL_TIMEOUT_S).offset for tp, future in futures.items()}
-        except KafkaException as error:
+        except (KafkaException, TimeoutError) as error:
             # What a client believes of leaders may be older than what brokers say when they come back (FENCED_LEADER_EPOCH), and
             # an AdminClient does not ask again for minutes: the next call has a new one.
             self._admin = AdminClient(self._cluster.settings())
-            raise translate(error, f"list offsets of {topic}") from error
+            if isinstance(error, KafkaException):
+                raise translate(error, f"list offsets of {topic}") from error
+            raise ReopenError(f"list offsets of {topic}: no answer within {CALL_TIMEOUT_S:.0f} s") from error
 
 
 class PartitionReader:

@@ -14,7 +14,7 @@ import ray
 from actors import supervisor
 from actors.deal import Seat
 from actors.errors import ConfigError
-from actors.pipeline import NAMESPACE
+from actors.names import NAMESPACE
 from actors.supervision import places
 from cluster.local.stack import Endpoints
 from tests.integration.line import TestLine, same_as_undisturbed, wait_for
