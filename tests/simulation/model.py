@@ -80,6 +80,7 @@ class Faults:
 
     random: Random = field(default_factory=lambda: Random(0))
     chances: Mapping[str, float] = field(default_factory=dict)
+    over: bool = False  # the network is whole again: what is on its way is lost
 
     def happens(self, what: str) -> bool:
         chance = self.chances.get(what, 0.0)
@@ -153,7 +154,7 @@ class Client:
 
     def _phase(self, phase: str) -> None:
         self._runtime.at(phase)
-        if self._again is not None:
+        if self._again is not None and not self._faults.over:
             self._again_in -= 1
             if self._again_in == 0:
                 again, self._again = self._again, None

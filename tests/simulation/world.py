@@ -17,11 +17,11 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from actors import repair
-from actors.deal import Deal, Dealer, DealFollower, Seat
+from actors.deal import Seat
 from actors.engine.arrivals import Arrivals
 from actors.engine.outputs import Kind
 from actors.engine.torn import Cure
@@ -29,13 +29,13 @@ from actors.errors import FencedError, ReopenError, SupersededError
 from actors.outputs_check import check_outputs
 from actors.slot import Slot
 from actors.supervision import decisions
-from actors.supervision.decisions import ChangeDeal, End, Instruction, Start, Supervision
 from actors.surroundings import Surroundings
 from tests.simulation import line
 from tests.simulation.broker import Broker
 from tests.simulation.model import Client, Faults, ModelLog, VirtualClock
 from tests.simulation.oracle import differences
 from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.supervising import Supervisor
 
 TICK_S = 1.0  # of supervisors, and of Ray
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 15.0  # of owners, as in actors/partition_owner.py
@@ -175,7 +175,7 @@ class World:
         self.peace = True
         self.scheduler.note("world", "peace")
         self.scheduler.chances = {}
-        self.faults.chances = {}
+        self.faults.chances, self.faults.over = {}, True
         self.broker.slow_markers = 0.0
         for owner in (*self.owners.values(), *self.others):
             owner.process.frozen_until = 0.0
@@ -398,74 +398,3 @@ class World:
 
     def _now_ms(self) -> int:
         return 1_000_000 + int(self.scheduler.now() * 1000)
-
-
-@dataclass
-class Supervisor:
-    """One life of a supervisor: the real decisions, the real dealer; starting and ending owners is the world's."""
-
-    world: World
-    log: ModelLog
-    supervision: Supervision = field(init=False)
-    dealer: Dealer = field(init=False)
-
-    def live(self) -> None:
-        world = self.world
-        codec, name, topic = line.codec(), world.pipeline.name, line.TOPICS.deals
-        self.dealer = Dealer(self.log, name, topic, codec.encoders["deal"], codec.read)
-        follower = DealFollower(self.log, name, topic, codec.read)
-        self.supervision = Supervision(world.pipeline.slots)
-        deal = follower.open()
-        self._take(decisions.Booted(deal, frozenset(world.owners), self._now()))
-        while True:
-            world.scheduler.sleep(TICK_S)
-            seen = follower.poll()
-            if seen is not None:
-                self._take(decisions.DealSeen(seen, False, self._now()))
-            while world.wishes:
-                self._take(world.wishes.popleft())
-            for seat in list(self.supervision.owners):
-                self._take(self._asked(seat))
-            self._take(decisions.Ticked(self._now()))
-
-    def _now(self) -> float:
-        return self.world.scheduler.now()
-
-    def _asked(self, seat: Seat) -> decisions.Event:
-        owner, now = self.world.owners.get(seat), self._now()
-        if owner is None or owner.process.dead:
-            return decisions.Unheard(seat, gone=True, restarting=False, now=now)
-        if owner.process.frozen_until > now:
-            return decisions.Unheard(seat, gone=False, restarting=False, now=now)
-        return decisions.Heard(seat, owner.state, now)
-
-    def _take(self, event: decisions.Event) -> None:
-        instructions = deque(self.supervision.on(event))
-        while instructions:
-            instructions.extend(self._do(instructions.popleft()))
-
-    def _do(self, instruction: Instruction) -> list[Instruction]:
-        match instruction:
-            case ChangeDeal():
-                return self._change(instruction)
-            case Start(seat):
-                self.world._start_owner(seat)
-            case End(seat):
-                self.world._end_owner(seat)
-        return []
-
-    def _change(self, change: ChangeDeal) -> list[Instruction]:
-        read: list[Deal | None] = []
-
-        def made(deal: Deal | None) -> Deal | None:
-            read.append(deal)
-            return change.made(deal, self.world.pipeline.name, self.world.scenario.partitions)
-
-        try:
-            deal = self.dealer.change(made)
-        except (ReopenError, FencedError):
-            return self.supervision.failed(self._now())
-        if deal is None:
-            return []
-        self.world.scheduler.note("deal", str(deal))
-        return self.supervision.on(decisions.DealSeen(deal, deal != read[-1], self._now()))
