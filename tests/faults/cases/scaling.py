@@ -49,9 +49,11 @@ def soak(scene: Scene) -> None:
     """Measure what the line can do, then run at half of it and watch memory and lag."""
     producer, minutes = scene.producer, scene.options.minutes
     steady, began, first = producer.rate, time.monotonic(), scene.tail.total()
+    producer.limit = producer.done + BURST
     producer.rate = 1e9
-    producer.wait_sent(producer.done + BURST)
+    producer.wait_sent(producer.limit)
     producer.rate = steady
+    producer.limit = len(producer.sent.messages)
     steering.wait(lambda: scene.tail.total() >= first + BURST, "the burst is judged", 300)
     capacity = BURST / (time.monotonic() - began)
     room = (len(producer.sent.messages) - producer.done) / (minutes * 60)
