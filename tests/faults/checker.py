@@ -64,16 +64,16 @@ class Counts:
             self.examples.append(what)
 
 
-def check_log(counts: Counts, sent: Sent, log: Mapping[int, list[Entry]]) -> None:
-    """Every acknowledged record is in the log at its place, with its hash; none is there twice."""
-    counts.records = sum(len(entries) for entries in log.values())
-    counts.acknowledged = sent.acknowledged
-    values = {(partition, entry.offset): entry.value for partition, entries in log.items() for entry in entries}
-    for number, partition, offset in sent.places():
-        if not sent.is_record(number, values.get((partition, offset))):
+def check_log(counts: Counts, sent: Sent, log: Mapping[int, list[Entry]], partition: int) -> None:
+    """Every record acknowledged at this partition is in the log at its place, with its hash; none is there twice."""
+    values = {entry.offset: entry.value for entry in log[partition]}
+    counts.records += len(values)
+    for number, _, offset in sent.places(partition):
+        counts.acknowledged += 1
+        if not sent.is_record(number, values.get(offset)):
             counts.lost += 1
             counts.note(f"record {number}, acknowledged at {partition}:{offset}, is not there")
-    sent_copies = sent.copies()
+    sent_copies = sent.copies(partition)
     for value, times in Counter(values.values()).items():
         copies = sent_copies.get(value or b"", 0)
         if not copies:
@@ -93,20 +93,22 @@ def check_outputs(
     dead_letters: Sequence[dict[str, Any]],
     aside: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Compare all that came out, in the order of its topic, with what was to come out."""
+    """Compare all that came out of these partitions, in the order of its topic, with what was to come out; add to the counts."""
     _check_chain(counts, blocks, {partition: entries[-1].offset + 1 for partition, entries in log.items() if entries})
     names: dict[str, int] = {}
     found, wanted = _tables(blocks, names), _tables(truth.blocks, names)
     for table in sorted(found.keys() | wanted.keys()):
         _compare(counts, table, found.get(table, _NONE), wanted.get(table, _NONE))
-    counts.alerts = len(alerts)
+    counts.alerts += len(alerts)
     _once(counts, "alert", alerts, truth.alerts, ("alert_id", "state"))
     place = ("topic", "partition", "offset")
     _once(counts, "dead letter", _told(dead_letters), _told(truth.dead_letters), place)
     _once(counts, "row set aside", aside, truth.aside, place)
-    counts.judged, counts.missing = _rows(found)
-    counts.dead_lettered = len({(letter["partition"], letter["offset"]) for letter in dead_letters})
-    counts.aside = len({(row["partition"], row["offset"]) for row in aside})
+    judged, missing = _rows(found)
+    counts.judged += judged
+    counts.missing += missing
+    counts.dead_lettered += len({(letter["partition"], letter["offset"]) for letter in dead_letters})
+    counts.aside += len({(row["partition"], row["offset"]) for row in aside})
 
 
 def _told(letters: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

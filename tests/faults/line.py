@@ -132,13 +132,13 @@ class FaultLine:
 
     # ---- what there is at the end
 
-    def log(self) -> dict[int, list[Entry]]:
-        """Return the input as written."""
-        return read_whole(self.endpoints.bootstrap_servers, self.input)
+    def log(self, partition: int) -> dict[int, list[Entry]]:
+        """Return a partition of the input as written."""
+        return read_whole(self.endpoints.bootstrap_servers, self.input, partition)
 
-    def blocks(self) -> list[ChartBlock]:
-        """Return the chart records, each partition's in the order of its topic."""
-        found = read_whole(self.endpoints.bootstrap_servers, self.topics.charts)
+    def blocks(self, partition: int) -> list[ChartBlock]:
+        """Return the chart records of a partition in the order of its topic."""
+        found = read_whole(self.endpoints.bootstrap_servers, self.topics.charts, partition)
         return [unpack(entry.value or b"") for entries in found.values() for entry in entries]
 
     def events(self, topic: str) -> list[dict[str, Any]]:

@@ -33,13 +33,15 @@ class Sent:
         """How many were acknowledged."""
         return int((self.offset >= 0).sum())
 
-    def copies(self) -> Counter[bytes]:
-        """Return how often each value was handed over: a duplicate is sent on purpose, two copies."""
-        return Counter(self.messages[number].value for number in np.flatnonzero(~np.isnan(self.sent_at)).tolist())
+    def copies(self, partition: int) -> Counter[bytes]:
+        """Return how often each value was handed over for a partition: a duplicate is sent on purpose, two copies."""
+        numbers = np.flatnonzero(~np.isnan(self.sent_at) & (self.partition == partition))
+        return Counter(self.messages[number].value for number in numbers.tolist())
 
-    def places(self) -> Iterator[tuple[int, int, int]]:
-        """Return number, partition and offset of every acknowledged message."""
-        for number in np.flatnonzero(self.offset >= 0).tolist():
+    def places(self, partition: int | None = None) -> Iterator[tuple[int, int, int]]:
+        """Return number, partition and offset of every acknowledged message (of a partition)."""
+        wanted = self.offset >= 0 if partition is None else (self.offset >= 0) & (self.partition == partition)
+        for number in np.flatnonzero(wanted).tolist():
             yield number, int(self.partition[number]), int(self.offset[number])
 
     def is_record(self, number: int, value: bytes | None) -> bool:

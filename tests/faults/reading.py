@@ -50,15 +50,15 @@ def partitions_of(reader: Consumer, topic: str) -> list[int]:
     return sorted(reader.list_topics(topic, 30).topics[topic].partitions)
 
 
-def read_whole(bootstrap: str, topic: str) -> dict[int, list[Entry]]:
-    """Return every committed record of a topic by partition, up to the last stable offsets of now.
+def read_whole(bootstrap: str, topic: str, only: int | None = None) -> dict[int, list[Entry]]:
+    """Return every committed record of a topic (or of one partition) by partition, up to the last stable offsets of now.
 
     Raises TimeoutError if a partition's end is not reached: nothing is taken for whole that is not.
     """
     reader = consumer(bootstrap)
     deadline = time.monotonic() + TIMEOUT_S
     try:
-        partitions = partitions_of(reader, topic)
+        partitions = partitions_of(reader, topic) if only is None else [only]
         found: dict[int, list[Entry]] = {partition: [] for partition in partitions}
         behind = set(partitions)
         reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])

@@ -45,7 +45,8 @@ class Run:
 
     def counts(self) -> Counts:
         counts = Counts()
-        check_log(counts, self.sent, self.log)
+        for partition in self.log:
+            check_log(counts, self.sent, self.log, partition)
         check_outputs(counts, self.log, self.truth, self.blocks, self.alerts, self.dead_letters, self.aside)
         return counts
 
@@ -183,7 +184,8 @@ def test_a_record_twice_in_the_log_is_a_duplicate_and_a_foreign_one_is_told() ->
     log[0].append(log[0][0]._replace(offset=len(log[0])))
     log[1].append(Entry(len(log[1]), 5, None, b"foreign"))
     counts = Counts()
-    check_log(counts, sent, log)
+    for partition in log:
+        check_log(counts, sent, log, partition)
     assert (counts.duplicates, counts.mismatches, counts.lost) == (1, 1, 0)
 
 
@@ -192,5 +194,6 @@ def test_what_is_sent_twice_on_purpose_may_be_there_twice() -> None:
     assert len(messages) > 510
     sent, log = written(messages)
     counts = Counts()
-    check_log(counts, sent, log)
+    for partition in log:
+        check_log(counts, sent, log, partition)
     assert counts.duplicates == counts.lost == counts.mismatches == 0

@@ -97,7 +97,7 @@ def _slotted() -> str:
 CASES = (
     Case(
         "rescale", "rescale 1→4→2 under load", "moved 5 s; others' gap 250 ms", 5.0, rescale,
-        needs=_slotted, seconds=45, after=_others_go_on,
+        needs=_slotted, seconds=60, after=_others_go_on,
     ),
     Case(
         "soak", "soak at half capacity", "memory < 1 %/10 min, lag flat", 0.0, soak,
