@@ -99,14 +99,32 @@ class Deal(NamedTuple):
 
         A slot that comes (back) has a new incarnation. Raises ConfigError for a number of slots that cannot be.
         """
+        return self.widened(slots)._dealt_out()
+
+    def widened(self, slots: int) -> Deal:
+        """Return the next deal, over another number of slots, with every partition where it is.
+
+        New slots can start before anything moves to them. Raises ConfigError for a number of slots that cannot be.
+        """
         check_slots(slots, len(self.shares))
-        number = self.number + 1
-        shares = list(self.shares)
-        for partition, slot in _moves([share.slot for share in shares], slots).items():
-            shares[partition] = shares[partition].moved(slot, number)
         known = [count + (self.slots <= slot < slots) for slot, count in enumerate(self.incarnations)]
         incarnations = tuple(known) + (1,) * (slots - len(known))
-        return Deal(self.pipeline, number, slots, incarnations, tuple(shares))
+        return self._replace(number=self.number + 1, slots=slots, incarnations=incarnations)
+
+    def balanced(self) -> Deal:
+        """Return the next deal, partitions as evenly over its slots as can be; this one if they are."""
+        return self if self.is_balanced else self._replace(number=self.number + 1)._dealt_out()
+
+    @property
+    def is_balanced(self) -> bool:
+        """Say whether no partition has to move."""
+        return not _moves([share.slot for share in self.shares], self.slots)
+
+    def _dealt_out(self) -> Deal:
+        shares = list(self.shares)
+        for partition, slot in _moves([share.slot for share in shares], self.slots).items():
+            shares[partition] = shares[partition].moved(slot, self.number)
+        return self._replace(shares=tuple(shares))
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields of the schema `deal`."""

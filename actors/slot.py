@@ -141,7 +141,7 @@ class Slot:
         wanted = {p: share for p, share in ours.items() if p not in self.folds and p not in self.status.quarantined}
         self._takeover.follow(wanted, deal.number)
         self._tell_arriving()
-        self.retired = not ours
+        self.retired = slot >= known.slots
 
     def _hand_over(self, moved: Mapping[int, int], deal_number: int) -> None:
         """Commit a snapshot of these partitions that names the slot which has them now, and let them go."""

@@ -76,6 +76,8 @@ def scale(pipeline: str, slots: int, timeout_s: float = LIVE_TIMEOUT_S) -> dict[
 
 def all_live(said: dict[str, Any]) -> bool:
     """Say whether every slot is live, and has all that the deal gives it."""
+    if not said["balanced"]:
+        return False  # new slots are starting; nothing has moved to them yet
     live = [owner["state"] == "live" and owner.get("deal") == said["deal"] for owner in said["owners"]]
     return bool(live) and all(live) and not any(owner.get("arriving") for owner in said["owners"])
 

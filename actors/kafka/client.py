@@ -22,7 +22,8 @@ class Cluster:
     def settings(self, **ours: object) -> dict[str, Any]:
         """Return librdkafka settings: ours (underscores for dots) over the user's over the shared ones."""
         return {
-            "socket.timeout.ms": 10_000,
+            "socket.timeout.ms": 5_000,  # a broker that has gone silent is given up; busy ones answer within a second
+            "socket.connection.setup.timeout.ms": 3_000,
             "logger": _LOG,
             **self.client,
             **{name.replace("_", "."): value for name, value in ours.items()},

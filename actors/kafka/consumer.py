@@ -20,7 +20,7 @@ from actors.kafka.errors import kafka_error, translate
 from actors.log import Polled, compact
 from schemas.batch import RawBatch
 
-CALL_TIMEOUT_S = 10.0  # of one request to the broker
+CALL_TIMEOUT_S = 5.0  # of one request to the broker
 ASK_AGAIN_S = 0.05  # between two questions to a coordinator that is not ready
 QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound of what a slow step can pile up
 POLL_MESSAGES_MAX = 1000  # of a state read

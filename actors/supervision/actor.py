@@ -90,6 +90,7 @@ class SupervisorLoop:
             "pipeline": self.pipeline.name,
             "deal": deal.number if deal else 0,
             "slots": deal.slots if deal else 0,
+            "balanced": bool(deal and deal.is_balanced),
             "trouble": self.trouble,
             "owners": [
                 self._statuses.get(seat, _blank(self.pipeline.name, seat))

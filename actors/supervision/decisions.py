@@ -17,6 +17,8 @@ Rules of this file:
   did not learn that our deal was committed;
 - a slot that is renewed again and again waits longer each time, up to `BACKOFF_MAX_S`, and its owner is given more time to
   start and to answer, up to `PATIENCE_MAX` times as much: on a machine that is too busy, replacing owners makes it worse;
+- more slots: first they are named and started, while every partition stays where it is; when all of them are live, the
+  partitions are dealt out evenly;
 - owners that the deal does not name are ended: at once if they are of an older incarnation; those of a slot that was scaled away
   when they have handed over, or after `HAND_OVER_S`;
 - what is asked of the deal is a function of the deal that is read when it is carried out: another supervisor may have been first.
@@ -95,11 +97,14 @@ class Ask(StrEnum):
 
     FIRST = "first"
     RENEW = "renew"
+    WIDEN = "widen"
+    BALANCE = "balance"
     SCALE = "scale"
 
 
 class ChangeDeal(NamedTuple):
-    """Change the deal: make the first one with `value` slots, renew the seats, or scale to `value` slots."""
+    """Change the deal: make the first one with `value` slots, renew the seats, have `value` slots and leave partitions where they
+    are, deal them out evenly, or have `value` slots and deal them out."""
 
     ask: Ask
     value: int = 0
@@ -109,8 +114,14 @@ class ChangeDeal(NamedTuple):
         """Return what it makes of the deal that is committed; the deal itself where it is done already."""
         if deal is None:
             return Deal.first(pipeline, partitions, self.value) if self.ask is Ask.FIRST else None
+        if self.ask in {Ask.SCALE, Ask.WIDEN} and deal.slots == self.value:
+            return deal
         if self.ask is Ask.SCALE:
-            return deal.scaled(self.value) if deal.slots != self.value else deal
+            return deal.scaled(self.value)
+        if self.ask is Ask.WIDEN:
+            return deal.widened(self.value)
+        if self.ask is Ask.BALANCE:
+            return deal.balanced()
         number = deal.number
         for seat in self.seats if self.ask is Ask.RENEW else ():
             if deal.names(seat) and seat.slot < deal.slots:
@@ -216,25 +227,29 @@ class Supervision:
 
     def _look(self, now: float) -> list[Instruction]:
         """Compare what there is with what the deal names."""
-        if self.deal is None:
-            return self._ask(ChangeDeal(Ask.FIRST, self.slots))
-        if self.wanted == self.deal.slots:
-            self.wanted = None
-        if self.wanted is not None and not self._asked:
-            return self._ask(ChangeDeal(Ask.SCALE, self.wanted))
-        said: list[Instruction] = []
-        said += self._end_others(self.deal, now)
-        lost = [seat for seat in self.deal.seats() if self._is_lost(seat, now)]
-        due = [seat for seat in lost if self._may_renew(seat.slot, now)]
-        if due and not self._asked and now >= self._ask_again_at:
-            said += self._ask(ChangeDeal(Ask.RENEW, seats=tuple(due)))
-        return said
-
-    def _ask(self, change: ChangeDeal) -> list[Instruction]:
-        if self._asked:
-            return []
+        ends = list(self._end_others(self.deal, now)) if self.deal is not None else []
+        change = self._change_wanted(now) if not self._asked and now >= self._ask_again_at else None
+        if change is None:
+            return ends
         self._asked = True
-        return [change]
+        return [*ends, change]
+
+    def _change_wanted(self, now: float) -> ChangeDeal | None:
+        """Return what the deal lacks most."""
+        deal = self.deal
+        if deal is None:
+            return ChangeDeal(Ask.FIRST, self.slots)
+        if self.wanted == deal.slots:
+            self.wanted = None
+        if self.wanted is not None:
+            return ChangeDeal(Ask.WIDEN if self.wanted > deal.slots else Ask.SCALE, self.wanted)
+        lost = [seat for seat in deal.seats() if self._is_lost(seat, now)]
+        due = tuple(seat for seat in lost if self._may_renew(seat.slot, now))
+        if due:
+            return ChangeDeal(Ask.RENEW, seats=due)
+        if not deal.is_balanced and all(self._is_live(seat) for seat in deal.seats()):
+            return ChangeDeal(Ask.BALANCE)
+        return None
 
     def _end_others(self, deal: Deal, now: float) -> Iterator[Instruction]:
         for seat, owner in list(self.owners.items()):
@@ -246,6 +261,10 @@ class Supervision:
                     continue
             del self.owners[seat]
             yield End(seat)
+
+    def _is_live(self, seat: Seat) -> bool:
+        owner = self.owners.get(seat)
+        return owner is not None and owner.state == "live"
 
     def _is_lost(self, seat: Seat, now: float) -> bool:
         owner = self.owners.get(seat)

@@ -64,6 +64,16 @@ def test_incarnations_grow_and_a_share_knows_who_had_it(history: list[Deal]) -> 
 
 
 @given(histories())
+def test_wider_first_and_balanced_then_is_scaled(history: list[Deal]) -> None:
+    deal = history[-1]
+    wide = deal.widened(len(deal.shares))
+    assert wide.shares == deal.shares
+    assert [share.slot for share in wide.balanced().shares] == [s.slot for s in deal.scaled(len(deal.shares)).shares]
+    assert wide.balanced().balanced() == wide.balanced()
+    assert deal.is_balanced
+
+
+@given(histories())
 def test_a_deal_survives_its_record(history: list[Deal]) -> None:
     assert Deal.of(json.loads(json.dumps(history[-1].to_record()))) == history[-1]
 
