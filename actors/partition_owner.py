@@ -16,9 +16,10 @@ from typing import Any
 
 import ray
 
+from actors.actor_hosts import InActors
 from actors.deal import Seat
 from actors.errors import FencedError, ReopenError, SupersededError
-from actors.hosts import Hosts, InActors, InOwner
+from actors.hosts import Hosts, InOwner
 from actors.kafka.log import SystemClock
 from actors.pipeline import Pipeline
 from actors.slot import Slot

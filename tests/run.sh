@@ -1,7 +1,8 @@
 #!/bin/sh
 # The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests that take less than seconds, no broker, no Ray.
-# `all` runs three groups at once, because most of them wait most of the time: tests on a shared broker, Ray and browser; beside
-# them, a little nicer so that they delay nothing there, tests that start processes of their own, and pure tests.
+# `all` runs three groups at once, because most of them wait most of the time: tests on a shared broker, Ray and browser, in two
+# processes with a broker and a Ray each; beside them, a little nicer so that they delay nothing there, tests that start processes of
+# their own, and pure tests.
 # BIN is the virtual environment's bin folder; further arguments go to pytest.
 set -eu
 BIN=${BIN:-.venv/bin}
@@ -58,7 +59,7 @@ pures=$!
 
 failed=''
 stage "tests on a real broker, real Ray and a real browser; beside them processes, pure tests and types"
-tests "not ($pure) and not processes" "$@" || failed="$failed broker-and-Ray"
+tests "not ($pure) and not processes" -n 2 --dist loadfile "$@" || failed="$failed broker-and-Ray"
 wait $processes || failed="$failed processes"
 wait $pures || failed="$failed pure"
 cat "$said/processes" "$said/pure"

@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "RAY_gcs_storage": "rocksdb",  # so that the GCS can come back; alpha in Ray 2.60, Redis is what Ray supports
     "RAY_gcs_rpc_server_reconnect_timeout_s": "120",
     "RAY_usage_stats_enabled": "0",
+    # processes that Ray starts ahead have our modules, and numba and scipy, loaded: a new owner is there in a second
+    "RAY_preload_python_modules": "actors.partition_owner,actors.detector_actor",
 }
 
 

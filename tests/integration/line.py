@@ -12,6 +12,7 @@ import numpy as np
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from actors import supervisor
 from actors.deal import Deal, Dealer, Seat
 from actors.engine.fold import Topics
 from actors.hosts import Hosts, InOwner
@@ -252,6 +253,15 @@ class TestLine:
         asked = [TopicPartition(self.input, partition, before)]
         for future in self.admin.delete_records(asked).values():
             future.result(20)
+
+
+def wait_owner(line: TestLine, until: Callable[[dict[str, Any]], bool], slot: int = 0) -> dict[str, Any]:
+    """Wait until the owner of a slot in Ray is as wanted; return what it says."""
+
+    def owner(said: dict[str, Any]) -> dict[str, Any]:
+        return next((owner for owner in said["owners"] if owner["slot"] == slot), {"state": "none"})
+
+    return owner(supervisor.wait_status(line.name, lambda said: until(owner(said)), WAIT_S))
 
 
 def series_of(name: str) -> str:

@@ -23,7 +23,7 @@ from schemas.decode import decode_event
 from schemas.encode import Encoder
 from schemas.topics import schema_text
 from tests.cluster.relay import Relay
-from tests.integration.line import TestLine, series_of, wait_for
+from tests.integration.line import TestLine, series_of, wait_for, wait_owner
 from tests.integration.test_slot import owner
 
 FAMILIES = {"spc": (IndividualsChart(10),), "drift": (Cusum(phase_one_rows=10),)}
@@ -136,6 +136,7 @@ def test_changes_under_load_with_crashes_are_bit_for_bit_those_of_an_undisturbed
     step_rows(slot, 100)
     publish(line, changes[0])
     step_until_made(slot, 2)
+    line.write_noise(30, seed=4)  # what was there may have been judged meanwhile
     step_rows(slot, 40)
     crash(slot)  # no snapshot: from the first row
     slot = new_slot(line)
@@ -144,7 +145,7 @@ def test_changes_under_load_with_crashes_are_bit_for_bit_those_of_an_undisturbed
     step_until_made(slot, 2)
     line.write_noise(60, seed=2)
     step_rows(slot, 20)
-    slot._last_snapshot = 0.0  # the next step takes one
+    slot._pacer._begun = float("-inf")  # the next step takes a snapshot
     step_rows(slot, 20)
     publish(line, changes[2])
     step_until_made(slot, 4)
@@ -236,14 +237,14 @@ def test_kill_9_of_the_owner_with_families_in_actors(line: TestLine, ray_cluster
     ]
     supervisor.start_pipeline(line.pipeline())
     try:
-        pid = supervisor.wait_live(line.name)["pid"]
+        pid = wait_owner(line, lambda said: said["state"] == "live")["pid"]
         line.write_noise(60)
         publish(line, changes[0])
-        supervisor.wait_status(line.name, lambda said: said["changes"] == 2, 60)
+        wait_owner(line, lambda said: said.get("changes") == 2)
         os.kill(pid, signal.SIGKILL)
         line.write_noise(60, seed=2)
         publish(line, changes[1])
-        supervisor.wait_status(line.name, lambda said: said.get("changes") == 2 and said["pid"] != pid, 60)
+        wait_owner(line, lambda said: said.get("changes") == 2 and said["pid"] != pid)
         line.wait_done()
     finally:
         supervisor.stop_pipeline(line.name)

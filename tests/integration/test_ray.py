@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from typing import Any
 
 import psutil
 import pytest
@@ -17,10 +16,8 @@ from actors.errors import ConfigError
 from actors.names import NAMESPACE
 from actors.supervision import places
 from cluster.local.stack import Endpoints
-from tests.integration.line import TestLine, same_as_undisturbed, wait_for
+from tests.integration.line import TestLine, same_as_undisturbed, wait_for, wait_owner
 from tests.integration.test_slot import run_to_end
-
-WAIT_S = 60.0
 
 
 @pytest.fixture
@@ -35,15 +32,6 @@ def line(stack: Endpoints, ray_cluster: None) -> Iterator[TestLine]:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-
-
-def wait_owner(line: TestLine, until: Any, slot: int = 0) -> dict[str, Any]:
-    """Wait until the owner of a slot is as wanted; return what it says."""
-
-    def owner(said: dict[str, Any]) -> dict[str, Any]:
-        return next((owner for owner in said["owners"] if owner["slot"] == slot), {"state": "none"})
-
-    return owner(supervisor.wait_status(line.name, lambda said: until(owner(said)), WAIT_S))
 
 
 def test_stream_through_actors(line: TestLine) -> None:
