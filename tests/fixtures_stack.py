@@ -7,13 +7,17 @@ both set nothing is started.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from actors.kafka.admin import Admin
+from actors.kafka.client import Cluster
+from actors.prepare import prepare
 from cluster.config import load
 from cluster.local import Endpoints, LocalStack
+from schemas.topics import MEASUREMENTS
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory, local_cache: Path) -> Iterat
         started.check()  # a broker that died on the way is told, with the end of its log
     finally:
         started.stop()
+
+
+def prepared(stack: Endpoints) -> Mapping[tuple[str, str], int]:
+    """Make our topics, with as many partitions as another test of the session has given them; return schema ids."""
+    cluster = Cluster(stack.bootstrap_servers, stack.registry_url)
+    there = Admin(cluster.bootstrap_servers).topics([MEASUREMENTS])
+    return prepare(cluster, len(there[0]["partitions"]) if there else 2, 1)

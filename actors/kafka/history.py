@@ -132,7 +132,7 @@ class HistoryReader:
         spans = {p: (offset, offset + 1) for p in low if low[p] <= offset < end[p]}
         found = {p: part for p, part in self._read(spans, series).items() if len(part.columns[0])}
         if not found:
-            there = [key for key in self._series.keys if key != series]
+            there = sorted(key for key in self._series.keys if key != series)
             what = f"there is {' and '.join(there)}" if there else "nothing is there"
             raise ChangeRefused(f"offset {offset} of {self.topic} is no row of {series}: {what}")
         if len(found) > 1:

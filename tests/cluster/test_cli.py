@@ -56,7 +56,7 @@ def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> N
         found = json.loads(runner.invoke(cli.app, ["pipeline", "list", "--output", "json"]).output)
         assert line.name in [status["pipeline"] for status in found]
         scaled = runner.invoke(cli.app, ["pipeline", "scale", line.name, "2"])
-        assert (scaled.exit_code, f"{line.name}  2 slots  deal 2" in scaled.output) == (0, True)
+        assert (scaled.exit_code, f"{line.name}  2 slots  deal 3" in scaled.output) == (0, True)
         assert "  slot 1  live  incarnation 1  re-opened 0×  {1: 0}" in scaled.output
         for wrong, says in ((["nobody", "1"], "no pipeline 'nobody' runs"), ([line.name, "3"], "3 slots: a pipeline")):
             refused = runner.invoke(cli.app, ["pipeline", "scale", *wrong])

@@ -15,7 +15,6 @@ from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from actors.kafka.vector_history import read_vectors
 from actors.pipeline import Vector
-from actors.prepare import prepare
 from actors.producers import Publisher
 from actors.producers.measurement import MeasurementPublisher
 from cluster.cli import app
@@ -29,6 +28,7 @@ from models.detector import dimension
 from models.pca_fit import fit_pca
 from schemas.registry import Registry
 from schemas.topics import VECTORS
+from tests.fixtures_stack import prepared
 
 VALUES = np.random.default_rng(7).normal(size=(80, 4)) @ np.random.default_rng(8).normal(size=(4, 4))
 
@@ -120,7 +120,7 @@ def test_a_folder_that_is_not_there_is_said_before_anything_is_fitted(file: Path
 def test_from_the_lines_own_history(stack: Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(stack.bootstrap_servers, stack.registry_url)
     registry = Registry(stack.registry_url)
-    prepare(cluster, 2, 1)
+    prepared(stack)
     names = ["a", "b", "c"]
     vector = f"trace-{tmp_path.name}"
     with Publisher(stack.bootstrap_servers, registry) as publisher:

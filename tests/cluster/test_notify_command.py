@@ -14,7 +14,6 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from actors.kafka.client import Cluster
-from actors.prepare import prepare
 from cluster.commands.notify import FAILED, app, notify_task, routes_of
 from cluster.config import load, render
 from cluster.local import Endpoints
@@ -22,6 +21,7 @@ from schemas.encode import Encoder
 from schemas.topics import ALERTS
 from tests.actors.sinks.alert_records import alert
 from tests.actors.sinks.webhook import Webhook
+from tests.fixtures_stack import prepared
 from tests.integration.line import wait_for
 
 COMMAND = [sys.executable, "-c", "from cluster.cli import main; main()", "notify", "run"]
@@ -87,7 +87,7 @@ def test_a_test_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 @pytest.mark.processes
 def test_it_runs_until_it_is_stopped(stack: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ids = prepare(Cluster(stack.bootstrap_servers, stack.registry_url), 2, 1)
+    ids = prepared(stack)
     producer = Producer({"bootstrap.servers": stack.bootstrap_servers})
     with Webhook() as hook:
         configure(monkeypatch, {"name": "chat", "urls": [hook.url("chat")], "series": "only-here*"})
