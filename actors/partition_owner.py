@@ -29,7 +29,7 @@ from schemas.registry import RegistryUnavailable
 _LOG = logging.getLogger("chipquality.owner")
 
 BACKOFF_FIRST_S = 0.2
-BACKOFF_MAX_S = 15.0  # between attempts to open; also bounds two owners that fence each other
+BACKOFF_MAX_S = 3.0  # between attempts to open: what an outage of the brokers costs after its end; half to one and a half of it
 STOP_TIMEOUT_S = 30.0
 DETECTOR_CPUS = 0.1
 

@@ -38,7 +38,7 @@ from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.supervising import Supervisor
 
 TICK_S = 1.0  # of supervisors, and of Ray
-BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 15.0  # of owners, as in actors/partition_owner.py
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 3.0  # of owners, as in actors/partition_owner.py
 REST_MAX_S = 240.0  # for the pipeline to come to rest when nothing goes wrong any more
 TWICE = frozenset({Kind.ALERT_TWICE, Kind.LETTER_TWICE, Kind.ASIDE_TWICE})
 FAULTS = {  # the chance of each kind at each occasion, where a seed has it
