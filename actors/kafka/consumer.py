@@ -73,27 +73,32 @@ class Offsets:
             raise ReopenError(f"list offsets of {topic}: no answer within {CALL_TIMEOUT_S:.0f} s") from error
 
 
+def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES) -> Consumer:
+    """Return a read_committed consumer that is told what to read, and commits nothing."""
+    return Consumer(
+        cluster.settings(
+            group_id=group,
+            group_protocol="classic",
+            enable_auto_commit=False,
+            enable_auto_offset_store=False,
+            auto_offset_reset="error",
+            isolation_level="read_committed",
+            enable_partition_eof=True,
+            queued_max_messages_kbytes=QUEUE_KBYTES,
+            fetch_message_max_bytes=fetch_bytes,
+            fetch_wait_max_ms=100,
+            fetch_error_backoff_ms=50,
+        )
+    )
+
+
 class PartitionReader:
     """An assign-only, read_committed consumer over partitions of one topic. Close it."""
 
     def __init__(self, cluster: Cluster, group: str, topic: str, fetch_bytes: int = FETCH_BYTES) -> None:
         self.topic = topic
         self._largest = FETCH_BYTES  # bytes of the largest record in the last bunch; the first one is small
-        self._consumer = Consumer(
-            cluster.settings(
-                group_id=group,
-                group_protocol="classic",
-                enable_auto_commit=False,
-                enable_auto_offset_store=False,
-                auto_offset_reset="error",
-                isolation_level="read_committed",
-                enable_partition_eof=True,
-                queued_max_messages_kbytes=QUEUE_KBYTES,
-                fetch_message_max_bytes=fetch_bytes,
-                fetch_wait_max_ms=100,
-                fetch_error_backoff_ms=50,
-            )
-        )
+        self._consumer = assign_only(cluster, group, fetch_bytes)
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets, and nothing else."""

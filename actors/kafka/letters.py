@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from actors.errors import ReopenError
 from actors.kafka.admin import Admin
 from actors.kafka.client import Cluster
-from actors.kafka.consumer import Offsets
+from actors.kafka.consumer import Offsets, assign_only
 from actors.kafka.errors import translate
 from actors.kafka.group import received
 from actors.sinks.journey import Received
@@ -22,7 +22,6 @@ CALL_TIMEOUT_S = 10.0
 IDLE_S = 20.0  # without a record; then the broker is told to be silent
 RECORDS_MAX = 200  # of one poll
 FETCH_S = 5.0  # for one record by its coordinates
-QUEUE_KBYTES = 8 * 1024
 TRANSACTIONAL_ID = "chipquality-redrive"  # one for all: a second redrive at the same time fences the first
 TRANSACTION_TIMEOUT_MS = 60_000
 COMMIT_S = 30.0
@@ -30,22 +29,6 @@ _GROUP = "chipquality-dead-letters"  # librdkafka wants one; nothing joins it an
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._PARTITION_EOF})
 _NO_PLACE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
-
-
-def _consumer(cluster: Cluster) -> Consumer:
-    return Consumer(
-        cluster.settings(
-            group_id=_GROUP,
-            group_protocol="classic",
-            enable_auto_commit=False,
-            enable_auto_offset_store=False,
-            auto_offset_reset="error",
-            isolation_level="read_committed",
-            enable_partition_eof=True,
-            queued_max_messages_kbytes=QUEUE_KBYTES,
-            fetch_wait_max_ms=100,
-        )
-    )
 
 
 def partitions_of(cluster: Cluster, topics: Sequence[str]) -> dict[str, list[int]]:
@@ -61,7 +44,7 @@ def read_records(cluster: Cluster, topic: str, partitions: Sequence[int], since_
     """
     offsets = Offsets(cluster)
     ends, starts = offsets.end(topic, partitions), offsets.first(topic, partitions)
-    consumer = _consumer(cluster)
+    consumer = assign_only(cluster, _GROUP)
     try:
         if since_ms is not None:
             asked = [TopicPartition(topic, partition, since_ms) for partition in partitions]
@@ -100,7 +83,7 @@ def fetch(cluster: Cluster, places: Sequence[Coordinates]) -> dict[Coordinates, 
     """Return single records by their coordinates; None for one that is not there (any more). Raises ReopenError."""
     if not places:
         return {}
-    consumer = _consumer(cluster)
+    consumer = assign_only(cluster, _GROUP)
     try:
         return {place: _fetch(consumer, place) for place in dict.fromkeys(places)}
     except KafkaException as error:
