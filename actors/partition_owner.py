@@ -29,7 +29,7 @@ from schemas.registry import RegistryUnavailable
 _LOG = logging.getLogger("chipquality.owner")
 
 BACKOFF_FIRST_S = 0.2
-BACKOFF_MAX_S = 3.0  # between attempts to open: what an outage of the brokers costs after its end; half to one and a half of it
+BACKOFF_MAX_S = 3.0  # between attempts to open, times 0.5 to 1.5: what an outage costs after its end
 STOP_TIMEOUT_S = 30.0
 DETECTOR_CPUS = 0.1
 
