@@ -134,6 +134,7 @@ def test_every_statistic_has_a_tab(page: Page, filled: Served) -> None:
     expect(page.locator("#chart")).to_have_attribute("data-points", SOME)
 
 
+@pytest.mark.quiet
 def test_an_excursion_turns_red_and_stands_in_the_alert_list_within_a_second(page: Page, filled: Served) -> None:
     show(page, filled, SERIES)
     before, points = number(page, "signals"), number(page, "points")

@@ -32,7 +32,7 @@ from schemas.encode import Encoder
 from schemas.registry import Registry
 from schemas.topics import schema_text
 
-WAIT_S = 60.0
+WAIT_S = 150.0  # patience with a busy machine, which starts processes slowly; no bound of ours
 OUTPUT_RECORDS = {
     "alert": "alerts",
     "dead_letter": "dead_letters",

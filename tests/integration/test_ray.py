@@ -16,7 +16,7 @@ from actors.errors import ConfigError
 from actors.names import NAMESPACE
 from actors.supervision import places
 from cluster.local.stack import Endpoints
-from tests.integration.line import TestLine, same_as_undisturbed, wait_for, wait_owner
+from tests.integration.line import WAIT_S, TestLine, same_as_undisturbed, wait_for, wait_owner
 from tests.integration.test_slot import run_to_end
 
 
@@ -25,7 +25,7 @@ def line(stack: Endpoints, ray_cluster: None) -> Iterator[TestLine]:
     """A pipeline in Ray, families in actors, live."""
     line = TestLine(stack, settings={"hosting": "actor", "snapshot_interval_ms": 400})
     supervisor.start_pipeline(line.pipeline())
-    supervisor.wait_live(line.name)
+    supervisor.wait_live(line.name, WAIT_S)
     yield line
     supervisor.stop_pipeline(line.name)
 
@@ -47,7 +47,7 @@ def test_a_stopped_pipeline_resumes_where_it_stopped(line: TestLine) -> None:
     assert stopped["state"] == "stopped"
     line.write_noise(50, seed=2)
     supervisor.start_pipeline(line.pipeline())
-    supervisor.wait_live(line.name)
+    supervisor.wait_live(line.name, WAIT_S)
     line.wait_done()
     owner = wait_owner(line, lambda s: s.get("rows") == 100)
     assert owner["replayed"] == 0
@@ -61,7 +61,7 @@ def test_scale_out_and_in_under_load(line: TestLine) -> None:
     assert supervisor.scale(line.name, 2)["slots"] == 2
     line.write_noise(100, seed=2)
     line.wait_done()
-    owners = supervisor.wait_live(line.name)["owners"]
+    owners = supervisor.wait_live(line.name, WAIT_S)["owners"]
     assert [sorted(owner["partitions"]) for owner in owners] == [[0], [1]]
     with pytest.raises(ConfigError, match="3 slots: a pipeline of 2 partitions"):
         supervisor.scale(line.name, 3)
@@ -78,7 +78,7 @@ def test_kill_9_of_the_supervisor_changes_nothing(line: TestLine) -> None:
     kill(ray.get(handle.pid.remote()))
     line.write_noise(100)
     line.wait_done()
-    after = supervisor.wait_live(line.name)
+    after = supervisor.wait_live(line.name, WAIT_S)
     assert after["deal"] == before["deal"]
     assert [owner["pid"] for owner in after["owners"]] == [owner["pid"] for owner in before["owners"]]
     same_as_undisturbed(line, run_to_end)
@@ -98,7 +98,7 @@ def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoi
     line = TestLine(stack, settings={"hosting": "actor", "step_timeout_s": 4.0, "snapshot_interval_ms": 400})
     supervisor.start_pipeline(line.pipeline())
     try:
-        supervisor.wait_live(line.name)
+        supervisor.wait_live(line.name, WAIT_S)
         line.write_noise(50)
         line.wait_done()
         seat = wait_owner(line, lambda s: s["state"] == "live")
