@@ -23,7 +23,7 @@ from models.kernel import kernel
 
 CLEAN_ROWS = 20  # judged rows without the rule after which its alert closes
 RULES_MAX = 32  # bits of Verdicts.signal
-_OPENED, _CLOSED = 1, 0
+_OPENED, _CLOSED, _HELD = 1, 0, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,49 @@ def _blank(clean: np.ndarray, rows: np.ndarray, when: np.ndarray, numbers: np.nd
 
 
 @kernel
+def _note(
+    when: np.ndarray,
+    numbers: np.ndarray,
+    s: int,
+    r: int,
+    offset: int,
+    time: int,
+    value: float,
+    statistic: float,
+    centre: float,
+    lcl: float,
+    ucl: float,
+) -> None:
+    """Note the row that opens an alert."""
+    when[s, r, 0] = offset
+    when[s, r, 1] = time
+    numbers[s, r, 0] = value
+    numbers[s, r, 1] = statistic
+    numbers[s, r, 2] = centre
+    numbers[s, r, 3] = lcl
+    numbers[s, r, 4] = ucl
+
+
+@kernel
+def _hold(clean: np.ndarray, rows: np.ndarray, when: np.ndarray, s: int, r: int, offset: int, time: int) -> None:
+    """Count a row on which the rule of an open alert fired."""
+    clean[s, r] = 0
+    rows[s, r] += 1
+    when[s, r, 2] = offset
+    when[s, r, 3] = time
+
+
+@kernel
+def _tell(out: np.ndarray, at: int, kind: int, i: int, s: int, r: int, rows: int) -> None:
+    """Tell a transition, in row `at`."""
+    out[at, 0] = kind
+    out[at, 1] = i
+    out[at, 2] = s
+    out[at, 3] = r
+    out[at, 4] = rows
+
+
+@kernel
 def _advance(
     first: int,
     row: np.ndarray,
@@ -106,39 +149,23 @@ def _advance(
         if valid[i] and (fired | opened) != 0:
             for r in range(rules):
                 bit = np.int64(1) << r
+                kind = _HELD
                 if fired & bit:
                     if not opened & bit:
                         opened |= bit
+                        kind = _OPENED
                         q = judged_statistic[r]
                         book_rows[s, r] = 0
-                        book_when[s, r, 0] = offset[i]
-                        book_when[s, r, 1] = time[i]
-                        book_numbers[s, r, 0] = value[i]
-                        book_numbers[s, r, 1] = statistic[i, q]
-                        book_numbers[s, r, 2] = centre[i, q]
-                        book_numbers[s, r, 3] = lcl[i, q]
-                        book_numbers[s, r, 4] = ucl[i, q]
-                        kind = 1
-                    else:
-                        kind = -1
-                    book_clean[s, r] = 0
-                    book_rows[s, r] += 1
-                    book_when[s, r, 2] = offset[i]
-                    book_when[s, r, 3] = time[i]
+                        _note(book_when, book_numbers, s, r, offset[i], time[i], value[i],
+                              statistic[i, q], centre[i, q], lcl[i, q], ucl[i, q])  # fmt: skip
+                    _hold(book_clean, book_rows, book_when, s, r, offset[i], time[i])
                 elif opened & bit:
                     book_clean[s, r] += 1
-                    kind = -1
                     if book_clean[s, r] >= clean_rows:
                         opened &= ~bit
-                        kind = 0
-                else:
-                    kind = -1
-                if kind >= 0:
-                    out[found, 0] = kind
-                    out[found, 1] = i
-                    out[found, 2] = s
-                    out[found, 3] = r
-                    out[found, 4] = book_rows[s, r]
+                        kind = _CLOSED
+                if kind != _HELD:
+                    _tell(out, found, kind, i, s, r, book_rows[s, r])
                     out_when[found] = book_when[s, r]
                     out_numbers[found] = book_numbers[s, r]
                     found += 1
