@@ -16,15 +16,15 @@ whole is bit for bit what it would have been. Where it is not (another version, 
 
 State stands before its position. So a position that can be seen has all of its state beside it, and only outputs are missing. The
 image before it is the same state without the step; only if the step was a snapshot that overwrote pages, their older
-versions must still be in the log (compaction leaves them some ten minutes). If the position cannot be seen, pages may have been
-overwritten in part: then the repair is a snapshot too.
+versions must still be in the log (compaction leaves them some ten minutes; actors/engine/torn_pages.py). If the position cannot
+be seen, pages may have been overwritten in part: then the repair is a snapshot too.
 
 Rules of this file: pure; nothing is guessed. What cannot be told for sure is `Cure.REFUSED`, with the way that is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -37,7 +37,6 @@ from actors.engine.position import (
     CHANGE_KEY,
     PAGE_KEY,
     POSITION_KEY,
-    SERIES_KEY,
     Encodes,
     Position,
     Record,
@@ -46,17 +45,12 @@ from actors.engine.position import (
     position_of,
     read_image,
 )
+from actors.engine.torn_pages import Decode, Entry, gone
 from actors.errors import StateError
 from schemas.charts import ChartBlock, ChartStep, step_of, unpack
 
 BLOCKS_KEPT = 64  # of each family, the newest: a step has one, or some where one record would be too large
 REPROCESS = "fold the retained input again in a pipeline of another name, which has its own state (docs/torn.md)"
-
-_SETTINGS = "arrivals@1"  # table that is there from the first step on, if there is anything to set
-_AT_NEED = ("params/", "arrivals")  # tables that have a page only once there is something to keep
-
-Entry = tuple[bytes, bytes | None]
-Decode = Callable[[bytes], dict[str, Any]]
 
 
 class Cure(StrEnum):
@@ -166,9 +160,7 @@ def _diagnose(
     beyond = [b.step for kept in blocks.values() for b in kept if b.step.next_offset > position.next_offset]
     if history.loose or beyond:
         before = read_image(entries[: at + 1], decode)
-        return _without_position(
-            partition, position, before, entries[: at + 1], history.loose, beyond, committed, decode
-        )
+        return _without_position(partition, entries, history, before, beyond, committed, decode)
     return _at_position(partition, entries, history, committed, blocks, decode)
 
 
@@ -222,15 +214,15 @@ def _start(position: Position, history: _History, blocks: Mapping[str, Sequence[
 
 def _without_position(
     partition: int,
-    position: Position,
+    entries: Sequence[Entry],
+    history: _History,
     before: StateImage,
-    earlier: Sequence[Entry],
-    loose: Sequence[Entry],
     beyond: Sequence[ChartStep],
     committed: int | None,
     decode: Decode,
 ) -> Diagnosis:
     """A step of which records can be seen, and its position cannot."""
+    (at, position), loose = history.positions[-1], history.loose
     why = f"torn transaction: records of step {position.seq + 1} stand beyond the position {position.next_offset}"
     found = Diagnosis(partition, Cure.COMPLETE, why, "", position, before, None, position.seq + 1)
     ends = {step.next_offset for step in beyond}
@@ -244,8 +236,8 @@ def _without_position(
     rewrite = any(key.startswith(PAGE_KEY) and (value is None or not decode(value)["apart"]) for key, value in loose)
     pages = tuple(dict.fromkeys(key for key, _ in loose if key.startswith(PAGE_KEY)))
     found = found._replace(end=max(ends, default=None), changes=changes, rewrite=rewrite, loose=pages)
-    gone = _overwritten(loose, earlier, before, decode)
-    return refused(found, f"{gone} before the step is not retained any more", REPROCESS) if gone else found
+    lost = gone(loose, entries[: at + 1], before, [seen for _, seen in history.positions], decode)
+    return refused(found, f"{lost} before the step is not retained any more", REPROCESS) if lost else found
 
 
 def _with_position(
@@ -281,9 +273,10 @@ def _with_position(
         return refused(found, "the step was a snapshot, and the state before it is not retained any more", REPROCESS)
     until = earlier[-1][0] + 1
     image = read_image(entries[:until], decode)
-    gone = _overwritten(entries[until:], entries[:until], image, decode)
-    if gone:
-        return refused(found, f"{gone} before the step is not retained any more", REPROCESS)
+    past = [seen for at, seen in history.positions if at < until]
+    lost = gone(entries[until:], entries[:until], image, past, decode)
+    if lost:
+        return refused(found, f"{lost} before the step is not retained any more", REPROCESS)
     return found._replace(before=image)
 
 
@@ -291,36 +284,6 @@ def _worked_out(position: Position, start: int) -> Position:
     """Return the position before a step that began at `start`."""
     applied = tuple(entry for entry in position.applied if entry.at_offset < start)
     return position._replace(next_offset=start, seq=position.seq - 1, applied=applied)
-
-
-def _overwritten(step: Sequence[Entry], earlier: Sequence[Entry], before: StateImage, decode: Decode) -> str:
-    """Return a page that the step overwrote and whose older version is gone; "" if there is none."""
-    position = before.position
-    if position is None or not position.seq:
-        return ""  # there were no pages before
-    kept = {key for key, _ in earlier}
-    of_series = [page for page in before.pages if not page.detector.startswith("arrivals")]
-    rows = max((page.first_row + page.rows for page in of_series), default=0)
-    for key, value in step:
-        if key in kept or not key.startswith((PAGE_KEY, SERIES_KEY)):
-            continue
-        if value is None:
-            return f"a copy of {key.decode()}"
-        page = decode(value)
-        if key.startswith(SERIES_KEY):
-            if page["first_code"] < rows:
-                return f"page {page['page']} of the series"
-        elif _was_there(page, position, len(before.series)):
-            return f"page {page['page']} of {page['detector']}"
-    return ""
-
-
-def _was_there(page: Mapping[str, Any], position: Position, series: int) -> bool:
-    """Say whether there was a page like this before the step that wrote it."""
-    if page["detector"] == _SETTINGS:
-        return bool(page["seq"] > position.snapshot_seq)  # else this step has settled them
-    at_need = page["detector"].startswith(_AT_NEED)
-    return position.snapshot_seq > 0 and not at_need and (page["first_row"] < series or not series)
 
 
 def restored(

@@ -170,6 +170,7 @@ def test_compaction_leaves_what_is_needed_unless_the_step_was_a_snapshot() -> No
 def test_a_page_whose_older_copy_is_gone_is_missed() -> None:
     line = stepped(4, 4, snapshot=True)
     line.tear(4, {"state": 99, "charts": 1}, snapshot=True)
+    assert planned(line).diagnosis.cure is Cure.COMPLETE
     log = line.broker.partition(("state", 0))
     log.compact(log.end - next(entry.offset for entry in reversed(log.entries) if entry.key == b"position"))
     assert [entry.key for entry in log.entries].count(b"position") == 2  # that of the step before is retained
