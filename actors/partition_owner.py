@@ -1,8 +1,13 @@
 """The owner of a slot as a Ray actor: a synchronous loop on one thread, control calls on another.
 
 The loop knows one cure: on ReopenError or FencedError it abandons the slot and opens it again from what the broker says, which
-ends it (SupersededError) if the deal names another incarnation of the slot. Ray restarts the process when it dies; the loop then
-starts by itself, because it is started by the constructor.
+ends it (SupersededError) if the deal names another incarnation of the slot. The loop starts by itself, because it is started by
+the constructor.
+
+A process that imports Ray, numba and our kernels costs more than a second of a core, which a machine that judges does not have to
+spare. So there are two processes for a seat, in its placement group, where the pipeline says `standby`: the one that has the turn
+(actors/turn.py) is the owner, the other has everything loaded and waits for the turn. Which was started first does not matter.
+The supervisor replaces the one that died. Without a standby Ray starts the owner's process again.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from random import random
 from typing import Any
 
 import ray
+from ray.util import get_current_placement_group
 
 from actors.actor_hosts import InActors
 from actors.deal import Seat
@@ -24,6 +30,7 @@ from actors.kafka.log import SystemClock
 from actors.pipeline import Pipeline
 from actors.slot import Slot
 from actors.surroundings import Codec, Surroundings
+from actors.turn import Turn
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.owner")
@@ -31,16 +38,22 @@ _LOG = logging.getLogger("chipquality.owner")
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 3.0  # between attempts to open, times 0.5 to 1.5: what an outage costs after its end
 STOP_TIMEOUT_S = 30.0
+TURN_S = 0.02  # between two looks at whose turn it is
 DETECTOR_CPUS = 0.1
+STANDBY = "standby"  # state of a process that waits for its turn
 
 
 class OwnerLoop:
-    """Opens the slot, steps it, re-opens it after an error, until it is told to stop. Run it on a thread."""
+    """Opens the slot, steps it, re-opens it after an error, until it is told to stop. Run it on a thread.
 
-    def __init__(self, pipeline: Pipeline, seat: Seat) -> None:
+    `turn`: to be waited for before the first opening; None: it is ours.
+    """
+
+    def __init__(self, pipeline: Pipeline, seat: Seat, turn: Turn | None = None) -> None:
         self.pipeline = pipeline
         self.seat = seat
-        self.state = "opening"
+        self.state = "opening" if turn is None else STANDBY
+        self._turn = turn
         self.last_error = ""
         self.reopened = 0
         self.opened_s = 0.0
@@ -125,7 +138,17 @@ class OwnerLoop:
             if self._hosts is not None:
                 self._hosts.close()
 
+    def _is_our_turn(self) -> bool:
+        """Wait for the turn, with everything loaded; return False if we are to stop."""
+        while self._turn is not None and not self._turn.take():
+            if self._stop.wait(TURN_S):
+                return False
+        return True
+
     def _run_until_told(self) -> None:
+        self._hosts = self._new_hosts()
+        if not self._is_our_turn():
+            return
         backoff_s = BACKOFF_FIRST_S
         while not self._stop.is_set():
             live_since = time.monotonic()
@@ -149,7 +172,7 @@ class OwnerLoop:
         """Open the slot and step it until it is told to stop or something breaks."""
         self.state = "opening"
         started = time.monotonic()
-        self._hosts = self._hosts or self._new_hosts()
+        assert self._hosts is not None  # noqa: S101 - for mypy
         slot = self._slot = Slot(self.pipeline, self.seat, self._hosts, self._around)
         slot.open()
         self.opened_s = time.monotonic() - started
@@ -171,11 +194,13 @@ class OwnerLoop:
 
 @ray.remote
 class PartitionOwner:
-    """An incarnation of a slot. Detached; Ray restarts it, and a restarted one opens the slot by itself."""
+    """An incarnation of a slot, or the process that stands by for it. Detached; opens the slot by itself, when its turn comes."""
 
     def __init__(self, pipeline: Pipeline, seat: Seat) -> None:
         logging.basicConfig(level=logging.INFO)
-        self._loop = OwnerLoop(pipeline, seat)
+        group = get_current_placement_group()
+        turn = Turn(group.id.hex()) if group is not None and pipeline.standby else None
+        self._loop = OwnerLoop(pipeline, seat, turn)
         self._loop.start()
 
     def __repr__(self) -> str:

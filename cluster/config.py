@@ -113,6 +113,9 @@ class PipelineConfig(_Section):
         le=1024,
         description="owners of the main pipeline that share the partitions; not set: as many as last time, 1 at first",
     )
+    standby: bool = Field(
+        True, description="for every slot a second process, loaded, that takes over as soon as the owner's ends"
+    )
     phase_one_rows: int = Field(50, ge=10, le=10_000, description="rows of a series from which its limits are learned")
     commit_interval_ms: int = Field(50, ge=5, le=1000)
     snapshot_interval_ms: int = Field(5000, ge=100, le=600_000)

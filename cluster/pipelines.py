@@ -67,6 +67,7 @@ def _pipeline(
         schema_ids={record: schema_ids[of, record] for record, of in wanted.items()},
         vector=vector,
         hosting="owner" if config.pipeline.hosting == "owner" else "actor",
+        standby=config.pipeline.standby,
         commit_interval_ms=config.pipeline.commit_interval_ms,
         snapshot_interval_ms=config.pipeline.snapshot_interval_ms,
         snapshot_bytes_per_s=config.pipeline.snapshot_bytes_per_s,

@@ -42,7 +42,6 @@ _RAY_SETTINGS = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "4",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # after 5 s Serve kills a proxy that a busy machine has not started yet
 }
 
 

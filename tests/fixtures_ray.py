@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +13,6 @@ from actors.names import NAMESPACE
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A real single-node Ray without a dashboard, for the whole session."""
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")  # as cluster/product.py says
     ray.init(
         address="local",
         _node_ip_address="127.0.0.1",

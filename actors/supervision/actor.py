@@ -26,7 +26,7 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError
 from actors.calls import answer
 from actors.deal import Deal, Dealer, DealFollower, Seat, check_slots
 from actors.errors import ConfigError, FencedError, ReopenError
-from actors.partition_owner import STOP_TIMEOUT_S
+from actors.partition_owner import STANDBY, STOP_TIMEOUT_S
 from actors.pipeline import Pipeline
 from actors.supervision import places
 from actors.supervision.decisions import (
@@ -43,6 +43,7 @@ from actors.supervision.decisions import (
     Ticked,
     Unheard,
 )
+from actors.supervision.places import Member
 from actors.surroundings import Codec
 from schemas.registry import RegistryUnavailable
 
@@ -52,6 +53,7 @@ TICK_S = 0.25
 DEAF_S = 1.0  # of the decisions' time, at most, between two of its looks at the clock
 ASK_TIMEOUT_S = 2.0  # for an owner to say how it is
 CALL_TIMEOUT_S = 10.0
+STANDBY_AGAIN_S = 10.0  # between two starts of a process that stands by for a seat
 RETRY_S = 1.0  # after the broker or the registry did not answer
 EVENTS_MAX = 1_000
 LOST = (ReopenError, FencedError, RegistryUnavailable)
@@ -67,8 +69,11 @@ class SupervisorLoop:
         self._time_s, self._looked = 0.0, clock()  # of the decisions; when the clock was looked at last
         self._supervision = Supervision(pipeline.slots)
         self._statuses: dict[Seat, dict[str, Any]] = {}
-        self._handles: dict[Seat, ActorHandle[Any]] = {}
-        self._asked: dict[Seat, tuple[Any, float]] = {}  # call under way, since when
+        self._handles: dict[Member, ActorHandle[Any]] = {}
+        self._asked: dict[Member, tuple[Any, float]] = {}  # call under way, since when
+        self._speakers: dict[Seat, Member] = {}  # who said last how the seat's owner is
+        self._standing: set[Member] = set()  # by and ready to take over
+        self._standby_after: dict[Seat, float] = {}  # when one may be started
         self._wishes: deque[int] = deque(maxlen=EVENTS_MAX)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"supervisor-{pipeline.name}", daemon=True)
@@ -95,6 +100,7 @@ class SupervisorLoop:
             "owners": [
                 self._statuses.get(seat, _blank(self.pipeline.name, seat))
                 | ({"state": known.state} if (known := owners.get(seat)) and known.state == "gone" else {})
+                | {"standby": any(member.seat == seat for member in self._standing.copy())}
                 for seat in (deal.seats() if deal else ())
             ],
         }
@@ -136,9 +142,9 @@ class SupervisorLoop:
         try:
             deal = _checked(follower.open(), pipeline)
             self._supervision = Supervision(pipeline.slots, wanted=self._supervision.wanted)
-            self._handles = places.owners(pipeline.name)
-            self._asked = {}
-            present = frozenset(self._handles) | places.placed(pipeline.name)
+            self._handles = places.members(pipeline.name)
+            self._asked, self._speakers, self._standing = {}, {}, set()
+            present = frozenset(member.seat for member in self._handles) | places.placed(pipeline.name)
             self._take(Booted(deal, present, self._now()), dealer)
             self.trouble = ""
             while not self._over.wait(TICK_S):
@@ -165,9 +171,7 @@ class SupervisorLoop:
             case Start(seat):
                 return self._start(seat)
             case End(seat):
-                self._handles.pop(seat, None)
-                self._asked.pop(seat, None)
-                self._statuses.pop(seat, None)
+                self._forget(seat)
                 places.end(self.pipeline.name, seat)
         return []
 
@@ -193,47 +197,96 @@ class SupervisorLoop:
 
     def _start(self, seat: Seat) -> list[Instruction]:
         try:
-            self._handles[seat] = places.start(self.pipeline, seat)
+            self._handles[Member(seat)] = places.start(self.pipeline, seat)
         except ConfigError as error:
             self.trouble = str(error)
             return self._supervision.on(Unheard(seat, gone=True, restarting=False, now=self._now()))
         return []
 
+    def _forget(self, seat: Seat) -> None:
+        self._statuses.pop(seat, None)
+        self._speakers.pop(seat, None)
+        self._standby_after.pop(seat, None)
+        for member in (Member(seat), Member(seat).other):
+            self._handles.pop(member, None)
+            self._asked.pop(member, None)
+            self._standing.discard(member)
+
+    # ---- asking
+
     def _ask_owners(self) -> list[Event]:
-        """Ask every owner how it is, without waiting; return what has come of the questions."""
+        """Ask every process how it is, without waiting; return what has come of the questions."""
         events: list[Event] = []
-        for seat in list(self._supervision.owners):
-            now = self._now()
-            call, since = self._asked.get(seat, (None, now))
-            if call is None:
-                handle = self._handles.get(seat) or places.find(self.pipeline.name, seat)
-                if handle is None:
-                    events.append(Unheard(seat, gone=True, restarting=False, now=now))
-                    continue
-                self._handles[seat] = handle
-                self._asked[seat] = (handle.status.remote(), now)
-            elif ray.wait([call], timeout=0)[0]:
-                del self._asked[seat]
-                events.append(self._heard(seat, call))
-            elif now - since > ASK_TIMEOUT_S:
-                del self._asked[seat]
-                events.append(Unheard(seat, gone=False, restarting=False, now=now))
+        for seat, owner in list(self._supervision.owners.items()):
+            speaker = self._speakers.get(seat, Member(seat))
+            event = self._ask(speaker)
+            events += [event] if event is not None and self._counts(speaker, event) else []
+            if self.pipeline.standby:
+                self._have_standby(speaker.other, owner.state)
+                event = self._ask(speaker.other) if speaker.other in self._handles else None
+                events += [event] if event is not None and self._counts(speaker.other, event) else []
         return events
 
-    def _heard(self, seat: Seat, call: Any) -> Event:
+    def _have_standby(self, member: Member, state: str) -> None:
+        """Have a process beside one that is live; before, it would only be in the way of the opening."""
+        now = self._now()
+        if member not in self._handles and state == "live" and now >= self._standby_after.get(member.seat, now):
+            self._standby_after[member.seat] = now + STANDBY_AGAIN_S
+            try:
+                self._handles[member] = places.start_beside(self.pipeline, member)
+            except ValueError as error:
+                _LOG.warning("%s %s has no standby: %s", self.pipeline.name, member.seat, error)
+
+    def _counts(self, member: Member, event: Heard | Unheard) -> bool:
+        """Say whether what one process of a seat says, or does not say, is said of the seat's owner.
+
+        The one that works speaks for the seat. If it is gone while the other stands by, the other takes over: if it does
+        not, nobody speaks, and the seat falls silent.
+        """
+        speaker = self._speakers.get(member.seat, Member(member.seat))
+        if isinstance(event, Heard) and event.state == STANDBY:
+            self._standing.add(member)
+            return False
+        self._standing.discard(member)
+        if isinstance(event, Heard):
+            self._speakers[member.seat] = member
+            return True
+        return member == speaker and member.other not in self._standing
+
+    def _ask(self, member: Member) -> Heard | Unheard | None:
+        """Ask, or see whether there is an answer to what was asked."""
+        seat, now = member.seat, self._now()
+        call, since = self._asked.get(member, (None, now))
+        if call is None:
+            handle = self._handles.get(member) or places.find(self.pipeline.name, member)
+            if handle is None:
+                return Unheard(seat, gone=True, restarting=False, now=now)
+            self._handles[member] = handle
+            self._asked[member] = (handle.status.remote(), now)
+        elif ray.wait([call], timeout=0)[0]:
+            del self._asked[member]
+            return self._heard(member, call)
+        elif now - since > ASK_TIMEOUT_S:
+            del self._asked[member]
+            return Unheard(seat, gone=False, restarting=False, now=now)
+        return None
+
+    def _heard(self, member: Member, call: Any) -> Heard | Unheard:
+        seat = member.seat
         try:
             status: dict[str, Any] = answer(call, ASK_TIMEOUT_S)
         except (ActorUnavailableError, GetTimeoutError):
             return Unheard(seat, gone=False, restarting=True, now=self._now())
         except RayActorError:
-            self._handles.pop(seat, None)
+            self._handles.pop(member, None)
             return Unheard(seat, gone=True, restarting=False, now=self._now())
         except (
             RayTaskError
         ) as error:  # one owner that cannot say how it is must not keep us from the others: it is silent
             _LOG.warning("%s %s cannot say how it is: %s", self.pipeline.name, seat, error)
             return Unheard(seat, gone=False, restarting=False, now=self._now())
-        self._statuses[seat] = status
+        if status["state"] != STANDBY:
+            self._statuses[seat] = status
         return Heard(seat, status["state"], self._now())
 
 

@@ -1,21 +1,26 @@
-"""Where owners run in Ray: the placement group of a seat, its named, detached owner, finding and ending them."""
+"""Where owners run in Ray: the placement group of a seat, its named, detached processes, finding and ending them.
+
+A seat has one process, or two where the pipeline has standbys: they differ by name only, and who works is theirs to settle
+(actors/partition_owner.py).
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 from ray.util import get_placement_group, placement_group, placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.calls import answer
 from actors.deal import Seat
 from actors.errors import ConfigError
 from actors.names import NAMESPACE
-from actors.partition_owner import DETECTOR_CPUS, PartitionOwner
+from actors.partition_owner import DETECTOR_CPUS, STANDBY, PartitionOwner
 from actors.pipeline import Pipeline
 
 _LOG = logging.getLogger("chipquality.supervisor")
@@ -25,20 +30,35 @@ PLACE_TIMEOUT_S = 10.0  # to find a node with room
 NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
 
-def owner_name(pipeline: str, seat: Seat) -> str:
-    """Return the name of an owner actor.
+Role = Literal["owner", "standby"]  # which of the two was started first
 
-    >>> owner_name("quality", Seat(0, 3))
+
+class Member(NamedTuple):
+    """One of the processes of a seat."""
+
+    seat: Seat
+    role: Role = "owner"
+
+    @property
+    def other(self) -> Member:
+        """The process beside it, if the pipeline has standbys."""
+        return Member(self.seat, "standby" if self.role == "owner" else "owner")
+
+
+def member_name(pipeline: str, member: Member) -> str:
+    """Return the name of a seat's actor.
+
+    >>> member_name("quality", Member(Seat(0, 3)))
     'owner:quality:0:3'
     """
-    return f"owner:{pipeline}:{seat.slot}:{seat.incarnation}"
+    return f"{member.role}:{pipeline}:{member.seat.slot}:{member.seat.incarnation}"
 
 
-def seat_of(name: str, pipeline: str) -> Seat | None:
-    """Return the seat in the name of an owner of this pipeline, None for another actor's name."""
+def seat_of(name: str, pipeline: str, role: Role = "owner") -> Seat | None:
+    """Return the seat in the name of an actor of this pipeline, None for another actor's name."""
     kind, _, rest = name.partition(":")
     owner_of, _, numbers = rest.partition(":")
-    if (kind, owner_of) != ("owner", pipeline):
+    if (kind, owner_of) != (role, pipeline):
         return None
     slot, _, incarnation = numbers.partition(":")
     return Seat(int(slot), int(incarnation))
@@ -50,10 +70,16 @@ def named(prefix: str) -> list[str]:
     return sorted(a["name"] for a in every if a["namespace"] == NAMESPACE and a["name"].startswith(prefix))
 
 
-def owners(pipeline: str) -> dict[Seat, ActorHandle[Any]]:
-    """Return the owners of a pipeline that Ray knows."""
-    seats = [seat for name in named(f"owner:{pipeline}:") if (seat := seat_of(name, pipeline)) is not None]
-    return {seat: handle for seat in seats if (handle := find(pipeline, seat)) is not None}
+def members(pipeline: str) -> dict[Member, ActorHandle[Any]]:
+    """Return the processes of a pipeline's seats that Ray knows."""
+    roles: tuple[Role, ...] = ("owner", "standby")
+    found = [
+        Member(seat, role)
+        for role in roles
+        for name in named(f"{role}:{pipeline}:")
+        if (seat := seat_of(name, pipeline, role)) is not None
+    ]
+    return {member: handle for member in found if (handle := find(pipeline, member)) is not None}
 
 
 def placed(pipeline: str) -> frozenset[Seat]:
@@ -64,10 +90,10 @@ def placed(pipeline: str) -> frozenset[Seat]:
     return frozenset(seat for name in owners_of if (seat := seat_of(name, pipeline)) is not None)
 
 
-def find(pipeline: str, seat: Seat) -> ActorHandle[Any] | None:
-    """Return the owner of a seat, None if there is none."""
+def find(pipeline: str, member: Member) -> ActorHandle[Any] | None:
+    """Return a process of a seat, None if there is none."""
     try:
-        return ray.get_actor(owner_name(pipeline, seat), NAMESPACE)
+        return ray.get_actor(member_name(pipeline, member), NAMESPACE)
     except ValueError:
         return None
 
@@ -88,18 +114,30 @@ def start(pipeline: Pipeline, seat: Seat) -> ActorHandle[Any]:
         raise ConfigError(
             f"Ray has no node with {bundle['CPU']:g} free CPUs for slot {seat.slot} of pipeline {pipeline.name}"
         )
-    owner: ActorHandle[Any] = PartitionOwner.options(  # type: ignore[attr-defined]
-        name=owner_name(pipeline.name, seat),
+    return _process(pipeline, Member(seat), group, OWNER_CPUS)
+
+
+def start_beside(pipeline: Pipeline, member: Member) -> ActorHandle[Any]:
+    """Start a process in a seat's place, beside the one that works, or get the one that is there; does not wait for it.
+
+    Raises ValueError if the place is gone.
+    """
+    return _process(pipeline, member, get_placement_group(_group_name(pipeline.name, member.seat)), cpus=0)
+
+
+def _process(pipeline: Pipeline, member: Member, group: PlacementGroup, cpus: float) -> ActorHandle[Any]:
+    actor: ActorHandle[Any] = PartitionOwner.options(  # type: ignore[attr-defined]
+        name=member_name(pipeline.name, member),
         namespace=NAMESPACE,
         lifetime="detached",
         get_if_exists=True,
-        max_restarts=-1,
+        max_restarts=0 if pipeline.standby else -1,  # beside a standby that takes over, a start is only in its way
         max_task_retries=0,
         max_concurrency=4,
-        num_cpus=OWNER_CPUS,
+        num_cpus=cpus,
         scheduling_strategy=PlacementGroupSchedulingStrategy(group),
-    ).remote(pipeline, seat)
-    return owner
+    ).remote(pipeline, member.seat)
+    return actor
 
 
 def not_on_the_head() -> dict[str, str]:
@@ -110,28 +148,33 @@ def not_on_the_head() -> dict[str, str]:
 
 
 def end(pipeline: str, seat: Seat) -> None:
-    """End the owner of a seat and its placement group, if they are there."""
-    owner = find(pipeline, seat)
-    if owner is not None:
-        ray.kill(owner)
+    """End the processes of a seat and its placement group, if they are there."""
+    standby = Member(seat, "standby")
+    for member in (standby, standby.other):
+        actor = find(pipeline, member)
+        if actor is not None:
+            ray.kill(actor)
     try:
         remove_placement_group(get_placement_group(_group_name(pipeline, seat)))
     except ValueError:
-        _LOG.debug("%s has no placement group", owner_name(pipeline, seat))
+        _LOG.debug("%s has no placement group", member_name(pipeline, Member(seat)))
 
 
 def stop_owners(pipeline: str, timeout_s: float) -> list[dict[str, Any]]:
     """Let every owner commit a snapshot, then end them; return their last statuses."""
-    found = owners(pipeline)
-    calls: dict[Seat, Any] = {seat: owner.stop.remote() for seat, owner in found.items()}
-    statuses: list[dict[str, Any]] = []
-    for seat, call in calls.items():
+    calls: dict[Member, Any] = {member: actor.stop.remote() for member, actor in members(pipeline).items()}
+    said: dict[Seat, list[dict[str, Any]]] = {member.seat: [] for member in calls}
+    for member, call in calls.items():
         try:
-            statuses.append(answer(call, timeout_s))
+            status = answer(call, timeout_s)
         except RayError as error:
-            statuses.append({"pipeline": pipeline, "slot": seat.slot, "state": "killed", "last_error": str(error)})
+            status = {"pipeline": pipeline, "slot": member.seat.slot, "state": "killed", "last_error": str(error)}
+        said[member.seat].append(status)
+    for seat in said:
         end(pipeline, seat)
-    return statuses
+    return [
+        next((s for s in of_seat if s["state"] not in {STANDBY, "killed"}), of_seat[0]) for of_seat in said.values()
+    ]
 
 
 def _group_name(pipeline: str, seat: Seat) -> str:

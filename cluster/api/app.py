@@ -29,6 +29,9 @@ STREAMS_MAX = 500  # readers of the stream at once
 STREAMS_WAITING_MAX = 50  # further ones that wait; the next gets 503
 REQUESTS_MAX = 100
 REQUESTS_WAITING_MAX = 400
+SERVE_SETTINGS = {  # of Serve's controller, also in a Ray that is not ours
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # after 5 s it kills a proxy that a busy machine has not started yet
+}
 API_APP, STREAM_APP = "api", "stream"
 
 _CSP = (
@@ -149,6 +152,7 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str
             proxy_location="HeadOnly",
             http_options={"host": config.serve.host, "port": config.serve.port},
             logging_config={"enable_access_log": False},
+            controller_options={"runtime_env": {"env_vars": SERVE_SETTINGS}},
         )
 
     def api() -> FastAPI:

@@ -177,10 +177,11 @@ def _show_slots(status: dict[str, Any]) -> None:
     for owner in status["owners"]:
         places = {p: said.get("next_offset", "quarantined") for p, said in sorted(owner["partitions"].items())}
         arriving = f"  arriving {owner['arriving']}" if owner.get("arriving") else ""
+        standby = "  standby ready" if owner.get("standby") else ""
         worst = f"  replay at most {owner['replay_worst_s']:.1f} s" if owner.get("replay_worst_s") else ""
         typer.echo(
             f"  slot {owner['slot']}  {owner['state']}  incarnation {owner['incarnation']}  "
-            f"re-opened {owner['reopened']}×  {places}{arriving}{worst}"
+            f"re-opened {owner['reopened']}×  {places}{arriving}{standby}{worst}"
         )
 
 

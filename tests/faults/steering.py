@@ -12,6 +12,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from actors import supervisor
 from actors.names import NAMESPACE
+from actors.partition_owner import STANDBY
 from actors.pipeline import Pipeline
 
 CALL_TIMEOUT_S = 3.0
@@ -22,9 +23,11 @@ UNREACHABLE = (RayActorError, RayTaskError, GetTimeoutError, ValueError, Timeout
 
 
 def start(pipeline: Pipeline) -> None:
-    """Start the pipeline and wait until it is live."""
+    """Start the pipeline and wait until it is live, and whole: a standby beside every owner."""
     supervisor.start_pipeline(pipeline)
     supervisor.wait_live(pipeline.name, LIVE_TIMEOUT_S)
+    if pipeline.standby:
+        supervisor.wait_status(pipeline.name, lambda said: all(o["standby"] for o in said["owners"]), LIVE_TIMEOUT_S)
 
 
 def stop(name: str) -> None:
@@ -33,14 +36,19 @@ def stop(name: str) -> None:
 
 
 def owners(name: str) -> list[dict[str, Any]]:
-    """Return the status of every owner as they say it themselves; of those that answer."""
+    """Return the status of every owner as they say it themselves; of those that answer. Processes that stand by are left out."""
+    return [said for _, said in _working(name)]
+
+
+def _working(name: str) -> list[tuple[str, dict[str, Any]]]:
     statuses = []
-    for actor in _named(f"owner:{name}:"):
+    for actor in [*_named(f"owner:{name}:"), *_named(f"standby:{name}:")]:
         try:
-            statuses.append(dict(ray.get(ray.get_actor(actor, NAMESPACE).status.remote(), timeout=CALL_TIMEOUT_S)))
+            said = dict(ray.get(ray.get_actor(actor, NAMESPACE).status.remote(), timeout=CALL_TIMEOUT_S))
         except UNREACHABLE as error:
-            statuses.append({"name": actor, "state": "unreachable", "last_error": str(error)[:500]})
-    return statuses
+            said = {"name": actor, "state": "unreachable", "last_error": str(error)[:500]}
+        statuses.append((actor, said))
+    return [(actor, said) for actor, said in statuses if said["state"] != STANDBY]
 
 
 def pids(name: str) -> dict[int, int]:
@@ -50,7 +58,7 @@ def pids(name: str) -> dict[int, int]:
 
 def detector_pids(name: str) -> dict[str, int]:
     """Return the process ids of the detector actors of the first owner, by family."""
-    owner = ray.get_actor(_named(f"owner:{name}:")[0], NAMESPACE)
+    owner = ray.get_actor(_working(name)[0][0], NAMESPACE)
     return dict(ray.get(owner.detector_pids.remote(), timeout=CALL_TIMEOUT_S))
 
 

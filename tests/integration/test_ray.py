@@ -15,6 +15,7 @@ from actors.deal import Seat
 from actors.errors import ConfigError
 from actors.names import NAMESPACE
 from actors.supervision import places
+from actors.supervision.places import Member
 from cluster.local.stack import Endpoints
 from tests.integration.line import WAIT_S, TestLine, same_as_undisturbed, wait_for, wait_owner
 from tests.integration.test_slot import run_to_end
@@ -66,7 +67,10 @@ def test_scale_out_and_in_under_load(line: TestLine) -> None:
     with pytest.raises(ConfigError, match="3 slots: a pipeline of 2 partitions"):
         supervisor.scale(line.name, 3)
     assert supervisor.scale(line.name, 1)["slots"] == 1
-    wait_for(lambda: list(places.owners(line.name)) == [Seat(0, owners[0]["incarnation"])], "the other owner has ended")
+    wait_for(
+        lambda: list(places.members(line.name)) == [Member(Seat(0, owners[0]["incarnation"]))],
+        "the other owner has ended",
+    )
     line.write_noise(100, seed=3)
     line.wait_done()
     same_as_undisturbed(line, run_to_end)
@@ -94,6 +98,31 @@ def test_a_stopped_owner_is_replaced_and_fenced(line: TestLine) -> None:
     same_as_undisturbed(line, run_to_end)
 
 
+def test_a_standby_takes_over_when_the_owner_is_killed(stack: Endpoints, ray_cluster: None) -> None:
+    line = TestLine(stack, settings={"hosting": "owner", "standby": True, "snapshot_interval_ms": 400})
+    supervisor.start_pipeline(line.pipeline())
+    try:
+        before = wait_owner(line, lambda said: said["state"] == "live" and said["standby"])
+        first = places.members(line.name)
+        assert set(first) == {Member(Seat(0, 1)), Member(Seat(0, 1)).other}
+        line.write_noise(50)
+        line.wait_done()
+        pid = before["pid"]
+        for seed in (2, 3):  # the second time that which has taken over: the one started last takes over from it
+            kill(pid)
+            line.write_noise(50, seed=seed)
+            line.wait_done()
+            after = wait_owner(line, lambda said: said["state"] == "live" and said["standby"])
+            assert after["incarnation"] == 1, "the seat was never vacant"
+            assert after["pid"] != pid
+            pid = after["pid"]
+    finally:
+        (stopped,) = supervisor.stop_pipeline(line.name)
+    assert stopped["state"] == "stopped"
+    assert places.members(line.name) == {}
+    same_as_undisturbed(line, run_to_end)
+
+
 def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoints, ray_cluster: None) -> None:
     line = TestLine(stack, settings={"hosting": "actor", "step_timeout_s": 4.0, "snapshot_interval_ms": 400})
     supervisor.start_pipeline(line.pipeline())
@@ -102,7 +131,7 @@ def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoi
         line.write_noise(50)
         line.wait_done()
         seat = wait_owner(line, lambda s: s["state"] == "live")
-        owner = places.owners(line.name)[Seat(seat["slot"], seat["incarnation"])]
+        owner = places.members(line.name)[Member(Seat(seat["slot"], seat["incarnation"]))]
         hung = next(iter(ray.get(owner.detector_pids.remote()).values()))
         os.kill(hung, signal.SIGSTOP)
         line.write_noise(50, seed=2)

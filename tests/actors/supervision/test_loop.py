@@ -19,6 +19,7 @@ from actors.supervision import actor as module
 from actors.supervision import places
 from actors.supervision.actor import SupervisorLoop
 from actors.supervision.decisions import SILENT_S, Booted, DealSeen, Heard, Ticked, Unheard
+from actors.supervision.places import Member
 
 PIPELINE = Pipeline(
     "p",
@@ -151,7 +152,7 @@ def test_an_owner_that_cannot_say_how_it_is(error: Exception, event: Unheard, mo
         raise error
 
     monkeypatch.setattr(module, "answer", answer)
-    assert SupervisorLoop(PIPELINE, Hand())._heard(A, object()) == event
+    assert SupervisorLoop(PIPELINE, Hand())._heard(Member(A), object()) == event
 
 
 def test_no_error_ends_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,3 +173,37 @@ def test_no_error_ends_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.start()
     assert over.wait(5)
     assert loop.trouble == "KeyError: 'x'"
+
+
+def test_the_process_that_works_speaks_for_the_seat() -> None:
+    loop = SupervisorLoop(PIPELINE, Hand())
+    owner, standby = Member(A), Member(A).other
+    gone = Unheard(A, gone=True, restarting=False, now=0.0)
+    assert loop._counts(owner, Heard(A, "live", 0.0))
+    assert not loop._counts(standby, gone), "that one was of no use is no fault of the seat's"
+    assert not loop._counts(standby, Heard(A, "standby", 0.0))
+    assert not loop._counts(owner, gone), "the other takes over"
+    assert loop._counts(standby, Heard(A, "opening", 0.0))
+    assert not loop._counts(owner, gone)
+    assert loop._counts(standby, gone), "nobody stands by any more"
+
+
+def test_a_standby_is_started_beside_what_is_live_and_not_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Hand()
+    loop = SupervisorLoop(PIPELINE, clock)
+    started: list[Member] = []
+
+    def start_beside(pipeline: Pipeline, member: Member) -> Any:
+        started.append(member)
+        raise ValueError("the place is gone")
+
+    monkeypatch.setattr(places, "start_beside", start_beside)
+    standby = Member(A).other
+    loop._have_standby(standby, "opening")
+    assert started == []
+    for _ in range(round(module.STANDBY_AGAIN_S)):
+        loop._have_standby(standby, "live")
+        clock.now += 1.0
+    assert started == [standby]
+    loop._have_standby(standby, "live")
+    assert started == [standby, standby]
