@@ -1,10 +1,13 @@
-"""A detector family as a Ray actor: it holds the family's state of the slot's partitions, which the log can give back."""
+"""A detector family as a Ray actor: it holds the family's state of the slot's partitions, which the log can give back.
+
+Which family it has is said at its start, or later: a spare has loaded the kernels of all families and has none until one is lost.
+"""
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ray
 
@@ -14,27 +17,52 @@ from actors.engine.state import Page
 from actors.errors import ReopenError
 from models.detector import Detector
 
+SPARE = ""  # stands for the family of an actor that has none
+
 
 @ray.remote
 class DetectorActor:
     """One family of one slot. Whoever has reset it last is obeyed; calls that name another epoch are refused."""
 
     def __init__(
-        self, pipeline: str, slot: int, family: str, detectors: tuple[Detector | Assignment, ...], clean_rows: int
+        self,
+        pipeline: str,
+        slot: int,
+        number: int,
+        family: str,
+        families: Mapping[str, tuple[Detector | Assignment, ...]],
+        clean_rows: int,
     ) -> None:
-        self._fold = FamilyFold(pipeline, family, detectors, clean_rows)
-        self._fold.warm()
-        self._name = f"detector:{pipeline}:{slot}:{family}"
+        self._name = f"detector:{pipeline}:{slot}:{number}"
+        self._pipeline = pipeline
+        self._families = families
+        self._clean_rows = clean_rows
+        self._family = family
+        self._folds: dict[str, FamilyFold] = {}  # those whose kernels are loaded; only the family's own has partitions
+        for name in (family,) if family != SPARE else families:
+            self._load(name)
         self._epoch = ""
 
     def __repr__(self) -> str:
-        """Name pipeline, slot and family in the Ray dashboard and in logs."""
+        """Name pipeline, slot and number in the Ray dashboard and in logs."""
         return getattr(self, "_name", "detector")
 
-    def reset(self, epoch: str) -> None:
-        """Forget all partitions; obey this epoch from now on."""
+    def reset(self, epoch: str) -> tuple[str, int]:
+        """Forget all partitions; obey this epoch from now on. Return the family, SPARE for none, and the process id."""
         self._epoch = epoch
-        self._fold.clear()
+        for fold in self._folds.values():
+            fold.clear()
+        return self._family, os.getpid()
+
+    def take(self, epoch: str, family: str) -> int:
+        """Have this family from now on, without partitions, instead of the one before; return the process id."""
+        self._check(epoch)
+        if family not in self._folds:
+            self._load(family)
+        for fold in self._folds.values():
+            fold.clear()
+        self._family = family
+        return os.getpid()
 
     def pid(self) -> int:
         """Return the process id."""
@@ -50,23 +78,28 @@ class DetectorActor:
         disabled: frozenset[str],
     ) -> tuple[str, ...]:
         """Take a partition over; see FamilyFold.open."""
-        self._check(epoch)
-        return self._fold.open(topic, partition, series, pages, disabled)
+        return self._fold(epoch).open(topic, partition, series, pages, disabled)
 
     def judge(self, epoch: str, packed: bytes, snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
         """Step through a round of works (pickled once for all families); with `snapshot`, copy dirty pages out."""
-        self._check(epoch)
-        return self._fold.run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
+        return self._fold(epoch).run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
 
     def disable(self, epoch: str, partition: int, detector: str) -> None:
         """Switch a detector off, in a replay."""
-        self._check(epoch)
-        self._fold.disable(partition, detector)
+        self._fold(epoch).disable(partition, detector)
 
     def drop(self, epoch: str, partition: int) -> None:
         """Forget a partition."""
+        self._fold(epoch).drop(partition)
+
+    def _load(self, family: str) -> None:
+        fold = FamilyFold(self._pipeline, family, self._families[family], self._clean_rows)
+        fold.warm()
+        self._folds[family] = fold
+
+    def _fold(self, epoch: str) -> FamilyFold:
         self._check(epoch)
-        self._fold.drop(partition)
+        return self._folds[self._family]
 
     def _check(self, epoch: str) -> None:
         if epoch != self._epoch:
