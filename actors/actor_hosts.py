@@ -51,7 +51,7 @@ _LOG = logging.getLogger("chipquality.slot")
 
 START_TIMEOUT_S = 60.0  # of a detector actor: process, imports, compiled kernels
 RESET_TIMEOUT_S = 3.0  # for an actor that was there to answer; one that hangs is replaced
-SPARE_AFTER_S = 3.0  # that a slot has been open before its spare is started: first it catches up
+SPARE_AFTER_S = 3.0  # from the first live step of a slot to the start of its spare: first it catches up
 SPARE_ASK_S = 5.0  # between two questions to the spare whether it is there
 SPARE_PAUSE_MAX_S = 300.0  # between two attempts to have one, which are further apart after every failure
 INLINE_BYTES_MAX = 100_000  # a larger batch goes through the object store, once for all families
@@ -88,7 +88,7 @@ class _Crew:
         self._lock = threading.Lock()  # of _members and of who of them is a spare: the keeper is on another thread
         self._closed = False
         self._keeper: threading.Thread | None = None
-        self._tend_at = 0.0
+        self._tend_at: float | None = None  # None: the slot has not been live since it was opened
         self._pause_s = SPARE_ASK_S
 
     # ---- an actor for every family
@@ -105,7 +105,7 @@ class _Crew:
                 raise ReopenError(f"no detector actor for {', '.join(missing)} within {START_TIMEOUT_S:.0f} s")
             self._give(epoch, missing)
         holders = self._holders(epoch)
-        self._tend_at = time.monotonic() + SPARE_AFTER_S
+        self._tend_at = None
         return {family: holders[family] for family in self._families}
 
     def _known(self) -> list[_Member]:
@@ -214,7 +214,10 @@ class _Crew:
 
     def tend(self) -> None:
         """See to it from time to time that there is a spare; returns at once. Call it while the slot is live."""
-        if time.monotonic() >= self._tend_at and (self._keeper is None or not self._keeper.is_alive()):
+        now = time.monotonic()
+        if self._tend_at is None:
+            self._tend_at = now + SPARE_AFTER_S
+        if now >= self._tend_at and (self._keeper is None or not self._keeper.is_alive()):
             self._keeper = threading.Thread(target=self._keep, name=f"spare-{self._name(0)}", daemon=True)
             self._keeper.start()
 
