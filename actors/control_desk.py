@@ -74,6 +74,7 @@ class ControlDesk:
             found = reader.open()
         finally:
             reader.close()
+            log.close()
         ours = (self.places.pipeline, self.places.input)
         return newest(change for change in found if (change.pipeline, change.topic) == ours)
 

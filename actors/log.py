@@ -109,10 +109,6 @@ class Reader(Protocol):
         """
         ...
 
-    def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
-        """Return the group's committed offsets; None where there is none. Waits out a transaction that is being ended."""
-        ...
-
     def group_metadata(self) -> object:
         """Return what `Writer.commit` wants."""
         ...
@@ -141,6 +137,10 @@ class Log(Protocol):
         """Return the high watermark of each partition: above everything written, of open transactions too."""
         ...
 
+    def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int | None]:
+        """Return the group's committed offsets; None where there is none. Waits out a transaction that is being ended."""
+        ...
+
     def read_to_end(
         self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float, *, newest: bool = False
     ) -> dict[int, list[Entry]]:
@@ -153,4 +153,8 @@ class Log(Protocol):
 
     def background(self, work: Callable[[], T]) -> Future[T]:
         """Do something that only reads, beside what the caller does; a bounded number at a time."""
+        ...
+
+    def close(self) -> None:
+        """Leave; readers and writers are closed one by one."""
         ...

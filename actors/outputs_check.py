@@ -87,7 +87,7 @@ def check_outputs(pipeline: Pipeline, around: Surroundings, partitions: Iterable
     unreadable += read_letters(pipeline, around, topics.dead_letters, asked, check.letter)
     if topics.late:
         unreadable += read_letters(pipeline, around, topics.late, asked, check.set_aside)
-    committed = read_committed(pipeline, around, asked)
+    committed = around.log.committed(pipeline.name, pipeline.input_topic, asked)
     after = read_positions(pipeline, around, asked)
     standings = {p: Standing(before[p], after[p], committed[p], _state_error(pipeline, around, p)) for p in asked}
     problems = check.conclude(standings)
@@ -165,15 +165,6 @@ def read_positions(pipeline: Pipeline, around: Surroundings, partitions: Iterabl
             if key == POSITION_KEY and value is not None:
                 newest[batch.partition] = value
     return {p: None if value is None else position_of(around.codec.read(value)) for p, value in newest.items()}
-
-
-def read_committed(pipeline: Pipeline, around: Surroundings, partitions: Iterable[int]) -> dict[int, int | None]:
-    """Return the group's committed offsets."""
-    reader = around.log.reader(pipeline.name, pipeline.input_topic)
-    try:
-        return reader.committed(partitions)
-    finally:
-        reader.close()
 
 
 def newest_steps(pipeline: Pipeline, around: Surroundings, partitions: Iterable[int]) -> dict[int, ChartStep]:

@@ -125,6 +125,10 @@ class OwnerLoop:
             pipeline.step_timeout_s,
         )
 
+    def _new_slot(self) -> Slot:
+        assert self._hosts is not None  # noqa: S101 - for mypy
+        return Slot(self.pipeline, self.seat, self._hosts, self._around)
+
     def _run(self) -> None:
         """Whatever ends the loop, the state says so: an owner that looked live would never be replaced."""
         try:
@@ -137,10 +141,18 @@ class OwnerLoop:
         finally:
             if self._hosts is not None:
                 self._hosts.close()
+            self._around.log.close()
 
     def _is_our_turn(self) -> bool:
-        """Wait for the turn, with everything loaded; return False if we are to stop."""
-        while self._turn is not None and not self._turn.take():
+        """Wait for the turn, with everything loaded and connected; return False if we are to stop."""
+        if self._turn is None or self._turn.take():
+            return True
+        try:
+            self._slot = self._new_slot()
+            self._slot.prepare()
+        except (ReopenError, RegistryUnavailable) as error:
+            _LOG.warning("slot %s: its standby could not ask the broker: %s", self._name, error)
+        while not self._turn.take():
             if self._stop.wait(TURN_S):
                 return False
         return True
@@ -172,8 +184,7 @@ class OwnerLoop:
         """Open the slot and step it until it is told to stop or something breaks."""
         self.state = "opening"
         started = time.monotonic()
-        assert self._hosts is not None  # noqa: S101 - for mypy
-        slot = self._slot = Slot(self.pipeline, self.seat, self._hosts, self._around)
+        slot = self._slot = self._slot or self._new_slot()
         slot.open()
         self.opened_s = time.monotonic() - started
         self.state = "live"

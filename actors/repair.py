@@ -31,7 +31,7 @@ from actors.engine.snapshot import Snapshot
 from actors.engine.torn import BLOCKS_KEPT, Block, Cure, Diagnosis, Outputs, diagnose, missing, reach, refused, restored
 from actors.errors import FencedError, ReopenError, StateError
 from actors.hosts import Hosts, Opening
-from actors.outputs_check import STATE_TIMEOUT_S, read_alerts, read_charts, read_committed, read_letters
+from actors.outputs_check import STATE_TIMEOUT_S, read_alerts, read_charts, read_letters
 from actors.pipeline import Pipeline
 from actors.surroundings import Surroundings
 from schemas.batch import RawBatch, cut, joined
@@ -133,7 +133,7 @@ def _look(pipeline: Pipeline, around: Surroundings, partition: int, blocks: Mapp
     topic = pipeline.topics.state
     ends = around.log.end(topic, [partition])
     entries = around.log.read_to_end(pipeline.name, topic, ends, STATE_TIMEOUT_S)[partition]
-    committed = read_committed(pipeline, around, [partition])[partition]
+    committed = around.log.committed(pipeline.name, pipeline.input_topic, [partition])[partition]
     first = around.log.first(pipeline.input_topic, [partition])[partition]
     return diagnose(partition, entries, committed, blocks, first, around.codec.read)
 

@@ -113,20 +113,38 @@ class Slot:
 
     # ---- opening
 
+    def prepare(self) -> None:
+        """Connect to what `open` will ask, without fencing anybody or changing anything: for a process that stands by."""
+        name, log = self.pipeline.name, self.around.log
+        self._dealer.read()
+        log.committed(name, self.pipeline.input_topic, self.pipeline.partitions)
+        log.end(self.pipeline.topics.state, self.pipeline.partitions)
+
     def open(self) -> None:
         """Take our partitions over and bring every fold to where the broker says it stands; go on without those that
         other slots have not handed over yet. Raises SupersededError if the deal names another incarnation of the slot.
         """
+        now = self.around.clock.now
+        times = [now()]
         families_ready = self.around.log.background(self.hosts.reset)
         require(self._dealer.read(), self.pipeline.name, self.seat)
+        times.append(now())
         self._writer.open()
+        times.append(now())
         deal = require(self._deals.open(), self.pipeline.name, self.seat)
+        times.append(now())
         families_ready.result()
+        times.append(now())
         self._follow(deal)
         if self._control is not None:
             self._waiting.take(self._control.open())
+        times.append(now())
         while not self._takeover.waits_for_others and not self.around.should_stop():
             self._advance(OPEN_POLL_S)
+        times.append(now())
+        parts = ("deal", "fencing", "deal again", "families", "control", "state and replay")
+        took = ", ".join(f"{part} {b - a:.2f}" for part, a, b in zip(parts, times, times[1:], strict=False))
+        _LOG.info("slot %d of %s opened, s: %s", self.seat.slot, self.pipeline.name, took)
 
     def _follow(self, deal: Deal) -> None:
         """Do as the deal says: hand over what it gives to others, take what it gives to us."""

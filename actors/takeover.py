@@ -171,11 +171,7 @@ class TakeOver:
         deal = self.dealer.read() if fence else None
         ends = log.end(pipeline.topics.state, wanted)
         records = log.read_to_end(pipeline.name, pipeline.topics.state, ends, timeout_s, newest=True)
-        reader = log.reader(pipeline.name, pipeline.input_topic)
-        try:
-            committed = reader.committed(wanted)
-        finally:
-            reader.close()
+        committed = log.committed(pipeline.name, pipeline.input_topic, wanted)
         first = log.first(pipeline.input_topic, wanted)
         newest = newest_steps(pipeline, self.around, wanted)
         after = log.end(pipeline.topics.state, wanted)

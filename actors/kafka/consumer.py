@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.errors import kafka_error, translate
-from actors.log import Polled, compact
+from actors.log import Entry, Polled, compact
 from schemas.batch import RawBatch
 
 CALL_TIMEOUT_S = 5.0  # of one request to the broker
@@ -93,12 +93,22 @@ def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES) ->
 
 
 class PartitionReader:
-    """An assign-only, read_committed consumer over partitions of one topic. Close it."""
+    """An assign-only, read_committed consumer over partitions of one topic. Close it.
 
-    def __init__(self, cluster: Cluster, group: str, topic: str, fetch_bytes: int = FETCH_BYTES) -> None:
+    With a `consumer` of the caller's, which reads nothing else meanwhile, nothing has to be connected.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        fetch_bytes: int = FETCH_BYTES,
+        consumer: Consumer | None = None,
+    ) -> None:
         self.topic = topic
         self._largest = FETCH_BYTES  # bytes of the largest record in the last bunch; the first one is small
-        self._consumer = assign_only(cluster, group, fetch_bytes)
+        self._consumer = consumer or assign_only(cluster, group, fetch_bytes)
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets, and nothing else."""
@@ -217,35 +227,49 @@ def read_to_end(
     since: Mapping[int, int] | None = None,
     *,
     newest: bool = False,
-) -> dict[int, list[tuple[bytes, bytes | None]]]:
+) -> dict[int, list[Entry]]:
     """Read partitions from their first record (or from `since`) to the given high watermarks, committed records only.
 
     With `newest`, as a broker compacts: of each key the newest record, and nothing of a key whose newest is a tombstone;
     what is held meanwhile is that and one poll, however many versions the log retains.
     Raises ReopenError if no record comes for `timeout_s` before that: the last stable offset hangs below an open transaction.
     """
-    records: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in ends}
-    compacted: dict[int, dict[bytes, bytes | None]] = {partition: {} for partition in ends}
     first = Offsets(cluster).first(topic, ends) if since is None else since
-    open_ends = {partition: end for partition, end in ends.items() if end > first[partition]}
     reader = PartitionReader(cluster, group, topic, STATE_FETCH_BYTES)
-    deadline = time.monotonic() + timeout_s
     try:
-        reader.assign({partition: first[partition] for partition in open_ends})
-        while open_ends:
-            polled = reader.poll(POLL_MESSAGES_MAX, 0.05)
-            for batch in polled.batches:
-                entries = zip((key or b"" for key in batch.keys), batch.values, strict=True)
-                if newest:
-                    compact(compacted[batch.partition], entries)
-                else:
-                    records[batch.partition].extend(entries)
-                if batch.next_offset >= open_ends.get(batch.partition, batch.next_offset + 1):
-                    del open_ends[batch.partition]
-            if any(batch.keys for batch in polled.batches):  # much to read is no reason to give up
-                deadline = time.monotonic() + timeout_s
-            if open_ends and time.monotonic() > deadline:
-                raise ReopenError(f"{topic}: offsets {open_ends} not reached in {timeout_s} s: a transaction is open")
+        return read_with(reader, first, ends, timeout_s, newest=newest)
     finally:
         reader.close()
+
+
+def read_with(
+    reader: PartitionReader,
+    first: Mapping[int, int],
+    ends: Mapping[int, int],
+    timeout_s: float,
+    *,
+    newest: bool = False,
+) -> dict[int, list[Entry]]:
+    """Read from `first` to `ends` with a reader that reads nothing else; see `read_to_end`."""
+    records: dict[int, list[Entry]] = {partition: [] for partition in ends}
+    compacted: dict[int, dict[bytes, bytes | None]] = {partition: {} for partition in ends}
+    open_ends = {partition: end for partition, end in ends.items() if end > first[partition]}
+    deadline = time.monotonic() + timeout_s
+    reader.assign({partition: first[partition] for partition in open_ends})
+    while open_ends:
+        polled = reader.poll(POLL_MESSAGES_MAX, 0.05)
+        for batch in polled.batches:
+            entries = zip((key or b"" for key in batch.keys), batch.values, strict=True)
+            if newest:
+                compact(compacted[batch.partition], entries)
+            else:
+                records[batch.partition].extend(entries)
+            if batch.next_offset >= open_ends.get(batch.partition, batch.next_offset + 1):
+                del open_ends[batch.partition]
+        if any(batch.keys for batch in polled.batches):  # much to read is no reason to give up
+            deadline = time.monotonic() + timeout_s
+        if open_ends and time.monotonic() > deadline:
+            raise ReopenError(
+                f"{reader.topic}: offsets {open_ends} not reached in {timeout_s} s: a transaction is open"
+            )
     return {partition: list(found.items()) for partition, found in compacted.items()} if newest else records

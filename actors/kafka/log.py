@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
+from confluent_kafka import Consumer
+
 from actors.kafka.client import Cluster
-from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
+from actors.kafka.consumer import STATE_FETCH_BYTES, Offsets, PartitionReader, assign_only, read_with
 from actors.kafka.transaction import TransactionalWriter
 from actors.log import Entry
 
 T = TypeVar("T")
 
+KEPT_MAX = 2  # consumers of a group that wait for the next question
 BACKGROUND_THREADS = 4  # a look at the state of partitions, questions to the registry; more of them wait
 
 
@@ -30,11 +35,18 @@ class SystemClock:
 
 
 class KafkaLog:
-    """A Kafka cluster."""
+    """A Kafka cluster.
+
+    Short questions (reading a topic to its end, committed offsets) are asked by consumers that are kept for the next one: a new
+    one connects to every broker first, and a slot that opens asks half a dozen, beside a line that leaves it little time.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._offsets = Offsets(cluster)
+        self._kept: dict[str, deque[Consumer]] = defaultdict(
+            lambda: deque(maxlen=KEPT_MAX)
+        )  # by group; free to be used
         self._threads = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="log")
 
     def writer(self, transactional_id: str) -> TransactionalWriter:
@@ -57,8 +69,41 @@ class KafkaLog:
         self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float, *, newest: bool = False
     ) -> dict[int, list[Entry]]:
         """Read partitions from their first record to the given high watermarks, committed records only."""
-        return read_to_end(self._cluster, group, topic, ends, timeout_s, newest=newest)
+        first = self.first(topic, ends)
+        with self._asking(group, topic) as reader:
+            return read_with(reader, first, ends, timeout_s, newest=newest)
+
+    def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int | None]:
+        """Return the group's committed offsets; None where there is none. Waits out a transaction that is being ended."""
+        with self._asking(group, topic) as reader:
+            return reader.committed(partitions)
+
+    @contextmanager
+    def _asking(self, group: str, topic: str) -> Iterator[PartitionReader]:
+        """Lend a consumer; one with which something went wrong is not used again."""
+        kept = self._kept[group]
+        try:
+            consumer = kept.pop()
+        except IndexError:
+            consumer = assign_only(self._cluster, group, STATE_FETCH_BYTES)
+        try:
+            yield PartitionReader(self._cluster, group, topic, consumer=consumer)
+            consumer.unassign()
+        except BaseException:
+            consumer.close()
+            raise
+        if len(kept) < KEPT_MAX:
+            kept.append(consumer)
+        else:
+            consumer.close()
 
     def background(self, work: Callable[[], T]) -> Future[T]:
         """Do something that only reads on another thread."""
         return self._threads.submit(work)
+
+    def close(self) -> None:
+        """Close the consumers that are kept; what runs in the background goes on to its end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for kept in self._kept.values():
+            while kept:
+                kept.pop().close()

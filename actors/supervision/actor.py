@@ -158,6 +158,7 @@ class SupervisorLoop:
                 self._take(Ticked(self._now()), dealer)
         finally:
             follower.close()
+            log.close()
 
     def _take(self, event: Event, dealer: Dealer) -> None:
         instructions = deque(self._supervision.on(event))

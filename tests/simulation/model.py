@@ -264,18 +264,6 @@ class ModelReader:
                 break
         return Polled(batches, lost)
 
-    def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
-        deadline = self._clock.now() + CALL_TIMEOUT_S
-        asked = list(partitions)
-        while True:
-            self._runtime.at("committed offsets")
-            try:
-                return {p: self._broker.committed(self._group, (self.topic, p)) for p in asked}
-            except ReopenError:
-                if self._clock.now() > deadline:
-                    raise
-                self._clock.sleep(ASK_AGAIN_S)
-
     def group_metadata(self) -> object:
         return self._group
 
@@ -308,6 +296,18 @@ class ModelLog:
         self.runtime.at(f"end of {topic}")
         return {partition: self.broker.partition((topic, partition)).end for partition in partitions}
 
+    def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int | None]:
+        deadline = self.clock.now() + CALL_TIMEOUT_S
+        asked = list(partitions)
+        while True:
+            self.runtime.at("committed offsets")
+            try:
+                return {p: self.broker.committed(group, (topic, p)) for p in asked}
+            except ReopenError:
+                if self.clock.now() > deadline:
+                    raise
+                self.clock.sleep(ASK_AGAIN_S)
+
     def read_to_end(
         self, group: str, topic: str, ends: Mapping[int, int], timeout_s: float, *, newest: bool = False
     ) -> dict[int, list[Entry]]:
@@ -328,6 +328,9 @@ class ModelLog:
 
     def background(self, work: Callable[[], T]) -> Future[T]:
         return self.runtime.spawn(work)
+
+    def close(self) -> None:
+        """Nothing to do."""
 
 
 def _compacted(entries: Iterable[Entry]) -> list[Entry]:

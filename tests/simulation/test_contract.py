@@ -158,11 +158,7 @@ def group(system: System, topic: str) -> object:
 
 
 def committed(system: System, topic: str, partitions: Iterable[int] = (0,)) -> dict[int, int | None]:
-    reader = system.log.reader(topic, topic)
-    try:
-        return reader.committed(partitions)
-    finally:
-        reader.close()
+    return system.log.committed(topic, topic, partitions)
 
 
 def test_offsets_are_committed_with_the_records_or_not_at_all(system: System) -> None:

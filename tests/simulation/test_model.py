@@ -151,8 +151,8 @@ def test_markers_may_come_after_the_answer_and_then_all_waits_for_them() -> None
         client.send_offsets("g", {("t", 0): n})
         client.commit()
         waited += len(values(broker)) == n
-        reader = ModelLog(broker, broker.clock).reader("g", "t")
-        assert reader.committed([0]) == {0: n}
+        log = ModelLog(broker, broker.clock)
+        assert log.committed("g", "t", [0]) == {0: n}
     assert 0 < waited < 30
     client.init()
     assert len(values(broker)) == 30
