@@ -71,7 +71,7 @@ class ControlDesk:
         log = KafkaLog(self._cluster)
         reader = ControlReader(log, self._group, self.places.control, lambda v: decode_event(v, self._registry.schema))
         try:
-            found = reader.open()
+            found = reader.catch_up()
         finally:
             reader.close()
             log.close()

@@ -17,16 +17,15 @@ Everything but `Dealer` and `DealFollower` is pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from actors.engine.position import Encodes, Record
 from actors.errors import ConfigError, ReopenError, SupersededError
-from actors.log import Log
+from actors.follower import PARTITION, Follower
+from actors.log import Entry, Log
 
 READ_TIMEOUT_S = 30.0  # for reading the deals to their end
-RECORDS_MAX = 1_000  # of one poll
-_PARTITION = 0  # the only one: deals are one line of history
 
 Decode = Callable[[bytes], dict[str, Any]]
 
@@ -171,8 +170,8 @@ class Dealer:
 
     def read(self) -> Deal | None:
         """Return the newest committed deal; None: there is none yet. Raises ReopenError."""
-        ends = self._log.end(self.topic, [_PARTITION])
-        records = self._log.read_to_end(f"{self.pipeline}-supervisor", self.topic, ends, READ_TIMEOUT_S)[_PARTITION]
+        ends = self._log.end(self.topic, [PARTITION])
+        records = self._log.read_to_end(f"{self.pipeline}-supervisor", self.topic, ends, READ_TIMEOUT_S)[PARTITION]
         return newest(self.pipeline, records, self._read)
 
     def change(self, change: Callable[[Deal | None], Deal | None]) -> Deal | None:
@@ -189,42 +188,38 @@ class Dealer:
             if after is None or after == before:
                 return before
             value = self._encoder.encode(after.to_record())
-            writer.commit([Record(self.topic, _PARTITION, self.pipeline.encode(), value)], "", {}, None).result()
+            writer.commit([Record(self.topic, PARTITION, self.pipeline.encode(), value)], "", {}, None).result()
         finally:
             writer.abandon()
         return after
 
 
 class DealFollower:
-    """The newest deal of one pipeline, as an owner follows it. Call `open` once, then `poll`; close it."""
+    """The newest deal of one pipeline, as an owner follows it. Call `catch_up` first, then `poll`; close it."""
 
     def __init__(self, log: Log, pipeline: str, topic: str, read: Decode) -> None:
         self.pipeline = pipeline
-        self.topic = topic
-        self._log = log
+        self.deal: Deal | None = None  # the newest that was read
         self._read = read
-        self._reader = log.reader(pipeline, topic)
+        self._follower = Follower(log, pipeline, topic)
 
-    def open(self) -> Deal | None:
-        """Return the newest committed deal; go on from there."""
-        ends = self._log.end(self.topic, [_PARTITION])
-        records = self._log.read_to_end(self.pipeline, self.topic, ends, READ_TIMEOUT_S)[_PARTITION]
-        self._reader.assign(ends)
-        return newest(self.pipeline, records, self._read)
+    def catch_up(self) -> Deal | None:
+        """Return the newest deal that is committed now."""
+        self._take(self._follower.catch_up())
+        return self.deal
 
     def poll(self) -> Deal | None:
         """Return the newest deal that has come, without waiting; None if none has."""
-        polled = self._reader.poll(RECORDS_MAX, 0.0)
-        for why in polled.lost.values():
-            raise ReopenError(f"{self.topic}: {why}")
-        found = None
-        for raw in polled.batches:
-            found = newest(self.pipeline, zip(raw.keys, raw.values, strict=True), self._read) or found
+        return self._take(self._follower.poll())
+
+    def _take(self, entries: Sequence[Entry]) -> Deal | None:
+        found = newest(self.pipeline, entries, self._read)
+        self.deal = found or self.deal
         return found
 
     def close(self) -> None:
         """Leave."""
-        self._reader.close()
+        self._follower.close()
 
 
 def newest(pipeline: str, records: Iterable[tuple[bytes | None, bytes | None]], read: Decode) -> Deal | None:

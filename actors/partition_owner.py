@@ -89,6 +89,7 @@ class OwnerLoop:
             "opened_s": self.opened_s,
             "reopened": self.reopened,
             "last_error": self.last_error,
+            "spare": self._hosts.spare_pid() if isinstance(self._hosts, InActors) else None,
             "partitions": {},
         }
         if slot is not None:

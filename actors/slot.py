@@ -97,11 +97,11 @@ class Slot:
         self.folds: dict[int, PartitionFold] = {}
         self.retired = False  # the deal has no such slot any more, and all is handed over
         log, codec, name, topics = around.log, around.codec, pipeline.name, pipeline.topics
-        self._dealer = Dealer(log, name, topics.deals, codec.encoders["deal"], codec.read)
+        dealer = Dealer(log, name, topics.deals, codec.encoders["deal"], codec.read)
         self._deals = DealFollower(log, name, topics.deals, codec.read)
         self._writer = log.writer(pipeline.transactional_id(seat.slot))
         self._reader = log.reader(name, pipeline.input_topic)
-        self._takeover = TakeOver(pipeline, seat, hosts, around, self._dealer)
+        self._takeover = TakeOver(pipeline, seat, hosts, around, dealer)
         self._unknown = UnknownSchemas(log, around.clock, codec.look_up)
         self._quarantine_watch = QuarantineWatch(pipeline, around)
         self._waiting = Waiting(name, pipeline.input_topic, pipeline.partitions)
@@ -109,14 +109,19 @@ class Slot:
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
         self._commit: Future[None] | None = None
         self._last_step = self._last_commit = now = around.clock.now()
-        self._pacer = SnapshotPacer(pipeline.snapshot_bytes_per_s, pipeline.snapshot_interval_ms / 1000, now)
+        self._pacer = self._new_pacer(now)
+
+    def _new_pacer(self, now: float) -> SnapshotPacer:
+        return SnapshotPacer(self.pipeline.snapshot_bytes_per_s, self.pipeline.snapshot_interval_ms / 1000, now)
 
     # ---- opening
 
     def prepare(self) -> None:
         """Connect to what `open` will ask, without fencing anybody or changing anything: for a process that stands by."""
         name, log = self.pipeline.name, self.around.log
-        self._dealer.read()
+        self._deals.catch_up()
+        if self._control is not None:
+            self._waiting.take(self._control.catch_up())
         log.committed(name, self.pipeline.input_topic, self.pipeline.partitions)
         log.end(self.pipeline.topics.state, self.pipeline.partitions)
 
@@ -127,20 +132,21 @@ class Slot:
         now = self.around.clock.now
         times = [now()]
         families_ready = self.around.log.background(self.hosts.reset)
-        require(self._dealer.read(), self.pipeline.name, self.seat)
+        require(self._deals.catch_up(), self.pipeline.name, self.seat)
         times.append(now())
         self._writer.open()
         times.append(now())
-        deal = require(self._deals.open(), self.pipeline.name, self.seat)
+        deal = require(self._deals.catch_up(), self.pipeline.name, self.seat)
         times.append(now())
         families_ready.result()
         times.append(now())
         self._follow(deal)
         if self._control is not None:
-            self._waiting.take(self._control.open())
+            self._waiting.take(self._control.catch_up())
         times.append(now())
         while not self._takeover.waits_for_others and not self.around.should_stop():
             self._advance(OPEN_POLL_S)
+        self._pacer = self._new_pacer(now())  # the slot may have stood by for hours
         times.append(now())
         parts = ("deal", "fencing", "deal again", "families", "control", "state and replay")
         took = ", ".join(f"{part} {b - a:.2f}" for part, a, b in zip(parts, times, times[1:], strict=False))

@@ -140,7 +140,7 @@ class SupervisorLoop:
         dealer = Dealer(log, pipeline.name, pipeline.topics.deals, codec.encoders["deal"], codec.read)
         follower = DealFollower(log, pipeline.name, pipeline.topics.deals, codec.read)
         try:
-            deal = _checked(follower.open(), pipeline)
+            deal = _checked(follower.catch_up(), pipeline)
             self._supervision = Supervision(pipeline.slots, wanted=self._supervision.wanted)
             self._handles = places.members(pipeline.name)
             self._asked, self._speakers, self._standing = {}, {}, set()

@@ -71,7 +71,7 @@ class VerifiableProducer:
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
-                "linger.ms": 5,
+                "linger.ms": 20,
                 "message.timeout.ms": MESSAGE_TIMEOUT_MS,
                 "queue.buffering.max.messages": 2_000_000,
                 "queue.buffering.max.kbytes": 1_000_000,
@@ -138,7 +138,10 @@ class VerifiableProducer:
             last = now
             while self._done < due and self._hand_over(self._done):
                 self._done += 1
-            self._producer.poll(PACE_S)
+            self._producer.poll(0)
+            self._stop.wait(
+                PACE_S
+            )  # to wait in `poll` would wake at every answer: half a core, which the line has to do without
 
     def _hand_over(self, number: int) -> bool:
         message = self.sent.messages[number]

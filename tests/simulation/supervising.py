@@ -34,7 +34,7 @@ class Supervisor:
         self.dealer = Dealer(self.log, name, topic, codec.encoders["deal"], codec.read)
         follower = DealFollower(self.log, name, topic, codec.read)
         self.supervision = Supervision(world.pipeline.slots)
-        deal = follower.open()
+        deal = follower.catch_up()
         self._take(decisions.Booted(deal, frozenset(world.owners), self._now()))
         while True:
             world.scheduler.sleep(TICK_S)

@@ -29,6 +29,7 @@ def owner(scene: Scene) -> None:
 
 
 def detector(scene: Scene) -> None:
+    steering.wait(lambda: all(said.get("spare") for said in steering.owners(scene.line.name)), "a spare", BACK_S)
     pid = steering.detector_pids(scene.line.name)["spc"]
     scene.fault()
     os.kill(pid, signal.SIGKILL)
