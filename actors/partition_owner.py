@@ -53,6 +53,7 @@ class OwnerLoop:
         self.pipeline = pipeline
         self.seat = seat
         self.state = "opening" if turn is None else STANDBY
+        self.node = ""  # of Ray on which it runs
         self._turn = turn
         self.last_error = ""
         self.reopened = 0
@@ -84,6 +85,7 @@ class OwnerLoop:
             "slot": self.seat.slot,
             "incarnation": self.seat.incarnation,
             "pid": os.getpid(),
+            "node": self.node,
             "state": self.state,
             "hosting": self.pipeline.hosting,
             "opened_s": self.opened_s,
@@ -213,6 +215,7 @@ class PartitionOwner:
         group = get_current_placement_group()
         turn = Turn(group.id.hex()) if group is not None and pipeline.standby else None
         self._loop = OwnerLoop(pipeline, seat, turn)
+        self._loop.node = ray.get_runtime_context().get_node_id()
         self._loop.start()
 
     def __repr__(self) -> str:

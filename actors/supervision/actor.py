@@ -44,6 +44,7 @@ from actors.supervision.decisions import (
     Unheard,
 )
 from actors.supervision.places import Member
+from actors.supervision.warm import Warmer
 from actors.surroundings import Codec
 from schemas.registry import RegistryUnavailable
 
@@ -53,6 +54,7 @@ TICK_S = 0.25
 DEAF_S = 1.0  # of the decisions' time, at most, between two of its looks at the clock
 ASK_TIMEOUT_S = 2.0  # for an owner to say how it is
 CALL_TIMEOUT_S = 10.0
+NODES_EVERY_S = 5.0  # between two looks at which nodes there are
 STANDBY_AGAIN_S = 10.0  # between two starts of a process that stands by for a seat
 RETRY_S = 1.0  # after the broker or the registry did not answer
 EVENTS_MAX = 1_000
@@ -74,6 +76,9 @@ class SupervisorLoop:
         self._speakers: dict[Seat, Member] = {}  # who said last how the seat's owner is
         self._standing: set[Member] = set()  # by and ready to take over
         self._standby_after: dict[Seat, float] = {}  # when one may be started
+        self._warmer = Warmer(pipeline)
+        self._nodes_due = 0.0
+        self._nodes: dict[str, str] = {}  # where no slot of ours is
         self._wishes: deque[int] = deque(maxlen=EVENTS_MAX)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"supervisor-{pipeline.name}", daemon=True)
@@ -97,6 +102,7 @@ class SupervisorLoop:
             "slots": deal.slots if deal else 0,
             "balanced": bool(deal and deal.is_balanced),
             "trouble": self.trouble,
+            "warm": self._warmer.ready(),
             "owners": [
                 self._statuses.get(seat, _blank(self.pipeline.name, seat))
                 | ({"state": known.state} if (known := owners.get(seat)) and known.state == "gone" else {})
@@ -156,6 +162,8 @@ class SupervisorLoop:
                 for event in self._ask_owners():
                     self._take(event, dealer)
                 self._take(Ticked(self._now()), dealer)
+                if pipeline.standby and self._is_calm():
+                    self._warmer.tend(self._nodes_without_us(), self._now())
         finally:
             follower.close()
             log.close()
@@ -237,6 +245,19 @@ class SupervisorLoop:
                 self._handles[member] = places.start_beside(self.pipeline, member)
             except ValueError as error:
                 _LOG.warning("%s %s has no standby: %s", self.pipeline.name, member.seat, error)
+
+    def _is_calm(self) -> bool:
+        """Say whether every owner is live: there is time to prepare for worse."""
+        deal, owners = self._supervision.deal, self._supervision.owners
+        return deal is not None and all(seat in owners and owners[seat].state == "live" for seat in deal.seats())
+
+    def _nodes_without_us(self) -> dict[str, str]:
+        """Return id and raylet of the nodes for owners on which none of ours is; Ray is asked now and then."""
+        if self._now() >= self._nodes_due:
+            self._nodes_due = self._now() + NODES_EVERY_S
+            ours = {str(said.get("node", "")) for said in self._statuses.values()}
+            self._nodes = {node: raylet for node, raylet in places.raylets().items() if node not in ours}
+        return self._nodes
 
     def _counts(self, member: Member, event: Heard | Unheard) -> bool:
         """Say whether what one process of a seat says, or does not say, is said of the seat's owner.

@@ -27,6 +27,7 @@ _LOG = logging.getLogger("chipquality.supervisor")
 
 OWNER_CPUS = 0.5
 PLACE_TIMEOUT_S = 10.0  # to find a node with room
+ELSEWHERE_S = 1.0  # to find one that is not the supervisor's
 NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
 
@@ -99,22 +100,35 @@ def find(pipeline: str, member: Member) -> ActorHandle[Any] | None:
 
 
 def start(pipeline: Pipeline, seat: Seat) -> ActorHandle[Any]:
-    """Start the owner of a seat, or get the one that runs; does not wait for it. Raises ConfigError if no node has room."""
+    """Start the owner of a seat, or get the one that runs; does not wait for it. Raises ConfigError if no node has room.
+
+    Not on the supervisor's node, if another has room: a node that is lost must not take with it who replaces the owners.
+    """
     families = len(pipeline.families) if pipeline.hosting == "actor" else 0
-    bundle = {"CPU": OWNER_CPUS + DETECTOR_CPUS * families}
-    group = placement_group(
-        [bundle],
-        strategy="STRICT_PACK",
-        name=_group_name(pipeline.name, seat),
-        lifetime="detached",
-        bundle_label_selector=[not_on_the_head()],
-    )
-    if not group.wait(PLACE_TIMEOUT_S):
-        remove_placement_group(group)
-        raise ConfigError(
-            f"Ray has no node with {bundle['CPU']:g} free CPUs for slot {seat.slot} of pipeline {pipeline.name}"
-        )
+    cpus = OWNER_CPUS + DETECTOR_CPUS * families
+    here = ray.get_runtime_context().get_node_id()
+    head, others = _head_and_others()
+    group = None
+    if [node for node in others if node != here]:
+        group = _place(pipeline.name, seat, cpus, _not_on([*head, here]), ELSEWHERE_S)
+    group = group or _place(pipeline.name, seat, cpus, not_on_the_head(), PLACE_TIMEOUT_S)
+    if group is None:
+        raise ConfigError(f"Ray has no node with {cpus:g} free CPUs for slot {seat.slot} of pipeline {pipeline.name}")
     return _process(pipeline, Member(seat), group, OWNER_CPUS)
+
+
+def _place(pipeline: str, seat: Seat, cpus: float, where: dict[str, str], timeout_s: float) -> PlacementGroup | None:
+    group: PlacementGroup = placement_group(
+        [{"CPU": cpus}],
+        strategy="STRICT_PACK",
+        name=_group_name(pipeline, seat),
+        lifetime="detached",
+        bundle_label_selector=[where],
+    )
+    if group.wait(timeout_s):
+        return group
+    remove_placement_group(group)
+    return None
 
 
 def start_beside(pipeline: Pipeline, member: Member) -> ActorHandle[Any]:
@@ -140,11 +154,27 @@ def _process(pipeline: Pipeline, member: Member, group: PlacementGroup, cpus: fl
     return actor
 
 
+def raylets() -> dict[str, str]:
+    """Return id → address of the raylet for every node but the head."""
+    _, others = _head_and_others()
+    known = {node["NodeID"]: node for node in ray.nodes()}  # type: ignore[no-untyped-call]
+    return {node: f"{known[node]['NodeManagerAddress']}:{known[node]['NodeManagerPort']}" for node in others}
+
+
 def not_on_the_head() -> dict[str, str]:
     """Return a label selector for every node but the head, if there are others: what runs there dies with Ray's head."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    heads = [node["NodeID"] for node in nodes if "node:__internal_head__" in node["Resources"]]
-    return {NODE_LABEL: f"!{heads[0]}"} if heads and len(nodes) > 1 else {}
+    head, others = _head_and_others()
+    return _not_on(head) if others else {}
+
+
+def _head_and_others() -> tuple[list[str], list[str]]:
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    heads = [str(node["NodeID"]) for node in alive if "node:__internal_head__" in node["Resources"]]
+    return heads, [str(node["NodeID"]) for node in alive if node["NodeID"] not in heads]
+
+
+def _not_on(unwanted: list[str]) -> dict[str, str]:
+    return {NODE_LABEL: f"!in({','.join(unwanted)})"} if unwanted else {}
 
 
 def end(pipeline: str, seat: Seat) -> None:

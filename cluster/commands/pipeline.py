@@ -173,7 +173,9 @@ def _one_line() -> Iterator[None]:
 def _show_slots(status: dict[str, Any]) -> None:
     trouble = f"  {status['trouble']}" if status.get("trouble") else ""
     slots = "1 slot" if status["slots"] == 1 else f"{status['slots']} slots"
-    typer.echo(f"{status['pipeline']}  {slots}  deal {status['deal']}{trouble}")
+    warm = sum(status.get("warm", {}).values())
+    loaded = f"  {warm} processes loaded on other nodes" if warm else ""
+    typer.echo(f"{status['pipeline']}  {slots}  deal {status['deal']}{loaded}{trouble}")
     for owner in status["owners"]:
         places = {p: said.get("next_offset", "quarantined") for p, said in sorted(owner["partitions"].items())}
         arriving = f"  arriving {owner['arriving']}" if owner.get("arriving") else ""

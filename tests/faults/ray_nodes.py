@@ -34,9 +34,9 @@ ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     "RAY_gcs_storage": "rocksdb",  # so that the GCS can come back; alpha in Ray 2.60, Redis is what Ray supports
     "RAY_gcs_rpc_server_reconnect_timeout_s": "120",
+    "RAY_worker_maximum_startup_concurrency": "1",  # two nodes share this machine's cores; Ray takes all of them for each
     "RAY_usage_stats_enabled": "0",
-    # processes that Ray starts ahead have our modules, and numba and scipy, loaded: a new owner is there in a second
-    "RAY_preload_python_modules": "actors.partition_owner,actors.detector_actor",
+    "RAY_preload_python_modules": "actors.preload",  # by processes that are started ahead (actors/supervision/warm.py)
 }
 
 

@@ -87,6 +87,11 @@ def deal(name: str) -> dict[str, Any]:
     return {"deal": said["deal"], "slots": said["slots"], "trouble": said["trouble"]}
 
 
+def status(name: str) -> dict[str, Any]:
+    """Return all that the supervisor says."""
+    return supervisor.status(name)
+
+
 def second_supervisor(pipeline: Pipeline) -> Callable[[], None]:
     """Start another supervisor of the same pipeline beside the first; the returned call ends it."""
     from actors.supervision.actor import Supervisor

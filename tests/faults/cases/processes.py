@@ -80,6 +80,8 @@ def stopped_alone(scene: Scene) -> None:
 
 
 def node(scene: Scene) -> None:
+    processes = 1 + len(scene.pipeline.families)
+    steering.wait(lambda: processes in steering.status(scene.line.name)["warm"].values(), "processes elsewhere", BACK_S)
     pid = _owner_pid(scene)
     scene.fault()
     scene.nodes.kill_node_of(pid)
