@@ -51,7 +51,9 @@ _LOG = logging.getLogger("chipquality.slot")
 
 START_TIMEOUT_S = 60.0  # of a detector actor: process, imports, compiled kernels
 RESET_TIMEOUT_S = 3.0  # for an actor that was there to answer; one that hangs is replaced
-SPARE_AFTER_S = 3.0  # from the first live step of a slot to the start of its spare: first it catches up
+SPARE_AFTER_S = (
+    5.0  # from the first live step of slot 0 to the start of its spare: first it catches up; one slot after the other
+)
 SPARE_ASK_S = 5.0  # between two questions to the spare whether it is there
 SPARE_PAUSE_MAX_S = 300.0  # between two attempts to have one, which are further apart after every failure
 INLINE_BYTES_MAX = 100_000  # a larger batch goes through the object store, once for all families
@@ -216,7 +218,7 @@ class _Crew:
         """See to it from time to time that there is a spare; returns at once. Call it while the slot is live."""
         now = time.monotonic()
         if self._tend_at is None:
-            self._tend_at = now + SPARE_AFTER_S
+            self._tend_at = now + SPARE_AFTER_S * (1 + self._seat.slot)  # those of several slots not all at once
         if now >= self._tend_at and (self._keeper is None or not self._keeper.is_alive()):
             self._keeper = threading.Thread(target=self._keep, name=f"spare-{self._name(0)}", daemon=True)
             self._keeper.start()

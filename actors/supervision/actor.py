@@ -54,6 +54,7 @@ TICK_S = 0.25
 DEAF_S = 1.0  # of the decisions' time, at most, between two of its looks at the clock
 ASK_TIMEOUT_S = 2.0  # for an owner to say how it is
 CALL_TIMEOUT_S = 10.0
+SETTLED_S = 2.0  # for which all is live and nothing moves, before more is started
 NODES_EVERY_S = 5.0  # between two looks at which nodes there are
 STANDBY_AGAIN_S = 10.0  # between two starts of a process that stands by for a seat
 RETRY_S = 1.0  # after the broker or the registry did not answer
@@ -75,7 +76,8 @@ class SupervisorLoop:
         self._asked: dict[Member, tuple[Any, float]] = {}  # call under way, since when
         self._speakers: dict[Seat, Member] = {}  # who said last how the seat's owner is
         self._standing: set[Member] = set()  # by and ready to take over
-        self._standby_after: dict[Seat, float] = {}  # when one may be started
+        self._standby_after: dict[Seat, float] = {}  # when one may be started again
+        self._prepare_at = 0.0  # not before
         self._warmer = Warmer(pipeline)
         self._nodes_due = 0.0
         self._nodes: dict[str, str] = {}  # where no slot of ours is
@@ -162,8 +164,8 @@ class SupervisorLoop:
                 for event in self._ask_owners():
                     self._take(event, dealer)
                 self._take(Ticked(self._now()), dealer)
-                if pipeline.standby and self._is_calm():
-                    self._warmer.tend(self._nodes_without_us(), self._now())
+                if pipeline.standby:
+                    self._prepare()
         finally:
             follower.close()
             log.close()
@@ -226,35 +228,55 @@ class SupervisorLoop:
     def _ask_owners(self) -> list[Event]:
         """Ask every process how it is, without waiting; return what has come of the questions."""
         events: list[Event] = []
-        for seat, owner in list(self._supervision.owners.items()):
+        for seat in list(self._supervision.owners):
             speaker = self._speakers.get(seat, Member(seat))
             event = self._ask(speaker)
             events += [event] if event is not None and self._counts(speaker, event) else []
-            if self.pipeline.standby:
-                self._have_standby(speaker.other, owner.state)
-                event = self._ask(speaker.other) if speaker.other in self._handles else None
-                events += [event] if event is not None and self._counts(speaker.other, event) else []
+            event = self._ask(speaker.other) if speaker.other in self._handles else None
+            events += [event] if event is not None and self._counts(speaker.other, event) else []
         return events
 
-    def _have_standby(self, member: Member, state: str) -> None:
-        """Have a process beside one that is live; before, it would only be in the way of the opening."""
-        now = self._now()
-        if member not in self._handles and state == "live" and now >= self._standby_after.get(member.seat, now):
-            self._standby_after[member.seat] = now + STANDBY_AGAIN_S
-            try:
-                self._handles[member] = places.start_beside(self.pipeline, member)
-            except ValueError as error:
-                _LOG.warning("%s %s has no standby: %s", self.pipeline.name, member.seat, error)
+    # ---- what is started ahead
 
-    def _is_calm(self) -> bool:
-        """Say whether every owner is live: there is time to prepare for worse."""
-        deal, owners = self._supervision.deal, self._supervision.owners
-        return deal is not None and all(seat in owners and owners[seat].state == "live" for seat in deal.seats())
+    def _prepare(self) -> None:
+        """Start what the next fault will want, one process after the other, while nothing else goes on.
 
-    def _nodes_without_us(self) -> dict[str, str]:
+        A start costs more than a second of a core, which an opening, a hand-over or a slot that catches up has more need of.
+        """
+        now, deal = self._now(), self._supervision.deal
+        if deal is None or not self._is_settled(deal):
+            self._prepare_at = now + SETTLED_S
+        elif now >= self._prepare_at:
+            standbys = [self._speakers.get(seat, Member(seat)).other for seat in deal.seats()]
+            lacking = [member for member in standbys if member not in self._standing]
+            if any(now < self._standby_after.get(member.seat, now) for member in lacking):
+                return  # one is starting
+            missing = [member for member in lacking if member not in self._handles]
+            if missing:
+                self._start_standby(missing[0], now)
+            else:
+                self._warmer.tend(self._nodes_without_us(now), now)
+
+    def _is_settled(self, deal: Deal) -> bool:
+        """Say whether every owner is live, and nothing is moving."""
+        owners, said = self._supervision.owners, self._statuses
+        live = all(seat in owners and owners[seat].state == "live" for seat in deal.seats())
+        moving = any(
+            said.get(seat, {}).get("arriving") or said.get(seat, {}).get("deal") != deal.number for seat in deal.seats()
+        )
+        return live and not moving and deal.is_balanced
+
+    def _start_standby(self, member: Member, now: float) -> None:
+        self._standby_after[member.seat] = now + STANDBY_AGAIN_S
+        try:
+            self._handles[member] = places.start_beside(self.pipeline, member)
+        except ValueError as error:
+            _LOG.warning("%s %s has no standby: %s", self.pipeline.name, member.seat, error)
+
+    def _nodes_without_us(self, now: float) -> dict[str, str]:
         """Return id and raylet of the nodes for owners on which none of ours is; Ray is asked now and then."""
-        if self._now() >= self._nodes_due:
-            self._nodes_due = self._now() + NODES_EVERY_S
+        if now >= self._nodes_due:
+            self._nodes_due = now + NODES_EVERY_S
             ours = {str(said.get("node", "")) for said in self._statuses.values()}
             self._nodes = {node: raylet for node, raylet in places.raylets().items() if node not in ours}
         return self._nodes

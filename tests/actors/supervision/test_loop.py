@@ -188,22 +188,54 @@ def test_the_process_that_works_speaks_for_the_seat() -> None:
     assert loop._counts(standby, gone), "nobody stands by any more"
 
 
-def test_a_standby_is_started_beside_what_is_live_and_not_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standbys_are_started_one_after_the_other_when_nothing_else_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Hand()
-    loop = SupervisorLoop(PIPELINE, clock)
+    loop, _ = running(clock)
     started: list[Member] = []
 
     def start_beside(pipeline: Pipeline, member: Member) -> Any:
         started.append(member)
+        return object()
+
+    def pass_s(seconds: float) -> None:
+        for _ in range(round(seconds)):
+            clock.now += 1.0
+            loop._prepare()
+
+    monkeypatch.setattr(places, "start_beside", start_beside)
+    monkeypatch.setattr(places, "raylets", dict)
+    loop._prepare()
+    pass_s(5)
+    assert started == [], "no owner has said that it follows this deal"
+    loop._statuses = {seat: {"deal": DEAL.number, "arriving": {}} for seat in (A, B)}
+    pass_s(module.SETTLED_S + 1)
+    assert started == [Member(A).other]
+    pass_s(3)
+    assert started == [Member(A).other], "it is not there yet"
+    loop._counts(Member(A).other, Heard(A, "standby", 0.0))
+    pass_s(2)
+    assert started == [Member(A).other, Member(B).other]
+    loop._statuses[B]["arriving"] = {3: "replaying"}
+    loop._handles.pop(Member(B).other)
+    pass_s(2 * module.STANDBY_AGAIN_S)
+    assert len(started) == 2, "something is on its way"
+    loop._statuses[B]["arriving"] = {}
+    pass_s(module.SETTLED_S + 2)
+    assert started[2:] == [Member(B).other]
+
+
+def test_a_standby_whose_place_is_gone_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Hand()
+    loop, _ = running(clock)
+    tried: list[float] = []
+
+    def start_beside(pipeline: Pipeline, member: Member) -> Any:
+        tried.append(clock.now)
         raise ValueError("the place is gone")
 
     monkeypatch.setattr(places, "start_beside", start_beside)
-    standby = Member(A).other
-    loop._have_standby(standby, "opening")
-    assert started == []
-    for _ in range(round(module.STANDBY_AGAIN_S)):
-        loop._have_standby(standby, "live")
-        clock.now += 1.0
-    assert started == [standby]
-    loop._have_standby(standby, "live")
-    assert started == [standby, standby]
+    loop._statuses = {seat: {"deal": DEAL.number} for seat in (A, B)}
+    for _ in range(60):
+        clock.now += 0.5
+        loop._prepare()
+    assert 2 <= len(tried) <= 60 / 2 / module.STANDBY_AGAIN_S * 2
