@@ -298,9 +298,11 @@ class InActors:
         argument = ray.put(packed) if len(packed) > INLINE_BYTES_MAX else packed
         calls = [actor.judge.remote(self._epoch, argument, snapshot) for actor in self._actors.values()]
         del argument
-        if any(work.emit for work in works):  # else it is a replay: the slot is not open yet
-            self._crew.tend()
         return lambda: merge(works, self._get(calls))
+
+    def tend(self) -> None:
+        """See to it that there is a spare."""
+        self._crew.tend()
 
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off."""

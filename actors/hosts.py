@@ -46,6 +46,10 @@ class Hosts(Protocol):
         """Start one round of steps in every family; the returned call waits for it. Raises ReopenError."""
         ...
 
+    def tend(self) -> None:
+        """See to what the next fault will want; returns at once. Called at every step of a live slot."""
+        ...
+
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off, in a replay."""
         ...
@@ -93,6 +97,9 @@ class InOwner:
         """Step every family, now."""
         judged = merge(works, [fold.run(works, snapshot) for fold in self._folds])
         return lambda: judged
+
+    def tend(self) -> None:
+        """Nothing is to be seen to."""
 
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off."""

@@ -218,6 +218,7 @@ class Slot:
 
         Raises ReopenError, FencedError or SupersededError: abandon the slot then.
         """
+        self.hosts.tend()
         deal = self._deals.poll()
         if deal is not None:
             self._follow(deal)

@@ -119,9 +119,16 @@ def stop_pipeline(pipeline: str) -> list[dict[str, Any]]:
 
 
 def list_pipelines() -> list[dict[str, Any]]:
-    """Return the status of every pipeline that runs."""
-    names = [name.partition(":")[2] for name in places.named("supervisor:")]
-    return [status(name) for name in names]
+    """Return the status of every pipeline that runs; of one whose supervisor does not answer, that it does not."""
+    return [_status_or_why(name.partition(":")[2]) for name in places.named("supervisor:")]
+
+
+def _status_or_why(name: str) -> dict[str, Any]:
+    try:
+        return status(name)
+    except (RayActorError, GetTimeoutError, ValueError) as error:
+        trouble = f"the supervisor cannot be reached: {str(error).splitlines()[0]}"
+        return {"pipeline": name, "deal": 0, "slots": 0, "balanced": False, "trouble": trouble, "owners": []}
 
 
 def _supervisor(pipeline: str) -> ActorHandle[Any]:

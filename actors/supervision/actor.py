@@ -151,7 +151,8 @@ class SupervisorLoop:
             deal = _checked(follower.catch_up(), pipeline)
             self._supervision = Supervision(pipeline.slots, wanted=self._supervision.wanted)
             self._handles = places.members(pipeline.name)
-            self._asked, self._speakers, self._standing = {}, {}, set()
+            self._asked, self._standing = {}, set()
+            self._speakers = {member.seat: member for member in self._handles if member.other not in self._handles}
             present = frozenset(member.seat for member in self._handles) | places.placed(pipeline.name)
             self._take(Booted(deal, present, self._now()), dealer)
             self.trouble = ""
@@ -236,51 +237,6 @@ class SupervisorLoop:
             events += [event] if event is not None and self._counts(speaker.other, event) else []
         return events
 
-    # ---- what is started ahead
-
-    def _prepare(self) -> None:
-        """Start what the next fault will want, one process after the other, while nothing else goes on.
-
-        A start costs more than a second of a core, which an opening, a hand-over or a slot that catches up has more need of.
-        """
-        now, deal = self._now(), self._supervision.deal
-        if deal is None or not self._is_settled(deal):
-            self._prepare_at = now + SETTLED_S
-        elif now >= self._prepare_at:
-            standbys = [self._speakers.get(seat, Member(seat)).other for seat in deal.seats()]
-            lacking = [member for member in standbys if member not in self._standing]
-            if any(now < self._standby_after.get(member.seat, now) for member in lacking):
-                return  # one is starting
-            missing = [member for member in lacking if member not in self._handles]
-            if missing:
-                self._start_standby(missing[0], now)
-            else:
-                self._warmer.tend(self._nodes_without_us(now), now)
-
-    def _is_settled(self, deal: Deal) -> bool:
-        """Say whether every owner is live, and nothing is moving."""
-        owners, said = self._supervision.owners, self._statuses
-        live = all(seat in owners and owners[seat].state == "live" for seat in deal.seats())
-        moving = any(
-            said.get(seat, {}).get("arriving") or said.get(seat, {}).get("deal") != deal.number for seat in deal.seats()
-        )
-        return live and not moving and deal.is_balanced
-
-    def _start_standby(self, member: Member, now: float) -> None:
-        self._standby_after[member.seat] = now + STANDBY_AGAIN_S
-        try:
-            self._handles[member] = places.start_beside(self.pipeline, member)
-        except ValueError as error:
-            _LOG.warning("%s %s has no standby: %s", self.pipeline.name, member.seat, error)
-
-    def _nodes_without_us(self, now: float) -> dict[str, str]:
-        """Return id and raylet of the nodes for owners on which none of ours is; Ray is asked now and then."""
-        if now >= self._nodes_due:
-            self._nodes_due = now + NODES_EVERY_S
-            ours = {str(said.get("node", "")) for said in self._statuses.values()}
-            self._nodes = {node: raylet for node, raylet in places.raylets().items() if node not in ours}
-        return self._nodes
-
     def _counts(self, member: Member, event: Heard | Unheard) -> bool:
         """Say whether what one process of a seat says, or does not say, is said of the seat's owner.
 
@@ -332,6 +288,51 @@ class SupervisorLoop:
         if status["state"] != STANDBY:
             self._statuses[seat] = status
         return Heard(seat, status["state"], self._now())
+
+    # ---- what is started ahead
+
+    def _prepare(self) -> None:
+        """Start what the next fault will want, one process after the other, while nothing else goes on.
+
+        A start costs more than a second of a core, which an opening, a hand-over or a slot that catches up has more need of.
+        """
+        now, deal = self._now(), self._supervision.deal
+        if deal is None or not self._is_settled(deal):
+            self._prepare_at = now + SETTLED_S
+        elif now >= self._prepare_at:
+            standbys = [self._speakers.get(seat, Member(seat)).other for seat in deal.seats()]
+            lacking = [member for member in standbys if member not in self._standing]
+            if any(now < self._standby_after.get(member.seat, now) for member in lacking):
+                return  # one is starting
+            missing = [member for member in lacking if member not in self._handles]
+            if missing:
+                self._start_standby(missing[0], now)
+            else:
+                self._warmer.tend(self._nodes_without_us(now), now)
+
+    def _is_settled(self, deal: Deal) -> bool:
+        """Say whether every owner is live, and nothing is moving."""
+        owners, said = self._supervision.owners, self._statuses
+        live = all(seat in owners and owners[seat].state == "live" for seat in deal.seats())
+        moving = any(
+            said.get(seat, {}).get("arriving") or said.get(seat, {}).get("deal") != deal.number for seat in deal.seats()
+        )
+        return live and not moving and deal.is_balanced
+
+    def _start_standby(self, member: Member, now: float) -> None:
+        self._standby_after[member.seat] = now + STANDBY_AGAIN_S
+        try:
+            self._handles[member] = places.start_beside(self.pipeline, member)
+        except ValueError as error:
+            _LOG.warning("%s %s has no standby: %s", self.pipeline.name, member.seat, error)
+
+    def _nodes_without_us(self, now: float) -> dict[str, str]:
+        """Return id and raylet of the nodes for owners on which none of ours is; Ray is asked now and then."""
+        if now >= self._nodes_due:
+            self._nodes_due = now + NODES_EVERY_S
+            ours = {str(said.get("node", "")) for said in self._statuses.values()}
+            self._nodes = {node: raylet for node, raylet in places.raylets().items() if node not in ours}
+        return self._nodes
 
 
 @ray.remote

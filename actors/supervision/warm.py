@@ -3,11 +3,13 @@
 Ray starts no process before something wants one. Its raylets can be asked to (`PrestartWorkers` of their gRPC service): a process
 that nobody has had yet is for any actor, and with `RAY_preload_python_modules=actors.preload` in Ray's environment it has loaded
 what an owner or a detector needs. One at a time, because a raylet starts as many at once as the machine has cores and forgets
-the rest. Nothing depends on it: a start without them takes seconds of a core longer.
+the rest. How many were asked for is noted in Ray's own key-value store, for the next supervisor. Nothing depends on any of it: a
+start without such processes takes seconds of a core longer.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import grpc
 from ray._private.grpc_utils import init_grpc_channel
 from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc
+from ray.experimental import internal_kv
 
 from actors.pipeline import Pipeline
 
@@ -41,31 +44,54 @@ def start_process(raylet: str) -> None:
         service(channel).PrestartWorkers(request, timeout=CALL_TIMEOUT_S)
 
 
+class Noted:
+    """Node → how many processes were asked for, as it outlives a supervisor."""
+
+    def __init__(self, pipeline: str) -> None:
+        self._key = f"chipquality/processes-ahead/{pipeline}"
+
+    def recall(self) -> dict[str, int]:
+        """Return what was noted last."""
+        noted = internal_kv._internal_kv_get(self._key)
+        return {str(node): int(count) for node, count in json.loads(noted).items()} if noted else {}
+
+    def note(self, asked: dict[str, int]) -> None:
+        """Note this instead."""
+        internal_kv._internal_kv_put(self._key, json.dumps(asked))
+
+
 class Warmer:
     """Has processes of one slot ready on other nodes. Call `tend` now and then while there is time."""
 
-    def __init__(self, pipeline: Pipeline, start: Callable[[str], None] = start_process) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        start: Callable[[str], None] = start_process,
+        noted: Noted | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.processes = 1 + (len(pipeline.families) if pipeline.hosting == "actor" else 0)  # of one slot
         self._start = start
-        self._asked: dict[str, int] = {}  # node → how many were asked for
+        self._noted = noted or Noted(pipeline.name)
+        self._asked: dict[str, int] | None = None  # None: not recalled yet
         self._due = 0.0
 
     def ready(self) -> dict[str, int]:
         """Return how many processes were asked for on each node."""
-        return dict(self._asked)
+        return dict(self._asked or {})
 
     def tend(self, nodes: Mapping[str, str], now: float) -> None:
         """Ask for one process, where one is lacking. nodes: id → address of the raylet, of those without a slot of ours."""
-        self._asked = {node: self._asked.get(node, 0) for node in sorted(nodes)[:NODES_MAX]}
-        lacking = [node for node, asked in self._asked.items() if asked < self.processes]
-        if not lacking or now < self._due:
-            return
-        self._due = now + EVERY_S
-        node = lacking[0]
-        self._asked[node] += 1
-        try:
-            self._start(nodes[node])
-        except grpc.RpcError as error:  # a node that is going, or a Ray that does not let us: not asked again
-            self._asked[node] = self.processes
-            _LOG.warning("node %s starts no process ahead: %s", node, error)
+        before = self._noted.recall() if self._asked is None else self._asked
+        asked = self._asked = {node: before.get(node, 0) for node in sorted(nodes)[:NODES_MAX]}
+        lacking = [node for node, count in asked.items() if count < self.processes]
+        if lacking and now >= self._due:
+            self._due = now + EVERY_S
+            asked[lacking[0]] += 1
+            try:
+                self._start(nodes[lacking[0]])
+            except grpc.RpcError as error:  # a node that is going, or a Ray that does not let us: not asked again
+                asked[lacking[0]] = self.processes
+                _LOG.warning("node %s starts no process ahead: %s", lacking[0], error)
+        if asked != before:
+            self._noted.note(asked)

@@ -84,4 +84,4 @@ class Case:
     after: Callable[[Scene, Any], None] | None = None  # checks of its own; raises MissedError
     fault_at: float = 0.25  # of the stream
     endless: bool = False  # the case ends the stream itself; records are sent again and again
-    may_quarantine: bool = False  # a partition that is torn, detected and reported passes too
+    may_quarantine: bool = False  # a partition that is torn is repaired, and then checked as all others

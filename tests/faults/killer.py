@@ -20,6 +20,8 @@ from actors.kafka.consumer import PartitionReader
 from actors.kafka.log import KafkaLog
 from actors.kafka.transaction import TransactionalWriter
 
+RELEASE_TIMEOUT_S = 8.0  # shorter than a transaction may last
+
 
 @dataclass(frozen=True)
 class KillAt:
@@ -27,6 +29,7 @@ class KillAt:
 
     folder: str
     step: str  # "after poll", "after produce", "after send offsets", "before commit", "after commit"
+    waits: bool = False  # before it dies, until it is released: something else may happen at that very moment
 
     def __call__(self, cluster: Cluster) -> KafkaLog:
         """Return the log."""
@@ -50,7 +53,18 @@ class KillAt:
             except FileNotFoundError:
                 return  # another process was first
             mine.rename(self._fired)
+            deadline = time.monotonic() + RELEASE_TIMEOUT_S
+            while self.waits and not self._released.exists() and time.monotonic() < deadline:
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def release(self) -> None:
+        """Let the one that waits die."""
+        self._released.touch()
+
+    @property
+    def _released(self) -> Path:
+        return Path(self.folder) / "released"
 
     @property
     def _armed(self) -> Path:

@@ -56,6 +56,8 @@ class BrokerProxy:
         self._links: set[_Link] = set()
         self._cut_off: int | None = None
         self._hold: list[float] = []  # for how long to hold the next ends of transactions, s
+        self._last: dict[int, bytes] = {}  # by broker, the last end of a transaction that was forwarded …
+        self._noted = b""  # … of those in which this stands
         self._repeat_until = 0.0
         self._repeat_after_s = 0.0
         self._loop = asyncio.new_event_loop()
@@ -83,6 +85,16 @@ class BrokerProxy:
     def repeat_ends(self, for_s: float, after_s: float) -> None:
         """For a while, send every end of a transaction once more, so much later."""
         self._repeat_after_s, self._repeat_until = after_s, time.monotonic() + for_s
+
+    def note_ends(self, transactional_id: str) -> None:
+        """Remember the last end of a transaction of this id."""
+        self._noted = transactional_id.encode()
+
+    def repeat_last(self) -> None:
+        """Send the end that was remembered once more, now; return when the broker has answered."""
+        ((number, frame),) = self._last.items()
+        self.repeated += 1
+        self._call(self._again(frame, number, 0.0))
 
     def close(self) -> None:
         """Stop."""
@@ -146,7 +158,9 @@ class BrokerProxy:
         self._links.discard(link)
 
     async def end_of_transaction(self, frame: bytes, number: int) -> None:
-        """Hold the frame, or have it sent once more, as asked for."""
+        """Hold the frame, remember it, or have it sent once more, as asked for."""
+        if self._noted and self._noted in frame:
+            self._last = {number: frame}
         if time.monotonic() < self._repeat_until:
             self.repeated += 1
             task = asyncio.create_task(self._again(frame, number, self._repeat_after_s))

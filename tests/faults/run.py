@@ -164,10 +164,10 @@ def _repetition(
         }
         outcome.recoveries = scene.measured(sent)
         outcome.longest_gap_s = max(gap(receipts, began) for receipts in tail.receipts.values())
-        torn = [said["quarantined"] for said in outcome.facts["owners"] if said.get("quarantined")]
+        torn = steering.quarantined(line.name)
         if torn and case.may_quarantine:
-            outcome.state, outcome.why = "passed", f"torn, detected and reported: {torn}"
-            return
+            outcome.facts |= {"torn": torn, "repair": steering.repair(line.pipeline())}
+            drained = tail.wait_until(scene.waits_for, case.drain_s)
         if not drained:
             raise MissedError(f"after {case.drain_s:.0f} s judged {tail.total()} of {scene.waits_for}")
         steering.stop(line.name)

@@ -11,9 +11,13 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from actors import supervisor
+from actors.hosts import InOwner
+from actors.kafka.log import KafkaLog, SystemClock
 from actors.names import NAMESPACE
 from actors.partition_owner import STANDBY
 from actors.pipeline import Pipeline
+from actors.repair import apply, plan
+from actors.surroundings import Codec, Surroundings
 
 CALL_TIMEOUT_S = 3.0
 LIVE_TIMEOUT_S = 120.0
@@ -23,11 +27,19 @@ UNREACHABLE = (RayActorError, RayTaskError, GetTimeoutError, ValueError, Timeout
 
 
 def start(pipeline: Pipeline) -> None:
-    """Start the pipeline and wait until it is live, and whole: a standby beside every owner."""
+    """Start the pipeline and wait until it is live, and ready for the next fault."""
     supervisor.start_pipeline(pipeline)
     supervisor.wait_live(pipeline.name, LIVE_TIMEOUT_S)
     if pipeline.standby:
-        supervisor.wait_status(pipeline.name, lambda said: all(o["standby"] for o in said["owners"]), LIVE_TIMEOUT_S)
+        supervisor.wait_status(pipeline.name, lambda said: prepared(pipeline, said), LIVE_TIMEOUT_S)
+
+
+def prepared(pipeline: Pipeline, said: dict[str, Any]) -> bool:
+    """Say whether all is there that is started ahead: what a fault meets after some calm."""
+    in_actors = pipeline.hosting == "actor"
+    processes = 1 + (len(pipeline.families) if in_actors else 0)
+    beside = all(owner["standby"] and (owner.get("spare") or not in_actors) for owner in said["owners"])
+    return beside and all(count == processes for count in said["warm"].values())
 
 
 def stop(name: str) -> None:
@@ -87,9 +99,20 @@ def deal(name: str) -> dict[str, Any]:
     return {"deal": said["deal"], "slots": said["slots"], "trouble": said["trouble"]}
 
 
-def status(name: str) -> dict[str, Any]:
-    """Return all that the supervisor says."""
-    return supervisor.status(name)
+def quarantined(name: str) -> dict[int, str]:
+    """Return why partitions are in quarantine, as the owners say."""
+    return {p: why for said in owners(name) for p, why in said.get("quarantined", {}).items()}
+
+
+def repair(pipeline: Pipeline) -> list[str]:
+    """Do what `chipquality pipeline repair --apply` does; return what it says of each partition."""
+    around = Surroundings(KafkaLog(pipeline.cluster), SystemClock(), Codec.of(pipeline))
+    hosts = InOwner(pipeline.name, pipeline.families, pipeline.clean_rows)
+    try:
+        plans = apply(pipeline, around, hosts, plan(pipeline, around, hosts))
+    finally:
+        around.log.close()
+    return [f"{each.partition}: {each.diagnosis.cure}: {each.diagnosis.why}" for each in plans]
 
 
 def second_supervisor(pipeline: Pipeline) -> Callable[[], None]:

@@ -55,6 +55,7 @@ def spare_of(hosts: InActors, *others: int | None) -> int:
 
     def there() -> bool:
         judged(hosts)
+        hosts.tend()
         return hosts.spare_pid() not in (None, *others)
 
     wait_for(there, "a spare is there")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
+from typing import Any
 
 from tests.faults import steering
 from tests.faults.case import Case, MissedError, Scene
+from tests.faults.killer import KillAt
 
 CUT_OFF_S = 60.0
 HELD_S = (2.0, 4.0, 8.0, 12.0)  # below and above what a commit may take (3 s), and a transaction (10 s)
 BACK_S = 90.0  # for an owner to commit again
 REPEAT_S = 3.0
+NOTE_S = 1.0  # some steps, of which the last end is remembered
 LATER_S = 0.03  # so that it meets the next transaction
 
 
@@ -48,6 +52,30 @@ def ends_repeated(scene: Scene) -> None:
         raise MissedError("no end of a transaction was repeated")
 
 
+def ends_torn(scene: Scene) -> None:
+    """The end of the step before comes once more when all records of a step are written and its offsets are not."""
+    tear = scene.pipeline.log
+    scene.proxy.note_ends(scene.pipeline.transactional_id(0))
+    time.sleep(NOTE_S)
+    tear.arm()
+    steering.wait(lambda: tear.fired_at() is not None, "the owner is in the middle of a step", BACK_S)
+    scene.proxy.repeat_last()
+    tear.release()
+    steering.wait(lambda: steering.quarantined(scene.line.name), "the tear is found", BACK_S)
+    scene.facts |= {"repeated": scene.proxy.repeated, "torn": steering.quarantined(scene.line.name)}
+    scene.facts["repair"] = steering.repair(scene.line.pipeline())
+
+
+def was_torn(scene: Scene, _: Any) -> None:
+    """Raise MissedError if nothing was torn, or not repaired."""
+    if not scene.facts.get("torn"):
+        raise MissedError("nothing was torn")
+
+
+def _tear(folder: Path) -> Any:
+    return KillAt(str(folder), "after produce", waits=True)
+
+
 CASES = (
     Case(
         "cut-off", "one broker behind a proxy that drops everything for 60 s", "20 s", 20.0, cut_off,
@@ -60,5 +88,9 @@ CASES = (
     Case(
         "end-twice", "EndTxn repeated in the next transaction, and the owner killed", "none torn silently", 0.0, ends_repeated,
         kind="proxied", seconds=30, may_quarantine=True,
+    ),
+    Case(
+        "end-torn", "EndTxn repeated between the records and the offsets of the next transaction", "torn, found, repaired", 0.0,
+        ends_torn, kind="proxied", seconds=30, log=_tear, after=was_torn,
     ),
 )  # fmt: skip

@@ -29,7 +29,6 @@ def owner(scene: Scene) -> None:
 
 
 def detector(scene: Scene) -> None:
-    steering.wait(lambda: all(said.get("spare") for said in steering.owners(scene.line.name)), "a spare", BACK_S)
     pid = steering.detector_pids(scene.line.name)["spc"]
     scene.fault()
     os.kill(pid, signal.SIGKILL)
@@ -80,8 +79,6 @@ def stopped_alone(scene: Scene) -> None:
 
 
 def node(scene: Scene) -> None:
-    processes = 1 + len(scene.pipeline.families)
-    steering.wait(lambda: processes in steering.status(scene.line.name)["warm"].values(), "processes elsewhere", BACK_S)
     pid = _owner_pid(scene)
     scene.fault()
     scene.nodes.kill_node_of(pid)
