@@ -17,7 +17,7 @@ from actors.kafka.client import Cluster
 from actors.prepare import prepare
 from cluster.config import load
 from cluster.local import Endpoints, LocalStack
-from schemas.topics import MEASUREMENTS
+from schemas.topics import INPUT, TOPICS
 
 
 @pytest.fixture(scope="session")
@@ -46,5 +46,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory, local_cache: Path) -> Iterat
 def prepared(stack: Endpoints) -> Mapping[tuple[str, str], int]:
     """Make our topics, with as many partitions as another test of the session has given them; return schema ids."""
     cluster = Cluster(stack.bootstrap_servers, stack.registry_url)
-    there = Admin(cluster.bootstrap_servers).topics([MEASUREMENTS])
+    there = Admin(cluster.bootstrap_servers).topics([topic.name for topic in TOPICS if topic.partitions == INPUT])
     return prepare(cluster, len(there[0]["partitions"]) if there else 2, 1)

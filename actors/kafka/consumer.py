@@ -40,6 +40,14 @@ _ASK_AGAIN = frozenset(  # the group's coordinator is moving, loading, or ending
         KafkaError.UNSTABLE_OFFSET_COMMIT,
     }
 )
+_LEADER_MOVES = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
 _OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
@@ -60,17 +68,21 @@ class Offsets:
         return self._list(topic, partitions, _LATEST, level)
 
     def _list(self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel) -> dict[int, int]:
-        asked, admin = {TopicPartition(topic, partition): spec for partition in partitions}, self._admin
-        try:
-            futures = admin.list_offsets(asked, isolation_level=level, request_timeout=CALL_TIMEOUT_S)
-            return {tp.partition: future.result(CALL_TIMEOUT_S).offset for tp, future in futures.items()}
-        except (KafkaException, TimeoutError) as error:
-            # What a client believes of leaders may be older than what brokers say when they come back (FENCED_LEADER_EPOCH), and
-            # an AdminClient does not ask again for minutes: the next call has a new one.
-            self._admin = AdminClient(self._cluster.settings())
-            if isinstance(error, KafkaException):
-                raise translate(error, f"list offsets of {topic}") from error
-            raise ReopenError(f"list offsets of {topic}: no answer within {CALL_TIMEOUT_S:.0f} s") from error
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        asked = {TopicPartition(topic, partition): spec for partition in partitions}
+        while True:
+            try:
+                futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=CALL_TIMEOUT_S)
+                return {tp.partition: future.result(CALL_TIMEOUT_S).offset for tp, future in futures.items()}
+            except (KafkaException, TimeoutError) as error:
+                # What a client believes of leaders may be older than what brokers say when they come back (FENCED_LEADER_EPOCH),
+                # and an AdminClient does not ask again for minutes: the next call has a new one.
+                self._admin = AdminClient(self._cluster.settings())
+                if not isinstance(error, KafkaException):
+                    raise ReopenError(f"list offsets of {topic}: no answer within {CALL_TIMEOUT_S:.0f} s") from error
+                if kafka_error(error).code() not in _LEADER_MOVES or time.monotonic() > deadline:
+                    raise translate(error, f"list offsets of {topic}") from error
+                time.sleep(ASK_AGAIN_S)
 
 
 def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES) -> Consumer:
