@@ -46,5 +46,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, local_cache: Path) -> Iterat
 def prepared(stack: Endpoints) -> Mapping[tuple[str, str], int]:
     """Make our topics, with as many partitions as another test of the session has given them; return schema ids."""
     cluster = Cluster(stack.bootstrap_servers, stack.registry_url)
-    there = Admin(cluster.bootstrap_servers).topics([topic.name for topic in TOPICS if topic.partitions == INPUT])
+    there = Admin(cluster.bootstrap_servers).topics(
+        [topic.name for topic in TOPICS.values() if topic.partitions == INPUT]
+    )
     return prepare(cluster, len(there[0]["partitions"]) if there else 2, 1)
