@@ -267,8 +267,11 @@ class InActors:
         clean_rows: int,
         cpus: float,
         step_timeout_s: float,
+        *,
+        with_spare: bool = True,
     ) -> None:
         self._crew = _Crew(pipeline, seat, families, clean_rows, cpus)
+        self._with_spare = with_spare
         self._step_timeout_s = step_timeout_s  # of any one call of an actor
         self._epoch = ""
         self._actors: dict[str, ActorHandle[Any]] = {}
@@ -301,8 +304,9 @@ class InActors:
         return lambda: merge(works, self._get(calls))
 
     def tend(self) -> None:
-        """See to it that there is a spare."""
-        self._crew.tend()
+        """See to it that there is a spare, if there is to be one."""
+        if self._with_spare:
+            self._crew.tend()
 
     def disable(self, partition: int, detector: str) -> None:
         """Switch a detector off."""

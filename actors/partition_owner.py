@@ -126,6 +126,7 @@ class OwnerLoop:
             pipeline.clean_rows,
             DETECTOR_CPUS,
             pipeline.step_timeout_s,
+            with_spare=pipeline.standby,
         )
 
     def _new_slot(self) -> Slot:

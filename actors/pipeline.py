@@ -50,7 +50,9 @@ class Pipeline:
     code_version: str = field(default_factory=lambda: version("chipquality"))
 
     slots: int = 1  # in the first deal; later ones say how many (actors/deal.py)
-    standby: bool = False  # for every slot a second process, loaded, that works as soon as the owner's ends
+    standby: bool = (
+        False  # start ahead what a fault will want: for every slot a second owner, and a spare detector actor
+    )
     log: Callable[[Cluster], Log] = KafkaLog
 
     def transactional_id(self, slot: int) -> str:

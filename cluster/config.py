@@ -114,7 +114,7 @@ class PipelineConfig(_Section):
         description="owners of the main pipeline that share the partitions; not set: as many as last time, 1 at first",
     )
     standby: bool = Field(
-        True, description="for every slot a second process, loaded, that takes over as soon as the owner's ends"
+        True, description="start ahead, for every slot, a second owner that takes over, and a spare detector actor"
     )
     phase_one_rows: int = Field(50, ge=10, le=10_000, description="rows of a series from which its limits are learned")
     commit_interval_ms: int = Field(50, ge=5, le=1000)

@@ -46,6 +46,7 @@ class Running:
             "CHIPQUALITY_LOCAL__REGISTRY_PORT": str(self.ports["registry"]),
             "CHIPQUALITY_SERVE__PORT": str(self.ports["serve"]),
             "CHIPQUALITY_RAY__DASHBOARD_PORT": str(self.ports["dashboard"]),
+            "CHIPQUALITY_PIPELINE__STANDBY": "false",  # but for the whole demo: each is two processes more
         }
         self.process: subprocess.Popen[str] | None = None
         self.seen: set[psutil.Process] = (
@@ -106,6 +107,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 @pytest.mark.timeout(240)
 def test_once_counts_right_and_says_so_in_one_line(running: Running) -> None:
+    del running.environment["CHIPQUALITY_PIPELINE__STANDBY"]
     process = running.start(str(PROGRAM), "demo", "--once", "--wafers", "40", "--paced-s", "2")
     out, _ = process.communicate(timeout=220)
     text = running.error_file.read_text()

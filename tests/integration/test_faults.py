@@ -30,7 +30,11 @@ STOPPED_S = 2.0
 @pytest.fixture(scope="module")
 def scene(stack: Endpoints, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A live pipeline, and a producer that has more records than all tests send."""
-    settings = {"hosting": "actor", "snapshot_interval_ms": 400}
+    settings = {
+        "hosting": "actor",
+        "standby": False,
+        "snapshot_interval_ms": 400,
+    }  # with one: tests/integration/test_ray.py
     line = FaultLine(stack, partitions=2, replication=1, families=("spc", "drift"), settings=settings)
     pipeline = line.pipeline(KillAt(str(tmp_path_factory.mktemp("killer")), "before commit"))
     messages = make(

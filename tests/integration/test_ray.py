@@ -17,14 +17,17 @@ from actors.names import NAMESPACE
 from actors.supervision import places
 from actors.supervision.places import Member
 from cluster.local.stack import Endpoints
+from models.builtin import FAMILIES
 from tests.integration.line import WAIT_S, TestLine, same_as_undisturbed, wait_for, wait_owner
 from tests.integration.test_slot import run_to_end
+
+FEW = {family: FAMILIES[family](10) for family in ("spc", "drift")}  # every family is a process
 
 
 @pytest.fixture
 def line(stack: Endpoints, ray_cluster: None) -> Iterator[TestLine]:
     """A pipeline in Ray, families in actors, live."""
-    line = TestLine(stack, settings={"hosting": "actor", "snapshot_interval_ms": 400})
+    line = TestLine(stack, families=FEW, settings={"hosting": "actor", "snapshot_interval_ms": 400})
     supervisor.start_pipeline(line.pipeline())
     supervisor.wait_live(line.name, WAIT_S)
     yield line
@@ -132,7 +135,9 @@ def test_a_standby_takes_over_when_the_owner_is_killed(stack: Endpoints, ray_clu
 
 
 def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoints, ray_cluster: None) -> None:
-    line = TestLine(stack, settings={"hosting": "actor", "step_timeout_s": 4.0, "snapshot_interval_ms": 400})
+    line = TestLine(
+        stack, families=FEW, settings={"hosting": "actor", "step_timeout_s": 4.0, "snapshot_interval_ms": 400}
+    )
     supervisor.start_pipeline(line.pipeline())
     try:
         supervisor.wait_live(line.name, WAIT_S)
