@@ -27,6 +27,7 @@ from actors.deal import Seat
 from actors.errors import FencedError, ReopenError, SupersededError
 from actors.hosts import Hosts, InOwner
 from actors.kafka.log import SystemClock
+from actors.names import LOG_FORMAT
 from actors.pipeline import Pipeline
 from actors.slot import Slot
 from actors.surroundings import Codec, Surroundings
@@ -212,7 +213,7 @@ class PartitionOwner:
     """An incarnation of a slot, or the process that stands by for it. Detached; opens the slot by itself, when its turn comes."""
 
     def __init__(self, pipeline: Pipeline, seat: Seat) -> None:
-        logging.basicConfig(level=logging.INFO)
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
         group = get_current_placement_group()
         turn = Turn(group.id.hex()) if group is not None and pipeline.standby else None
         self._loop = OwnerLoop(pipeline, seat, turn)

@@ -13,7 +13,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.kafka.client import Cluster
-from actors.names import NAMESPACE
+from actors.names import LOG_FORMAT, NAMESPACE
 from actors.sinks.journey import Plan
 from actors.sinks.notifier import STALE_S, Notifier, NotSentError
 from actors.sinks.retrying import RetryingConsumer, run
@@ -81,7 +81,7 @@ class NotifierActor:
     """The notifier as a Ray actor; Ray starts it again if it dies, and the group's offsets say where it goes on."""
 
     def __init__(self, task: NotifyTask) -> None:
-        logging.basicConfig(level=logging.INFO)
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
         self._loop = NotifierLoop(task)
         self._loop.start()
 

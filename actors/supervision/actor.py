@@ -26,10 +26,13 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError
 from actors.calls import answer
 from actors.deal import Deal, Dealer, DealFollower, Seat, check_slots
 from actors.errors import ConfigError, FencedError, ReopenError
+from actors.names import LOG_FORMAT
 from actors.partition_owner import STANDBY, STOP_TIMEOUT_S
 from actors.pipeline import Pipeline
 from actors.supervision import places
+from actors.supervision.ahead import Ahead
 from actors.supervision.decisions import (
+    Ask,
     Booted,
     ChangeDeal,
     DealSeen,
@@ -44,7 +47,6 @@ from actors.supervision.decisions import (
     Unheard,
 )
 from actors.supervision.places import Member
-from actors.supervision.warm import Warmer
 from actors.surroundings import Codec
 from schemas.registry import RegistryUnavailable
 
@@ -54,9 +56,6 @@ TICK_S = 0.25
 DEAF_S = 1.0  # of the decisions' time, at most, between two of its looks at the clock
 ASK_TIMEOUT_S = 2.0  # for an owner to say how it is
 CALL_TIMEOUT_S = 10.0
-SETTLED_S = 2.0  # for which all is live and nothing moves, before more is started
-NODES_EVERY_S = 5.0  # between two looks at which nodes there are
-STANDBY_AGAIN_S = 10.0  # between two starts of a process that stands by for a seat
 RETRY_S = 1.0  # after the broker or the registry did not answer
 EVENTS_MAX = 1_000
 LOST = (ReopenError, FencedError, RegistryUnavailable)
@@ -76,11 +75,7 @@ class SupervisorLoop:
         self._asked: dict[Member, tuple[Any, float]] = {}  # call under way, since when
         self._speakers: dict[Seat, Member] = {}  # who said last how the seat's owner is
         self._standing: set[Member] = set()  # by and ready to take over
-        self._standby_after: dict[Seat, float] = {}  # when one may be started again
-        self._prepare_at = 0.0  # not before
-        self._warmer = Warmer(pipeline)
-        self._nodes_due = 0.0
-        self._nodes: dict[str, str] = {}  # where no slot of ours is
+        self._ahead = Ahead(pipeline)
         self._wishes: deque[int] = deque(maxlen=EVENTS_MAX)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"supervisor-{pipeline.name}", daemon=True)
@@ -104,7 +99,7 @@ class SupervisorLoop:
             "slots": deal.slots if deal else 0,
             "balanced": bool(deal and deal.is_balanced),
             "trouble": self.trouble,
-            "warm": self._warmer.ready(),
+            "warm": self._ahead.warmer.ready(),
             "owners": [
                 self._statuses.get(seat, _blank(self.pipeline.name, seat))
                 | ({"state": known.state} if (known := owners.get(seat)) and known.state == "gone" else {})
@@ -189,6 +184,10 @@ class SupervisorLoop:
 
     def _change(self, change: ChangeDeal, dealer: Dealer) -> list[Instruction]:
         pipeline = self.pipeline
+        if change.ask is Ask.RENEW:
+            change = change._replace(seats=tuple(seat for seat in change.seats if not self._pass_turn(seat)))
+            if not change.seats:
+                return self._supervision.failed(self._now())  # it need not be changed
         read: list[Deal | None] = []
 
         def made(deal: Deal | None) -> Deal | None:
@@ -207,6 +206,19 @@ class SupervisorLoop:
         self.trouble = ""
         return self._supervision.on(DealSeen(deal, deal != read[-1], self._now()))
 
+    def _pass_turn(self, seat: Seat) -> bool:
+        """End a process that is silent, or whose loop is over, where another stands by: it has the turn then, and the seat."""
+        speaker = self._speakers.get(seat, Member(seat))
+        handle = self._handles.get(speaker)
+        if handle is None or speaker.other not in self._standing:
+            return False
+        _LOG.warning("%s %s: %s is ended, the other process takes over", self.pipeline.name, seat, speaker.role)
+        ray.kill(handle)
+        self._handles.pop(speaker)
+        self._asked.pop(speaker, None)
+        self._supervision.on(Unheard(seat, gone=False, restarting=True, now=self._now()))
+        return True
+
     def _start(self, seat: Seat) -> list[Instruction]:
         try:
             self._handles[Member(seat)] = places.start(self.pipeline, seat)
@@ -218,7 +230,7 @@ class SupervisorLoop:
     def _forget(self, seat: Seat) -> None:
         self._statuses.pop(seat, None)
         self._speakers.pop(seat, None)
-        self._standby_after.pop(seat, None)
+        self._ahead.forget(seat)
         for member in (Member(seat), Member(seat).other):
             self._handles.pop(member, None)
             self._asked.pop(member, None)
@@ -292,47 +304,21 @@ class SupervisorLoop:
     # ---- what is started ahead
 
     def _prepare(self) -> None:
-        """Start what the next fault will want, one process after the other, while nothing else goes on.
+        deal, now = self._supervision.deal, self._now()
+        seats = deal.seats() if deal else ()
+        standbys = [self._speakers.get(seat, Member(seat)).other for seat in seats]
+        lacking = [member for member in standbys if member not in self._standing]
+        ours = {str(said.get("node", "")) for said in self._statuses.values()}
+        self._handles |= self._ahead.tend(self._is_settled(), lacking, self._handles, ours, now)
 
-        A start costs more than a second of a core, which an opening, a hand-over or a slot that catches up has more need of.
-        """
-        now, deal = self._now(), self._supervision.deal
-        if deal is None or not self._is_settled(deal):
-            self._prepare_at = now + SETTLED_S
-        elif now >= self._prepare_at:
-            standbys = [self._speakers.get(seat, Member(seat)).other for seat in deal.seats()]
-            lacking = [member for member in standbys if member not in self._standing]
-            if any(now < self._standby_after.get(member.seat, now) for member in lacking):
-                return  # one is starting
-            missing = [member for member in lacking if member not in self._handles]
-            if missing:
-                self._start_standby(missing[0], now)
-            else:
-                self._warmer.tend(self._nodes_without_us(now), now)
-
-    def _is_settled(self, deal: Deal) -> bool:
-        """Say whether every owner is live, and nothing is moving."""
-        owners, said = self._supervision.owners, self._statuses
+    def _is_settled(self) -> bool:
+        """Say whether every owner is live, follows the deal, and has all that it gives."""
+        deal, owners = self._supervision.deal, self._supervision.owners
+        if deal is None or not deal.is_balanced:
+            return False
+        said = [self._statuses.get(seat, {}) for seat in deal.seats()]
         live = all(seat in owners and owners[seat].state == "live" for seat in deal.seats())
-        moving = any(
-            said.get(seat, {}).get("arriving") or said.get(seat, {}).get("deal") != deal.number for seat in deal.seats()
-        )
-        return live and not moving and deal.is_balanced
-
-    def _start_standby(self, member: Member, now: float) -> None:
-        self._standby_after[member.seat] = now + STANDBY_AGAIN_S
-        try:
-            self._handles[member] = places.start_beside(self.pipeline, member)
-        except ValueError as error:
-            _LOG.warning("%s %s has no standby: %s", self.pipeline.name, member.seat, error)
-
-    def _nodes_without_us(self, now: float) -> dict[str, str]:
-        """Return id and raylet of the nodes for owners on which none of ours is; Ray is asked now and then."""
-        if now >= self._nodes_due:
-            self._nodes_due = now + NODES_EVERY_S
-            ours = {str(said.get("node", "")) for said in self._statuses.values()}
-            self._nodes = {node: raylet for node, raylet in places.raylets().items() if node not in ours}
-        return self._nodes
+        return live and all(owner.get("deal") == deal.number and not owner.get("arriving") for owner in said)
 
 
 @ray.remote
@@ -340,7 +326,7 @@ class Supervisor:
     """The supervisor of one pipeline as a detached, named actor."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        logging.basicConfig(level=logging.INFO)
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
         self._loop = SupervisorLoop(pipeline)
         self._loop.start()
 

@@ -16,6 +16,7 @@ import typer
 
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
+from actors.names import LOG_FORMAT
 from actors.sinks.routes import Route
 from cluster.commands.where import cluster_of
 from cluster.config import Config, load
@@ -64,7 +65,7 @@ def run() -> None:
     def on_signal(_: int, __: FrameType | None) -> None:
         stop.set()
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     loop.start()

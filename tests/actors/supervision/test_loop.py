@@ -16,7 +16,7 @@ from actors.errors import ConfigError, ReopenError
 from actors.kafka.client import Cluster
 from actors.pipeline import Pipeline
 from actors.supervision import actor as module
-from actors.supervision import places
+from actors.supervision import ahead, places
 from actors.supervision.actor import SupervisorLoop
 from actors.supervision.decisions import SILENT_S, Booted, DealSeen, Heard, Ticked, Unheard
 from actors.supervision.places import Member
@@ -208,7 +208,7 @@ def test_standbys_are_started_one_after_the_other_when_nothing_else_goes_on(monk
     pass_s(5)
     assert started == [], "no owner has said that it follows this deal"
     loop._statuses = {seat: {"deal": DEAL.number, "arriving": {}} for seat in (A, B)}
-    pass_s(module.SETTLED_S + 1)
+    pass_s(ahead.SETTLED_S + 1)
     assert started == [Member(A).other]
     pass_s(3)
     assert started == [Member(A).other], "it is not there yet"
@@ -217,10 +217,10 @@ def test_standbys_are_started_one_after_the_other_when_nothing_else_goes_on(monk
     assert started == [Member(A).other, Member(B).other]
     loop._statuses[B]["arriving"] = {3: "replaying"}
     loop._handles.pop(Member(B).other)
-    pass_s(2 * module.STANDBY_AGAIN_S)
+    pass_s(2 * ahead.STANDBY_AGAIN_S)
     assert len(started) == 2, "something is on its way"
     loop._statuses[B]["arriving"] = {}
-    pass_s(module.SETTLED_S + 2)
+    pass_s(ahead.SETTLED_S + 2)
     assert started[2:] == [Member(B).other]
 
 
@@ -238,4 +238,31 @@ def test_a_standby_whose_place_is_gone_is_tried_again_later(monkeypatch: pytest.
     for _ in range(60):
         clock.now += 0.5
         loop._prepare()
-    assert 2 <= len(tried) <= 60 / 2 / module.STANDBY_AGAIN_S * 2
+    assert 2 <= len(tried) <= 60 / 2 / ahead.STANDBY_AGAIN_S * 2
+
+
+def test_a_silent_owner_is_ended_where_another_process_stands_by(
+    placed: list[Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Hand()
+    loop, dealer = running(clock)
+    ended: list[Any] = []
+    monkeypatch.setattr(module.ray, "kill", ended.append)
+    loop._handles[Member(A)] = "the process that works"  # type: ignore[assignment]
+    loop._counts(Member(A).other, Heard(A, "standby", 0.0))
+
+    def pass_s(seconds: float) -> None:
+        for _ in range(round(seconds)):
+            clock.now += 1.0
+            loop._take(Heard(B, "live", loop._now()), dealer)
+            loop._take(Ticked(loop._now()), dealer)
+
+    pass_s(SILENT_S + 1)
+    assert ended == ["the process that works"]
+    assert dealer.asked == [], "the deal is as it was"
+    pass_s(module.ASK_TIMEOUT_S)
+    loop._take(Heard(A, "live", loop._now()), dealer)
+    pass_s(2)
+    assert (ended, dealer.asked, placed) == (["the process that works"], [], [])
+    pass_s(2 * SILENT_S + 2)  # now nobody stands by
+    assert placed == [A._replace(incarnation=2)]

@@ -67,6 +67,13 @@ def stopped_beside_its_successor(scene: Scene) -> None:
     _sleep(2.0)  # the zombie writes, or tries to
 
 
+def silent(scene: Scene) -> None:
+    pid = _owner_pid(scene)
+    scene.fault()
+    os.kill(pid, signal.SIGSTOP)  # it is ended, and so needs no going on
+    steering.wait(lambda: set(steering.pids(scene.line.name).values()) - {pid}, "the other works", BACK_S)
+
+
 def stopped_alone(scene: Scene) -> None:
     pid = _owner_pid(scene)
     with contextlib.ExitStack() as left:
@@ -168,7 +175,10 @@ CASES = (
     ),
     Case(
         "zombie", "SIGSTOP owner 30 s, then resume, beside its successor", "8 s", 8.0,
-        stopped_beside_its_successor, needs=_slotted, seconds=60,
+        stopped_beside_its_successor, needs=_slotted, seconds=60, settings={"standby": False},
+    ),
+    Case(
+        "silent", "SIGSTOP owner, where another process stands by", "8 s", 8.0, silent, needs=_slotted, seconds=40,
     ),
     Case("stopped", "SIGSTOP owner 30 s, then resume, alone", "8 s", 8.0, stopped_alone, seconds=60),
     Case("node", "kill -9 a Ray node", "8 s", 8.0, node, settings={"hosting": "actor"}, seconds=30),
