@@ -108,7 +108,7 @@ class FaultLine:
             topics=self.topics,
             families={family: FAMILIES[family](PHASE_ONE_ROWS) for family in self.families},
             schema_ids=self.schema_ids,
-            **{"snapshot_interval_ms": 2_000, "standby": True, **self.settings, **further},
+            **{"snapshot_interval_ms": 2_000, "commit_interval_ms": 100, "standby": True, **self.settings, **further},
         )
 
     def leaders(self) -> dict[int, int]:

@@ -52,6 +52,7 @@ class BrokerProxy:
         self.ports = tuple((pair[0].getsockname()[1], pair[1].getsockname()[1]) for pair in self._sockets)
         self.held = 0  # ends of transactions that were held
         self.repeated = 0
+        self.answers: list[str] = []  # of the brokers, to what was repeated
         self._stack: LocalStack | None = None
         self._links: set[_Link] = set()
         self._cut_off: int | None = None
@@ -88,7 +89,13 @@ class BrokerProxy:
 
     def note_ends(self, transactional_id: str) -> None:
         """Remember the last end of a transaction of this id."""
+        self._last = {}
         self._noted = transactional_id.encode()
+
+    @property
+    def has_noted(self) -> bool:
+        """Say whether there is one to repeat."""
+        return bool(self._last)
 
     def repeat_last(self) -> None:
         """Send the end that was remembered once more, now; return when the broker has answered."""
@@ -175,7 +182,8 @@ class BrokerProxy:
         try:
             writer.write(frame)
             await writer.drain()
-            await asyncio.wait_for(reader.read(4), ANSWER_TIMEOUT_S)
+            answer = await asyncio.wait_for(reader.read(CHUNK_BYTES), ANSWER_TIMEOUT_S)
+            self.answers.append(answer.hex())
         finally:
             writer.close()
 

@@ -16,7 +16,6 @@ CUT_OFF_S = 60.0
 HELD_S = (2.0, 4.0, 8.0, 12.0)  # below and above what a commit may take (3 s), and a transaction (10 s)
 BACK_S = 90.0  # for an owner to commit again
 REPEAT_S = 3.0
-NOTE_S = 1.0  # some steps, of which the last end is remembered
 LATER_S = 0.03  # so that it meets the next transaction
 
 
@@ -56,12 +55,14 @@ def ends_torn(scene: Scene) -> None:
     """The end of the step before comes once more when all records of a step are written and its offsets are not."""
     tear = scene.pipeline.log
     scene.proxy.note_ends(scene.pipeline.transactional_id(0))
-    time.sleep(NOTE_S)
+    steering.wait(lambda: scene.proxy.has_noted, "an end of a transaction to repeat", BACK_S)
     tear.arm()
     steering.wait(lambda: tear.fired_at() is not None, "the owner is in the middle of a step", BACK_S)
     scene.proxy.repeat_last()
+    scene.facts["answers"] = scene.proxy.answers
     tear.release()
-    steering.wait(lambda: steering.quarantined(scene.line.name), "the tear is found", BACK_S)
+    said = f"the tear is found, after {scene.proxy.answers}"
+    steering.wait(lambda: steering.quarantined(scene.line.name), said, BACK_S)
     scene.facts |= {"repeated": scene.proxy.repeated, "torn": steering.quarantined(scene.line.name)}
     scene.facts["repair"] = steering.repair(scene.line.pipeline())
 
@@ -91,6 +92,6 @@ CASES = (
     ),
     Case(
         "end-torn", "EndTxn repeated between the records and the offsets of the next transaction", "torn, found, repaired", 0.0,
-        ends_torn, kind="proxied", seconds=30, log=_tear, after=was_torn,
+        ends_torn, kind="proxied", seconds=60, log=_tear, after=was_torn,
     ),
 )  # fmt: skip
