@@ -71,7 +71,7 @@ class VerifiableProducer:
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
-                "linger.ms": 100,  # with 20, five requests are often in flight, and librdkafka spins until one of them is answered
+                "linger.ms": 100,  # with 20, five requests are often in flight, and librdkafka spins until one is answered
                 "message.timeout.ms": MESSAGE_TIMEOUT_MS,
                 "queue.buffering.max.messages": 2_000_000,
                 "queue.buffering.max.kbytes": 1_000_000,
