@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import ray
@@ -70,22 +70,22 @@ class _Member:
     epoch: str = ""  # in which it has said that it has the family
 
 
+class Cast(NamedTuple):
+    """Which actors a seat has."""
+
+    pipeline: str
+    seat: Seat
+    families: Mapping[str, tuple[Detector | Assignment, ...]]
+    clean_rows: int
+    cpus: float  # of an actor that is started for a family; a spare has none
+
+
 class _Crew:
     """The actors of a seat: one for every family, and a spare. Only its keeper of the spare is on another thread."""
 
-    def __init__(
-        self,
-        pipeline: str,
-        seat: Seat,
-        families: Mapping[str, tuple[Detector | Assignment, ...]],
-        clean_rows: int,
-        cpus: float,
-    ) -> None:
-        self._pipeline = pipeline
-        self._seat = seat
-        self._families = families
-        self._clean_rows = clean_rows
-        self._cpus = cpus  # of an actor that is started for a family; a spare has none
+    def __init__(self, cast: Cast) -> None:
+        self._cast = cast
+        self._families = cast.families
         self._members: dict[int, _Member] = {}  # by number
         self._lock = threading.Lock()  # of _members and of who of them is a spare: the keeper is on another thread
         self._closed = False
@@ -189,11 +189,11 @@ class _Crew:
             namespace=NAMESPACE,
             lifetime="detached" if group else None,
             get_if_exists=True,
-            num_cpus=0 if family == SPARE else self._cpus,
+            num_cpus=0 if family == SPARE else self._cast.cpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group) if group else "DEFAULT",
             max_restarts=0,
             max_task_retries=0,
-        ).remote(self._pipeline, self._seat.slot, number, family, self._families, self._clean_rows)
+        ).remote(self._cast.pipeline, self._cast.seat.slot, number, family, self._families, self._cast.clean_rows)
         with self._lock:
             member = self._members.setdefault(number, _Member(number, actor, family))
             if family != SPARE:
@@ -201,11 +201,15 @@ class _Crew:
         return member
 
     def _name(self, number: int) -> str:
-        return "detector:{}:{}:{}:{}".format(self._pipeline, *self._seat, number)
+        return "detector:{}:{}:{}:{}".format(self._cast.pipeline, *self._cast.seat, number)
 
     def _dismiss(self, member: _Member, why: object) -> None:
         _LOG.warning(
-            "slot %d of %s: detector actor %d is replaced: %s", self._seat.slot, self._pipeline, member.number, why
+            "slot %d of %s: detector actor %d is replaced: %s",
+            self._cast.seat.slot,
+            self._cast.pipeline,
+            member.number,
+            why,
         )
         with self._lock:
             if self._members.get(member.number) is member:
@@ -218,7 +222,7 @@ class _Crew:
         """See to it from time to time that there is a spare; returns at once. Call it while the slot is live."""
         now = time.monotonic()
         if self._tend_at is None:
-            self._tend_at = now + SPARE_AFTER_S * (1 + self._seat.slot)  # those of several slots not all at once
+            self._tend_at = now + SPARE_AFTER_S * (1 + self._cast.seat.slot)  # those of several slots not all at once
         if now >= self._tend_at and (self._keeper is None or not self._keeper.is_alive()):
             self._keeper = threading.Thread(target=self._keep, name=f"spare-{self._name(0)}", daemon=True)
             self._keeper.start()
@@ -233,7 +237,9 @@ class _Crew:
             pause_s = self._pause_s = SPARE_ASK_S
         except (RayError, ValueError) as error:  # ValueError: its name was there, and then was not
             if spare is None:
-                _LOG.warning("slot %d of %s has no spare detector: %s", self._seat.slot, self._pipeline, error)
+                _LOG.warning(
+                    "slot %d of %s has no spare detector: %s", self._cast.seat.slot, self._cast.pipeline, error
+                )
             elif spare.family == SPARE:  # else an opening has it now, and sees for itself
                 self._dismiss(spare, error)
         finally:
@@ -259,18 +265,9 @@ class _Crew:
 class InActors:
     """Each family in a Ray actor, in the owner's placement group: same node, other cores."""
 
-    def __init__(
-        self,
-        pipeline: str,
-        seat: Seat,
-        families: Mapping[str, tuple[Detector | Assignment, ...]],
-        clean_rows: int,
-        cpus: float,
-        step_timeout_s: float,
-        *,
-        with_spare: bool = True,
-    ) -> None:
-        self._crew = _Crew(pipeline, seat, families, clean_rows, cpus)
+    def __init__(self, cast: Cast, step_timeout_s: float, *, with_spare: bool = True) -> None:
+        self.cast = cast
+        self._crew = _Crew(cast)
         self._with_spare = with_spare
         self._step_timeout_s = step_timeout_s  # of any one call of an actor
         self._epoch = ""

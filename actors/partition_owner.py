@@ -22,7 +22,7 @@ from typing import Any
 import ray
 from ray.util import get_current_placement_group
 
-from actors.actor_hosts import InActors
+from actors.actor_hosts import Cast, InActors
 from actors.deal import Seat
 from actors.errors import FencedError, ReopenError, SupersededError
 from actors.hosts import Hosts, InOwner
@@ -120,15 +120,8 @@ class OwnerLoop:
         pipeline = self.pipeline
         if pipeline.hosting == "owner":
             return InOwner(pipeline.name, pipeline.families, pipeline.clean_rows)
-        return InActors(
-            pipeline.name,
-            self.seat,
-            pipeline.families,
-            pipeline.clean_rows,
-            DETECTOR_CPUS,
-            pipeline.step_timeout_s,
-            with_spare=pipeline.standby,
-        )
+        cast = Cast(pipeline.name, self.seat, pipeline.families, pipeline.clean_rows, DETECTOR_CPUS)
+        return InActors(cast, pipeline.step_timeout_s, with_spare=pipeline.standby)
 
     def _new_slot(self) -> Slot:
         assert self._hosts is not None  # noqa: S101 - for mypy

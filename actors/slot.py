@@ -41,6 +41,7 @@ from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts
 from actors.pipeline import Pipeline
 from actors.quarantine import QuarantineWatch
+from actors.stopwatch import Stopwatch
 from actors.surroundings import Surroundings
 from actors.takeover import TakeOver
 from actors.unknown_schemas import UnknownSchemas
@@ -130,27 +131,23 @@ class Slot:
         other slots have not handed over yet. Raises SupersededError if the deal names another incarnation of the slot.
         """
         now = self.around.clock.now
-        times = [now()]
+        watch = Stopwatch(now)
         families_ready = self.around.log.background(self.hosts.reset)
         require(self._deals.catch_up(), self.pipeline.name, self.seat)
-        times.append(now())
+        watch.lap("deal")
         self._writer.open()
-        times.append(now())
+        watch.lap("fencing")
         deal = require(self._deals.catch_up(), self.pipeline.name, self.seat)
-        times.append(now())
         families_ready.result()
-        times.append(now())
+        watch.lap("deal again, families")
         self._follow(deal)
         if self._control is not None:
             self._waiting.take(self._control.catch_up())
-        times.append(now())
         while not self._takeover.waits_for_others and not self.around.should_stop():
             self._advance(OPEN_POLL_S)
+        watch.lap("state, replay")
         self._pacer = self._new_pacer(now())  # the slot may have stood by for hours
-        times.append(now())
-        parts = ("deal", "fencing", "deal again", "families", "control", "state and replay")
-        took = ", ".join(f"{part} {b - a:.2f}" for part, a, b in zip(parts, times, times[1:], strict=False))
-        _LOG.info("slot %d of %s opened, s: %s", self.seat.slot, self.pipeline.name, took)
+        _LOG.info("slot %d of %s opened: %s", self.seat.slot, self.pipeline.name, watch)
 
     def _follow(self, deal: Deal) -> None:
         """Do as the deal says: hand over what it gives to others, take what it gives to us."""

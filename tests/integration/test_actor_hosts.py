@@ -16,7 +16,7 @@ from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors import actor_hosts
-from actors.actor_hosts import InActors
+from actors.actor_hosts import Cast, InActors
 from actors.deal import Seat
 from actors.engine.family import Work
 from actors.errors import ReopenError
@@ -35,7 +35,7 @@ def hosts(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[InActo
     """Families in actors, which end with this process; their spare is started and asked at once."""
     monkeypatch.setattr(actor_hosts, "SPARE_AFTER_S", 0.0)
     monkeypatch.setattr(actor_hosts, "SPARE_ASK_S", 0.1)
-    hosts = InActors(f"t{uuid.uuid4().hex[:8]}", Seat(0, 1), STARTS, 20, CPUS, 30.0)
+    hosts = InActors(Cast(f"t{uuid.uuid4().hex[:8]}", Seat(0, 1), STARTS, 20, CPUS), 30.0)
     hosts.reset()
     yield hosts
     hosts.close()
@@ -77,7 +77,7 @@ def test_a_family_that_is_lost_goes_to_the_spare(hosts: InActors) -> None:
         judged(hosts)
     hosts.reset()
     assert hosts.pids() == {"spc": spare, "drift": before["drift"]}
-    undisturbed = judged(InOwner(hosts._crew._pipeline, STARTS, 20))
+    undisturbed = judged(InOwner(hosts.cast.pipeline, STARTS, 20))
     assert judged(hosts) == undisturbed
     assert any(output.alerts for output in undisturbed.outputs[0]), "there is something to compare"
     second = spare_of(hosts, spare)
@@ -90,7 +90,7 @@ def test_a_family_that_is_lost_goes_to_the_spare(hosts: InActors) -> None:
     assert hosts.pids()["spc"] == spare
     assert judged(hosts) == undisturbed
     wait_for(lambda: not psutil.pid_exists(third), "the one that hung is gone")
-    successor = InActors(hosts._crew._pipeline, hosts._crew._seat, STARTS, 20, CPUS, 30.0)
+    successor = InActors(hosts.cast, 30.0)
     successor.reset()
     assert successor.pids() == hosts.pids()
     with pytest.raises(ReopenError, match="another owner"):
@@ -107,7 +107,7 @@ def test_an_owner_that_comes_back_finds_them_in_its_placement_group(ray_cluster:
     class Owner:
         def __init__(self) -> None:
             actor_hosts.SPARE_AFTER_S = 0.0
-            self.hosts = InActors(name, Seat(0, 1), STARTS, 20, CPUS, 30.0)
+            self.hosts = InActors(Cast(name, Seat(0, 1), STARTS, 20, CPUS), 30.0)
 
         def pids(self) -> tuple[int, dict[str, int], int]:
             self.hosts.reset()

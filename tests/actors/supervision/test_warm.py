@@ -98,8 +98,11 @@ def test_a_raylet_that_refuses_is_not_asked_again_and_again() -> None:
 def test_a_real_raylet_starts_a_process(ray_cluster: None) -> None:
     (node,) = ray.nodes()
     raylets = [p for p in psutil.Process().children(recursive=True) if p.name() == "raylet"]
-    before = {child.pid for raylet in raylets for child in raylet.children()}
+
+    def workers() -> set[int]:
+        return {child.pid for raylet in raylets for child in raylet.children()}
+
+    before = workers()
     start_process(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
-    wait_for(
-        lambda: bool({child.pid for raylet in raylets for child in raylet.children()} - before), "one process more"
-    )
+    wait_for(lambda: bool(workers() - before), "one process more")
+    assert before <= workers()
