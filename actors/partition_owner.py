@@ -78,6 +78,10 @@ class OwnerLoop:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def take_over(self) -> int | None:
+        """End the process that has the turn, if we stand by for it; return its id."""
+        return self._turn.end_holder() if self._turn is not None and self.state == STANDBY else None
+
     def status(self) -> dict[str, Any]:
         """Return where the slot stands."""
         slot = self._slot
@@ -224,6 +228,12 @@ class PartitionOwner:
     def detector_pids(self) -> dict[str, int]:
         """Return the process ids of the detector actors."""
         return self._loop.detector_pids()
+
+    def take_over(self) -> int | None:
+        """End the process that works, if this one stands by for it, and work in its place; return its id."""
+        pid = self._loop.take_over()
+        _LOG.warning("%r takes over from process %s, which is ended", self, pid)
+        return pid
 
     def stop(self) -> dict[str, Any]:
         """Commit a snapshot, end the loop, return the last status."""

@@ -13,15 +13,20 @@ collect_ignore = ["site"]  # it is for the start of Python, not for doctest
 pytest_plugins = ["tests.fixtures_stack", "tests.fixtures_ray"]
 
 _MARK_OF_FIXTURE = {"stack": "kafka", "ray_cluster": "ray", "page": "browser"}
+WITH_KERNELS = ("models", "actors/engine", "tests/models", "tests/actors/engine")
 _EFFECTS = frozenset({"kafka", "ray", "browser", "processes"})
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test by the fixtures it uses."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark every test by the fixtures it uses, and those that tests/run.sh runs twice."""
     for item in items:
         for fixture, mark in _MARK_OF_FIXTURE.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
+        where = item.path.relative_to(config.rootpath)
+        marks = {mark.name for mark in item.iter_markers()}
+        if any(where.is_relative_to(folder) for folder in WITH_KERNELS) and not marks & {*_EFFECTS, "compiled_only"}:
+            item.add_marker("twice")
 
 
 def _refuse(*_: object, **__: object) -> None:

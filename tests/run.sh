@@ -25,9 +25,11 @@ processes)
     ;;
 pure)
     stage "pure tests of what has kernels, interpreted: coverage sees their lines"
-    NUMBA_DISABLE_JIT=1 tests "$pure and not compiled_only" "$@" tests/models tests/actors/engine models actors/engine
-    stage "pure tests, kernels compiled"
-    tests "$pure" -n 2 "$@"
+    NUMBA_DISABLE_JIT=1 tests "$pure and twice" "$@" tests/models tests/actors/engine models actors/engine
+    stage "the same, kernels compiled, without coverage, which takes as long as the tests"
+    TESTS_COVERAGE='' tests "$pure and twice" -n 2 "$@" tests/models tests/actors/engine models actors/engine
+    stage "other pure tests"
+    tests "$pure and not twice" -n 2 "$@"
     exit
     ;;
 esac

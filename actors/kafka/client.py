@@ -24,6 +24,7 @@ class Cluster:
         return {
             "socket.timeout.ms": 5_000,  # a broker that has gone silent is given up; busy ones answer within a second
             "socket.connection.setup.timeout.ms": 3_000,
+            "reconnect.backoff.max.ms": 500,  # as it is, a broker that is back is tried after up to 10 s
             "logger": _LOG,
             **self.client,
             **{name.replace("_", "."): value for name, value in ours.items()},

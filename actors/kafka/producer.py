@@ -385,7 +385,6 @@ def _settings(cluster: Cluster, limits: Limits, name: str) -> dict[str, object]:
         "topic.metadata.propagation.max.ms": min(TOPIC_WAIT_MS, deadline_ms // 2),
         "retry.backoff.ms": 50,
         "retry.backoff.max.ms": 1000,
-        "reconnect.backoff.max.ms": 1000,  # a broker that is back is seen within a second, not ten
     }
     return {**defaults, **cluster.settings(), **_FIXED}
 

@@ -57,7 +57,6 @@ class ViewConsumer:
                 queued_max_messages_kbytes=QUEUE_KBYTES,
                 fetch_wait_max_ms=100,
                 fetch_error_backoff_ms=50,
-                reconnect_backoff_max_ms=1000,
             )
         )
 

@@ -207,13 +207,17 @@ class SupervisorLoop:
         return self._supervision.on(DealSeen(deal, deal != read[-1], self._now()))
 
     def _pass_turn(self, seat: Seat) -> bool:
-        """End a process that is silent, or whose loop is over, where another stands by: it has the turn then, and the seat."""
+        """Let the process that stands by end one that is silent, or whose loop is over: it has the turn then, and the seat.
+
+        Ray asks a process first before it ends it, and waits 5 s for one that is stopped. If nothing comes of it, the seat stays
+        silent, and is renewed.
+        """
         speaker = self._speakers.get(seat, Member(seat))
-        handle = self._handles.get(speaker)
-        if handle is None or speaker.other not in self._standing:
+        beside = self._handles.get(speaker.other)
+        if beside is None or speaker not in self._handles or speaker.other not in self._standing:
             return False
         _LOG.warning("%s %s: %s is ended, the other process takes over", self.pipeline.name, seat, speaker.role)
-        ray.kill(handle)
+        beside.take_over.remote()
         self._handles.pop(speaker)
         self._asked.pop(speaker, None)
         self._supervision.on(Unheard(seat, gone=False, restarting=True, now=self._now()))

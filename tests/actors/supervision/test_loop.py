@@ -241,14 +241,25 @@ def test_a_standby_whose_place_is_gone_is_tried_again_later(monkeypatch: pytest.
     assert 2 <= len(tried) <= 60 / 2 / ahead.STANDBY_AGAIN_S * 2
 
 
-def test_a_silent_owner_is_ended_where_another_process_stands_by(
-    placed: list[Seat], monkeypatch: pytest.MonkeyPatch
-) -> None:
+class StandsBy:
+    """The handle of a process that stands by: it counts how often it is told to take over."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    @property
+    def take_over(self) -> StandsBy:
+        return self
+
+    def remote(self) -> None:
+        self.told += 1
+
+
+def test_a_silent_owner_is_ended_by_the_process_that_stands_by(placed: list[Seat]) -> None:
     clock = Hand()
     loop, dealer = running(clock)
-    ended: list[Any] = []
-    monkeypatch.setattr(module.ray, "kill", ended.append)
-    loop._handles[Member(A)] = "the process that works"  # type: ignore[assignment]
+    beside = StandsBy()
+    loop._handles |= {Member(A): object(), Member(A).other: beside}  # type: ignore[dict-item]
     loop._counts(Member(A).other, Heard(A, "standby", 0.0))
 
     def pass_s(seconds: float) -> None:
@@ -258,11 +269,11 @@ def test_a_silent_owner_is_ended_where_another_process_stands_by(
             loop._take(Ticked(loop._now()), dealer)
 
     pass_s(SILENT_S + 1)
-    assert ended == ["the process that works"]
+    assert beside.told == 1
     assert dealer.asked == [], "the deal is as it was"
     pass_s(module.ASK_TIMEOUT_S)
     loop._take(Heard(A, "live", loop._now()), dealer)
     pass_s(2)
-    assert (ended, dealer.asked, placed) == (["the process that works"], [], [])
+    assert (beside.told, dealer.asked, placed) == (1, [], [])
     pass_s(2 * SILENT_S + 2)  # now nobody stands by
     assert placed == [A._replace(incarnation=2)]
