@@ -155,6 +155,10 @@ class Log(Protocol):
         """Do something that only reads, beside what the caller does; a bounded number at a time."""
         ...
 
+    def renew(self) -> None:
+        """Connect anew for the next question: what is connected may lead to a broker that says nothing any more."""
+        ...
+
     def close(self) -> None:
         """Leave; readers and writers are closed one by one."""
         ...

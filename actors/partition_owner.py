@@ -203,6 +203,7 @@ class OwnerLoop:
         if self._slot is not None:
             self._slot.abandon()
             self._slot = None
+        self._around.log.renew()
 
 
 @ray.remote

@@ -14,13 +14,18 @@ import numpy as np
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from actors.errors import ReopenError
+from actors.errors import FencedError, ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.errors import kafka_error, translate
 from actors.log import Entry, Polled, compact
 from schemas.batch import RawBatch
 
 CALL_TIMEOUT_S = 5.0  # of one request to the broker
+LIST_TIMEOUTS_S = (
+    1.0,
+    2.0,
+    3.0,
+)  # of one attempt to list offsets: the leader may be silent, and another one the next time
 ASK_AGAIN_S = 0.05  # between two questions to a coordinator that is not ready
 QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound of what a slow step can pile up
 POLL_MESSAGES_MAX = 1000  # of a state read
@@ -67,22 +72,39 @@ class Offsets:
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         return self._list(topic, partitions, _LATEST, level)
 
+    def renew(self) -> None:
+        """Ask with a new client from now on.
+
+        What a client believes of leaders may be older than what brokers say when they come back (FENCED_LEADER_EPOCH), or name
+        one that is silent, and an AdminClient does not ask again for minutes.
+        """
+        self._admin = AdminClient(self._cluster.settings())
+
     def _list(self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel) -> dict[int, int]:
-        deadline = time.monotonic() + CALL_TIMEOUT_S
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
+        deadline = time.monotonic() + sum(LIST_TIMEOUTS_S)
+        patience = iter(LIST_TIMEOUTS_S)
+        timeout_s = next(patience)
         while True:
             try:
-                futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=CALL_TIMEOUT_S)
-                return {tp.partition: future.result(CALL_TIMEOUT_S).offset for tp, future in futures.items()}
+                futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=timeout_s)
+                return {tp.partition: future.result(timeout_s).offset for tp, future in futures.items()}
             except (KafkaException, TimeoutError) as error:
-                # What a client believes of leaders may be older than what brokers say when they come back (FENCED_LEADER_EPOCH),
-                # and an AdminClient does not ask again for minutes: the next call has a new one.
-                self._admin = AdminClient(self._cluster.settings())
-                if not isinstance(error, KafkaException):
-                    raise ReopenError(f"list offsets of {topic}: no answer within {CALL_TIMEOUT_S:.0f} s") from error
-                if kafka_error(error).code() not in _LEADER_MOVES or time.monotonic() > deadline:
-                    raise translate(error, f"list offsets of {topic}") from error
+                self.renew()
+                code = KafkaError._TIMED_OUT if isinstance(error, TimeoutError) else kafka_error(error).code()
+                if code == KafkaError._TIMED_OUT:
+                    timeout_s = next(patience, 0.0)
+                elif code not in _LEADER_MOVES:
+                    timeout_s = 0.0
+                if not timeout_s or time.monotonic() > deadline:
+                    raise _not_listed(topic, error) from error
                 time.sleep(ASK_AGAIN_S)
+
+
+def _not_listed(topic: str, error: KafkaException | TimeoutError) -> ReopenError | FencedError:
+    if isinstance(error, TimeoutError):
+        return ReopenError(f"list offsets of {topic}: no answer within {sum(LIST_TIMEOUTS_S):.0f} s")
+    return translate(error, f"list offsets of {topic}")
 
 
 def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES) -> Consumer:

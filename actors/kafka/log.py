@@ -101,9 +101,17 @@ class KafkaLog:
         """Do something that only reads on another thread."""
         return self._threads.submit(work)
 
-    def close(self) -> None:
-        """Close the consumers that are kept; what runs in the background goes on to its end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def renew(self) -> None:
+        """Connect anew: a broker that is silent never comes up for a new client, which so asks it nothing but what it leads."""
+        self._offsets.renew()
+        self._close_kept()
+
+    def _close_kept(self) -> None:
         for kept in self._kept.values():
             while kept:
                 kept.pop().close()
+
+    def close(self) -> None:
+        """Close the consumers that are kept; what runs in the background goes on to its end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._close_kept()

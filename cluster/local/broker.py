@@ -92,6 +92,9 @@ def settings(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
         # takes live brokers for dead.
         "broker.session.timeout.ms": 6000,
         "broker.heartbeat.interval.ms": 1000,
+        # A transaction ends when every leader has its marker: a coordinator waits 30 s for one that has gone silent, and so does
+        # whoever takes over.
+        "request.timeout.ms": 6000,
     }
     for topic, in_sync_setting in (
         ("offsets.topic", None),

@@ -329,6 +329,9 @@ class ModelLog:
     def background(self, work: Callable[[], T]) -> Future[T]:
         return self.runtime.spawn(work)
 
+    def renew(self) -> None:
+        """Nothing is connected."""
+
     def close(self) -> None:
         """Nothing to do."""
 
