@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
@@ -32,6 +32,7 @@ from actors.pipeline import Pipeline
 from actors.supervision import places
 from actors.supervision.ahead import Ahead
 from actors.supervision.decisions import (
+    ENDED,
     Ask,
     Booted,
     ChangeDeal,
@@ -75,6 +76,7 @@ class SupervisorLoop:
         self._asked: dict[Member, tuple[Any, float]] = {}  # call under way, since when
         self._speakers: dict[Seat, Member] = {}  # who said last how the seat's owner is
         self._standing: set[Member] = set()  # by and ready to take over
+        self._silent: dict[int, str] = {}  # slot → node of its owner that said nothing and is replaced
         self._ahead = Ahead(pipeline)
         self._wishes: deque[int] = deque(maxlen=EVENTS_MAX)
         self._over = threading.Event()
@@ -186,6 +188,7 @@ class SupervisorLoop:
         pipeline = self.pipeline
         if change.ask is Ask.RENEW:
             change = change._replace(seats=tuple(seat for seat in change.seats if not self._pass_turn(seat)))
+            self._note_silent(change.seats)
             if not change.seats:
                 return self._supervision.failed(self._now())  # it need not be changed
         read: list[Deal | None] = []
@@ -206,6 +209,13 @@ class SupervisorLoop:
         self.trouble = ""
         return self._supervision.on(DealSeen(deal, deal != read[-1], self._now()))
 
+    def _note_silent(self, seats: Iterable[Seat]) -> None:
+        """Note the nodes of owners that say nothing, and that Ray has not seen end: the whole node may be frozen."""
+        for seat in seats:
+            owner, node = self._supervision.owners.get(seat), self._statuses.get(seat, {}).get("node")
+            if owner is not None and owner.state not in ENDED | {"gone"} and node:
+                self._silent[seat.slot] = node
+
     def _pass_turn(self, seat: Seat) -> bool:
         """Let the process that stands by end one that is silent, or whose loop is over: it has the turn then, and the seat.
 
@@ -225,7 +235,8 @@ class SupervisorLoop:
 
     def _start(self, seat: Seat) -> list[Instruction]:
         try:
-            self._handles[Member(seat)] = places.start(self.pipeline, seat)
+            silent = {node} if (node := self._silent.pop(seat.slot, None)) else frozenset()
+            self._handles[Member(seat)] = places.start(self.pipeline, seat, silent)
         except ConfigError as error:
             self.trouble = str(error)
             return self._supervision.on(Unheard(seat, gone=True, restarting=False, now=self._now()))

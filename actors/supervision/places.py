@@ -7,6 +7,7 @@ A seat has one process, or two where the pipeline has standbys: they differ by n
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 import ray
@@ -99,18 +100,22 @@ def find(pipeline: str, member: Member) -> ActorHandle[Any] | None:
         return None
 
 
-def start(pipeline: Pipeline, seat: Seat) -> ActorHandle[Any]:
+def start(pipeline: Pipeline, seat: Seat, silent: Collection[str] = ()) -> ActorHandle[Any]:
     """Start the owner of a seat, or get the one that runs; does not wait for it. Raises ConfigError if no node has room.
 
-    Not on the supervisor's node, if another has room: a node that is lost must not take with it who replaces the owners.
+    Not on the supervisor's node, if another has room: a node that is lost must not take with it who replaces the owners. Not on a
+    node that is `silent` (ids) either, if there is another at all: Ray places one group after the other, and asks a machine that
+    is frozen until its connections end, which outlasts its being declared dead.
     """
     families = len(pipeline.families) if pipeline.hosting == "actor" else 0
     cpus = OWNER_CPUS + DETECTOR_CPUS * families
     here = ray.get_runtime_context().get_node_id()
     head, others = _head_and_others()
+    choices = [{here, *silent}, {*silent}] if silent else [{here}]
     group = None
-    if [node for node in others if node != here]:
-        group = _place(pipeline.name, seat, cpus, _not_on([*head, here]), ELSEWHERE_S)
+    for unwanted in choices:
+        if set(others) - unwanted:
+            group = group or _place(pipeline.name, seat, cpus, _not_on([*head, *sorted(unwanted)]), ELSEWHERE_S)
     group = group or _place(pipeline.name, seat, cpus, not_on_the_head(), PLACE_TIMEOUT_S)
     if group is None:
         raise ConfigError(f"Ray has no node with {cpus:g} free CPUs for slot {seat.slot} of pipeline {pipeline.name}")

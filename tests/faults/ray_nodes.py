@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -105,14 +106,30 @@ class RayNodes:
 
     def kill_node_of(self, pid: int) -> None:
         """Kill -9 everything of the node on which this worker process runs, as if its plug had been pulled."""
+        for process in self._node_of(pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def frozen_node_of(self, pid: int) -> Iterator[list[psutil.Process]]:
+        """Stop everything of the node on which this worker process runs, as a hypervisor stops a machine; then let it go on."""
+        processes = self._node_of(pid)
+        try:
+            for process in processes:
+                process.suspend()
+            yield processes
+        finally:
+            for process in reversed(processes):  # the raylet, which ends the others, last
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def _node_of(self, pid: int) -> list[psutil.Process]:
+        """Return the raylet that is above this worker process, and everything below it."""
         ancestors = {process.pid for process in psutil.Process(pid).parents()}
         for node in self._cluster.worker_nodes:
             raylet = _raylet(node)
             if raylet is not None and raylet in ancestors:
-                for process in [psutil.Process(raylet), *psutil.Process(raylet).children(recursive=True)]:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.send_signal(signal.SIGKILL)
-                return
+                return [psutil.Process(raylet), *psutil.Process(raylet).children(recursive=True)]
         raise LookupError(f"process {pid} runs on none of the worker nodes")
 
     def kill_gcs(self) -> None:

@@ -63,12 +63,6 @@ def _working(name: str) -> list[tuple[str, dict[str, Any]]]:
     return [(actor, said) for actor, said in statuses if said["state"] != STANDBY]
 
 
-def seat_pids(name: str) -> list[int]:
-    """Return the process ids of all owners, those that stand by too."""
-    actors = [ray.get_actor(actor, NAMESPACE) for actor in [*_named(f"owner:{name}:"), *_named(f"standby:{name}:")]]
-    return [int(said["pid"]) for said in ray.get([actor.status.remote() for actor in actors], timeout=CALL_TIMEOUT_S)]
-
-
 def pids(name: str) -> dict[int, int]:
     """Return the process id of every live slot's owner."""
     return {said["slot"]: said["pid"] for said in owners(name) if said.get("state") == "live"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> list[Seat]:
     """Return the seats that were started; nothing of Ray is asked."""
     started: list[Seat] = []
 
-    def start(pipeline: Pipeline, seat: Seat) -> Any:
+    def start(pipeline: Pipeline, seat: Seat, silent: Collection[str] = ()) -> Any:
         started.append(seat)
         return object()
 
@@ -108,7 +108,7 @@ def test_a_place_that_is_not_found_makes_no_owner_silent(placed: list[Seat], mon
     loop, dealer = running(clock)
     dealer.takes_s, dealer.failures = 0.0, 0
 
-    def start(pipeline: Pipeline, seat: Seat) -> Any:
+    def start(pipeline: Pipeline, seat: Seat, silent: Collection[str] = ()) -> Any:
         clock.now += places.PLACE_TIMEOUT_S
         placed.append(seat)
         raise ConfigError("no node has room")
@@ -277,3 +277,28 @@ def test_a_silent_owner_is_ended_by_the_process_that_stands_by(placed: list[Seat
     assert (beside.told, dealer.asked, placed) == (1, [], [])
     pass_s(2 * SILENT_S + 2)  # now nobody stands by
     assert placed == [A._replace(incarnation=2)]
+
+
+def test_a_successor_of_one_that_is_silent_goes_to_another_node(
+    placed: list[Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Hand()
+    loop, dealer = running(clock)
+    dealer.takes_s, dealer.failures = 0.0, 0
+    wanted: list[set[str]] = []
+
+    def start(pipeline: Pipeline, seat: Seat, silent: Collection[str] = ()) -> Any:
+        wanted.append(set(silent))
+        return object()
+
+    monkeypatch.setattr(places, "start", start)
+    loop._statuses = {A: {"node": "frozen"}, B: {"node": "fine"}}
+    for _ in range(round(SILENT_S) + 1):
+        clock.now += 1.0
+        loop._take(Heard(B, "live", loop._now()), dealer)
+        loop._take(Ticked(loop._now()), dealer)
+    assert wanted == [{"frozen"}]
+    loop._take(Unheard(B, gone=True, restarting=False, now=loop._now()), dealer)
+    clock.now += 1.0
+    loop._take(Ticked(loop._now()), dealer)
+    assert wanted == [{"frozen"}, set()], "of one that is gone, Ray knows whether its node is there"

@@ -60,17 +60,15 @@ def step_of_the_transaction(scene: Scene) -> None:
 
 
 def stopped_beside_its_successor(scene: Scene) -> None:
-    """The process that stands by is stopped too, or it would end the owner, which then never comes back beside anybody."""
+    """Its whole node is frozen: if its process alone were, the one that stands by would end it, and there would be no zombie."""
     pid = _owner_pid(scene)
-    both = steering.seat_pids(scene.line.name)
     scene.fault()
     began = time.monotonic()
-    with contextlib.ExitStack() as left:
-        for one in both:
-            left.enter_context(stopped(one))
+    with scene.nodes.frozen_node_of(pid):
         steering.wait(lambda: set(steering.pids(scene.line.name).values()) - {pid}, "a successor is live", BACK_S)
-        scene.facts["still there"] = [one for one in both if psutil.pid_exists(one)]
         _sleep(max(0.0, began + STOPPED_S - time.monotonic()))
+        if not psutil.pid_exists(pid):
+            raise MissedError("the owner was ended before it went on: there was no zombie")
     _sleep(2.0)  # the zombie writes, or tries to
 
 
@@ -181,7 +179,7 @@ CASES = (
         for step in STEPS
     ),
     Case(
-        "zombie", "SIGSTOP owner 30 s, then resume, beside its successor", "8 s", 8.0,
+        "zombie", "SIGSTOP owner and its node 30 s, then resume, beside its successor", "8 s", 8.0,
         stopped_beside_its_successor, needs=_slotted, seconds=60,
     ),
     Case(
