@@ -21,7 +21,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 100.0) -> Any:
     """Return the first true answer; fail the test with `what` if there is none in time."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
