@@ -52,6 +52,8 @@ _LOG = logging.getLogger("chipquality.slot")
 
 RECOMMIT_S = 3600.0  # committed offsets of an idle group expire: they are committed again
 POLL_WAIT_MIN_S = 0.002
+# A commit gives up by itself after 9 s, but librdkafka may never answer one whose coordinator has left the cluster (issue 5511).
+COMMIT_WAIT_S = 12.0
 OPEN_POLL_S = 0.1  # of one look at what is being opened; bounds how late a stop is noticed
 
 _NOTHING: Mapping[int, int] = {}
@@ -365,7 +367,10 @@ class Slot:
     def _settle(self, *, block: bool) -> None:
         """See the last commit succeed, or raise what it raised."""
         if self._commit is not None and (block or self._commit.done()):
-            self._commit.result()
+            try:
+                self._commit.result(COMMIT_WAIT_S)
+            except TimeoutError as error:
+                raise ReopenError(f"a commit has not ended within {COMMIT_WAIT_S:.0f} s") from error
             self._commit = None
             self.status.commit_ms = self._writer.last_commit_s * 1000
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from actors import slot as slots
 from actors import takeover
 from actors.engine.fold import PartitionFold
-from actors.errors import FencedError, StateError, SupersededError
+from actors.errors import FencedError, ReopenError, StateError, SupersededError
 from actors.slot import RECOMMIT_S
 from actors.takeover import HANDOVER_S, REPLAY_IDLE_S
 from schemas.registry import RegistryUnavailable
@@ -379,3 +380,20 @@ def test_a_slot_without_a_deal_or_with_another_incarnation_does_not_open() -> No
     with pytest.raises(SupersededError):
         on.until(lambda: False, current)
     current.abandon()
+
+
+def test_a_commit_that_is_never_answered_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "COMMIT_WAIT_S", 0.05)
+    on = SlotLine(1)
+    slot = on.opened()
+    monkeypatch.setattr(slot._writer, "commit", lambda *_: Future())
+    on.noise(0, 5)
+    on.until(lambda: slot._commit is not None, slot)
+    on.noise(0, 5, 5)
+    with pytest.raises(ReopenError, match="a commit has not ended"):
+        on.until(lambda: False, slot)
+    slot.abandon()
+    after = on.opened()
+    on.fold_all(after, [0])
+    assert on.committed(0) == 10
+    after.close()
