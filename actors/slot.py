@@ -52,8 +52,8 @@ _LOG = logging.getLogger("chipquality.slot")
 
 RECOMMIT_S = 3600.0  # committed offsets of an idle group expire: they are committed again
 POLL_WAIT_MIN_S = 0.002
-# A commit gives up by itself after 9 s, but librdkafka may never answer one whose coordinator has left the cluster (issue 5511).
-COMMIT_WAIT_S = 12.0
+# A commit gives up by itself after 3 s, but librdkafka may never answer one whose coordinator has left the cluster (issue 5511).
+COMMIT_WAIT_S = 6.0
 OPEN_POLL_S = 0.1  # of one look at what is being opened; bounds how late a stop is noticed
 
 _NOTHING: Mapping[int, int] = {}

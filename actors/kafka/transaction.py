@@ -20,7 +20,8 @@ from actors.kafka.client import Cluster
 from actors.kafka.errors import translate
 
 INIT_TIMEOUT_S = 30.0
-COMMIT_TIMEOUT_S = 3.0  # a slower commit has an unknown outcome: the slot re-opens
+COMMIT_TIMEOUT_S = 3.0  # of a whole transaction; a slower one has an unknown outcome: the slot re-opens
+LEFT_MIN_S = 0.1  # for one of its parts: a part that is short of time may still be answered at once
 TRANSACTION_TIMEOUT_MS = 10_000  # after which the broker aborts what a dead owner left open
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024  # a step's packed charts; quality.charts allows as much
 
@@ -44,6 +45,7 @@ class TransactionalWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{transactional_id}")
         self.last_commit_s = 0.0
         self._over = False
+        self._deadline = 0.0  # of the transaction under way
 
     def open(self) -> None:
         """Fence every older producer of this id and abort its open transaction."""
@@ -68,8 +70,9 @@ class TransactionalWriter:
             raise ReopenError(f"{self.transactional_id}: this producer has had an error and is not used again")
         self._over = True  # until the transaction is seen to succeed, and in time
         started = time.monotonic()
+        self._deadline = started + COMMIT_TIMEOUT_S
         try:
-            self._produce_all(records, started + COMMIT_TIMEOUT_S)
+            self._produce_all(records)
             self._send_offsets(topic, offsets, group_metadata)
             self._end()
         except KafkaException as error:
@@ -82,27 +85,33 @@ class TransactionalWriter:
 
     # The steps of a transaction, one method each: the fault matrix has a writer that dies before or after each of them.
 
-    def _produce_all(self, records: Sequence[Record], deadline: float) -> None:
+    def _produce_all(self, records: Sequence[Record]) -> None:
         self._producer.begin_transaction()
         for record in records:
-            self._produce(record, deadline)
-        self._producer.flush(COMMIT_TIMEOUT_S)
+            self._produce(record)
+        waiting = self._producer.flush(self._left_s())
+        if waiting:
+            raise ReopenError(f"{self.transactional_id}: {waiting} records not acknowledged in {COMMIT_TIMEOUT_S:g} s")
+
+    def _left_s(self) -> float:
+        """Return how long the rest of the transaction may take; what comes later than that has an unknown outcome anyway."""
+        return max(LEFT_MIN_S, self._deadline - time.monotonic())
 
     def _send_offsets(self, topic: str, offsets: Mapping[int, int], group_metadata: object) -> None:
         if not offsets:
             return
         positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-        self._producer.send_offsets_to_transaction(positions, group_metadata, COMMIT_TIMEOUT_S)
+        self._producer.send_offsets_to_transaction(positions, group_metadata, self._left_s())
 
     def _end(self) -> None:
-        self._producer.commit_transaction(COMMIT_TIMEOUT_S)
+        self._producer.commit_transaction(self._left_s())
 
-    def _produce(self, record: Record, deadline: float) -> None:
+    def _produce(self, record: Record) -> None:
         while True:
             try:
                 self._producer.produce(record.topic, record.value, record.key, record.partition)
             except BufferError:  # the queue is full: serve deliveries until there is room
-                if time.monotonic() > deadline:
+                if time.monotonic() > self._deadline:
                     raise ReopenError(f"{self.transactional_id}: no room in the producer's queue") from None
                 self._producer.poll(0.05)
             else:

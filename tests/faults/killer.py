@@ -96,8 +96,8 @@ class _Log(KafkaLog):
 class _Writer(TransactionalWriter):
     killer: KillAt
 
-    def _produce_all(self, records: Sequence[Record], deadline: float) -> None:
-        super()._produce_all(records, deadline)
+    def _produce_all(self, records: Sequence[Record]) -> None:
+        super()._produce_all(records)
         self.killer.reached("after produce")
 
     def _send_offsets(self, topic: str, offsets: Mapping[int, int], group_metadata: object) -> None:
