@@ -30,19 +30,10 @@ from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
 from cluster.pipelines import pipelines_of
-from cluster.ray_address import connect_ray, own_signal_handlers
+from cluster.ray_address import RAY_SETTINGS, connect_ray, own_signal_handlers
 from schemas.topics import MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
-
-_RAY_SETTINGS = {
-    "RAY_worker_niceness": "0",  # Ray's default of 15 starves owners beside a busy broker: seconds of latency instead of ms
-    # a dead node is noticed in 2.5 s instead of 15
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "4",
-}
 
 
 class Product:
@@ -120,7 +111,7 @@ class Product:
             if config.address is not None:
                 connect_ray(config.address)
             else:
-                os.environ.update(_RAY_SETTINGS)
+                os.environ.update(RAY_SETTINGS)
                 context = ray.init(
                     address="local",  # a new one, also where another Ray runs on this machine
                     num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute

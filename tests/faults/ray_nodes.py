@@ -22,17 +22,14 @@ import ray
 from ray.cluster_utils import Cluster
 
 from actors.names import NAMESPACE
+from cluster.ray_address import RAY_SETTINGS
 
 WORKER_CPUS = 4  # of one node, for scheduling: four slots with actors; Ray starts as many processes ahead
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # of one node
 ADDRESS = "127.0.0.2"  # loopback: Ray would take 127.0.0.1 for "the address that others reach", which is another
 
 ENVIRONMENT = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "4",
-    "RAY_worker_niceness": "0",
+    **RAY_SETTINGS,
     "RAY_gcs_storage": "rocksdb",  # so that the GCS can come back; alpha in Ray 2.60, Redis is what Ray supports
     "RAY_gcs_rpc_server_reconnect_timeout_s": "120",
     "RAY_worker_maximum_startup_concurrency": "1",  # two nodes share this machine's cores; Ray takes all of them for each
