@@ -22,11 +22,8 @@ schema cannot be looked up because the registry is away wait; those before them,
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -41,11 +38,12 @@ from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts
 from actors.pipeline import Pipeline
 from actors.quarantine import QuarantineWatch
+from actors.slot_status import SlotStatus
 from actors.stopwatch import Stopwatch
 from actors.surroundings import Surroundings
 from actors.takeover import TakeOver
 from actors.unknown_schemas import UnknownSchemas
-from schemas.batch import RawBatch, Reason
+from schemas.batch import RawBatch
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -57,36 +55,6 @@ COMMIT_WAIT_S = 6.0
 OPEN_POLL_S = 0.1  # of one look at what is being opened; bounds how late a stop is noticed
 
 _NOTHING: Mapping[int, int] = {}
-
-
-@dataclass
-class SlotStatus:
-    """What the slot tells of itself; counts are of this incarnation."""
-
-    rows: int = 0
-    missing: int = 0
-    dead_lettered: int = 0
-    duplicates: int = 0  # set aside, as are the next two (actors/engine/gate.py)
-    late: int = 0
-    ahead: int = 0
-    steps: int = 0
-    step_ms: float = 0.0
-    replay_worst_s: float = 0.0  # how long a recovery could have to fold again (actors/engine/pacing.py)
-    commit_ms: float = 0.0
-    replayed: int = 0
-    changes: int = 0  # of limits, resets, exclusions, that took effect on a partition
-    changes_waiting: int = 0  # for a partition's event time, or for its next step
-    deal: int = 0  # number of the deal that the slot follows
-    arriving: dict[int, str] = field(default_factory=dict)  # partition → what it waits for
-    waiting_for_registry: list[int] = field(
-        default_factory=list
-    )  # partitions with a record of an unknown schema in front
-    quarantined: dict[int, str] = field(default_factory=dict)
-    without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)  # detectors that began in Phase I
-
-    def told(self) -> dict[str, Any]:
-        """Return all of it as plain values; may be asked on another thread than the slot's."""
-        return asdict(replace(self, quarantined=self.quarantined.copy(), without_state=self.without_state.copy()))
 
 
 class Slot:
@@ -140,11 +108,13 @@ class Slot:
         self._writer.open()
         watch.lap("fencing")
         deal = require(self._deals.catch_up(), self.pipeline.name, self.seat)
-        families_ready.result()
-        watch.lap("deal again, families")
         self._follow(deal)
+        self._takeover.look_ahead()
         if self._control is not None:
             self._waiting.take(self._control.catch_up())
+        watch.lap("deal again, control")
+        families_ready.result()
+        watch.lap("families")
         while not self._takeover.waits_for_others and not self.around.should_stop():
             self._advance(OPEN_POLL_S)
         watch.lap("state, replay")
@@ -328,22 +298,9 @@ class Slot:
             written = fold.snapshot.bytes_written - before
             self._pacer.wrote(written)
             room = max(0, room - written)
-            rows += self._count(step)
+            rows += self.status.add(step)
         self.status.steps += 1
         return records, rows
-
-    def _count(self, step: Step) -> int:
-        """Add a step to the counts; return how many records it had."""
-        status, batch = self.status, step.work.batch
-        status.rows += len(batch)
-        status.missing += int(np.isnan(batch.value).sum())
-        status.dead_lettered += len(step.rejects)
-        aside = Counter(letter.reason for letter in step.aside)
-        status.duplicates += aside[Reason.DUPLICATE]
-        status.late += aside[Reason.LATE]
-        status.ahead += aside[Reason.AHEAD]
-        status.changes += len(step.changes)
-        return len(batch) + len(step.rejects) + len(step.aside)
 
     def _begin(self, raw: RawBatch, changes: Sequence[PartitionChange]) -> Step | None:
         """Decode; what cannot be for want of the registry is put aside, and what stands before it is folded."""

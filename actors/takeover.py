@@ -120,6 +120,11 @@ class TakeOver:
                 others = frozenset(share.past) - {self.seat.slot}
                 self.arriving[partition] = Arrival(share, now + HANDOVER_S, others)
 
+    def look_ahead(self) -> None:
+        """Start to look, in the background, while the families are not there yet."""
+        if self._looking is None:
+            self._start_look()
+
     def advance(self, wait_s: float) -> list[PartitionFold]:
         """Go on with what is under way, waiting at most `wait_s`; return the folds that are live now."""
         if self._looking is None:
