@@ -117,9 +117,15 @@ class Slot:
         watch.lap("families")
         while not self._takeover.waits_for_others and not self.around.should_stop():
             self._advance(OPEN_POLL_S)
+            self._follow_if_new()
         watch.lap("state, replay")
         self._pacer = self._new_pacer(now())  # the slot may have stood by for hours
         _LOG.info("slot %d of %s opened: %s", self.seat.slot, self.pipeline.name, watch)
+
+    def _follow_if_new(self) -> None:
+        deal = self._deals.poll()
+        if deal is not None:
+            self._follow(deal)
 
     def _follow(self, deal: Deal) -> None:
         """Do as the deal says: hand over what it gives to others, take what it gives to us."""
@@ -188,9 +194,7 @@ class Slot:
         Raises ReopenError, FencedError or SupersededError: abandon the slot then.
         """
         self.hosts.tend()
-        deal = self._deals.poll()
-        if deal is not None:
-            self._follow(deal)
+        self._follow_if_new()
         repaired = self._quarantine_watch.repaired(self.status.quarantined, self._takeover.state_ends)
         if repaired:
             raise ReopenError(f"partitions {repaired} are in quarantine and have new state: they were repaired")

@@ -77,6 +77,7 @@ class Arrival:
     wait_until: float
     others: frozenset[int] = frozenset()  # slots that may hold it
     seen_seq: int | None = None  # of the position by which it was handed over, when we looked last
+    seen_end: int | None = None  # of the state, when we looked last and others held it
     replay: Replay | None = None
     fold: PartitionFold | None = None
     last_record: float = 0.0
@@ -161,10 +162,14 @@ class TakeOver:
         overdue = {slot for p in wanted if now >= self.arriving[p].wait_until for slot in self.arriving[p].others}
         hurried = any(self.arriving[p].others for p in wanted) and not overdue
         timeout_s = HANDOVER_S if hurried else STATE_TIMEOUT_S
-        self._looking = self.around.log.background(lambda: self._look(wanted, sorted(overdue), timeout_s))
+        seen = {} if overdue else {p: self.arriving[p].seen_end for p in wanted}
+        self._looking = self.around.log.background(lambda: self._look(wanted, sorted(overdue), timeout_s, seen))
 
-    def _look(self, wanted: list[int], fence: list[int], timeout_s: float) -> Looked:
-        """Fence, read the deal again, read what the broker says. Runs in the background: touches nothing of ours."""
+    def _look(self, wanted: list[int], fence: list[int], timeout_s: float, seen: Mapping[int, int | None]) -> Looked:
+        """Fence, read the deal again, read what the broker says. Runs in the background: touches nothing of ours.
+
+        Not of partitions whose state ends where it was `seen` to end: who holds them has not handed them over.
+        """
         pipeline, log = self.pipeline, self.around.log
         for slot in fence:
             _LOG.warning("%s: fencing slot %d, which has not handed over", pipeline.name, slot)
@@ -174,7 +179,10 @@ class TakeOver:
             finally:
                 writer.abandon()
         deal = self.dealer.read() if fence else None
-        ends = log.end(pipeline.topics.state, wanted)
+        ends = {p: end for p, end in log.end(pipeline.topics.state, wanted).items() if end != seen.get(p)}
+        wanted = list(ends)
+        if not wanted:
+            return Looked({}, frozenset(fence), deal)
         records = log.read_to_end(pipeline.name, pipeline.topics.state, ends, timeout_s, newest=True)
         committed = log.committed(pipeline.name, pipeline.input_topic, wanted)
         first = log.first(pipeline.input_topic, wanted)
@@ -219,7 +227,7 @@ class TakeOver:
     def _decide(self, partition: int, arrival: Arrival, look: Look, looked: Looked) -> None:
         """Take the partition if it is ours to take."""
         image = look.image
-        if not self._handed_over(arrival, image):
+        if not self._handed_over(arrival, image, look.end):
             fenced = looked.deal is not None and arrival.others <= looked.fenced
             if not fenced or looked.deal is None or looked.deal.shares[partition] != arrival.share:
                 return  # a deal that has changed reaches us by the slot
@@ -234,7 +242,7 @@ class TakeOver:
             self.hosts.drop(partition)  # one family may have opened it before another refused
             self._quarantine(partition, str(error))
 
-    def _handed_over(self, arrival: Arrival, image: StateImage | StateError) -> bool:
+    def _handed_over(self, arrival: Arrival, image: StateImage | StateError, end: int) -> bool:
         """Say whether nobody else can write this partition; note who might.
 
         One that another slot has handed over is looked at twice: the first look may have ended in the middle of the transaction.
@@ -246,6 +254,7 @@ class TakeOver:
             return not share.past or seen == position.seq
         holders = set(share.past) | ({position.slot} if position is not None and position.deal else set())
         arrival.others = frozenset(holders - {us})
+        arrival.seen_end = end if arrival.others else None
         return not arrival.others
 
     # ---- taking

@@ -344,6 +344,42 @@ def test_a_partition_that_is_dealt_away_in_the_middle_of_its_replay_is_dropped()
     slot.abandon()
 
 
+def test_a_deal_is_followed_while_the_slot_still_opens() -> None:
+    on = crashed(SlotLine(2))
+    slot = on.slot()
+    honest = slot._takeover.advance
+
+    def advance(wait_s: float) -> Any:
+        if on.clock.now() > 1.0 and on.log.deaf:
+            on.deal(lambda deal: deal.scaled(2) if deal else None)
+            on.log.deaf = False
+        return honest(wait_s)
+
+    slot._takeover.advance = advance  # type: ignore[method-assign]
+    on.log.deaf = True
+    slot.open()
+    assert sorted(slot.folds) == [0]
+    slot.abandon()
+
+
+def test_a_replay_without_an_end_is_left_by_a_slot_that_is_superseded() -> None:
+    on = crashed(SlotLine(2))
+    slot = on.slot()
+    on.log.deaf = True
+    honest = slot._takeover.advance
+
+    def advance(wait_s: float) -> Any:
+        if 1.0 < on.clock.now() < 1.5:
+            on.deal(lambda deal: deal.renewed(0) if deal else None)
+        return honest(wait_s)
+
+    slot._takeover.advance = advance  # type: ignore[method-assign]
+    with pytest.raises(SupersededError):
+        slot.open()
+    assert on.clock.now() < REPLAY_IDLE_S
+    slot.abandon()
+
+
 def test_a_look_that_is_under_way_is_not_waited_for() -> None:
     on = crashed(SlotLine(2))
     on.stopped = True
@@ -367,6 +403,25 @@ def test_a_look_that_is_under_way_is_not_waited_for() -> None:
         slot.step()
     assert sorted(slot.folds) == [0, 1]
     slot.close()
+
+
+def test_state_that_does_not_change_is_not_read_again_while_its_holder_keeps_it() -> None:
+    on = crashed(SlotLine(2, slots=1))
+    on.deal(lambda deal: deal.scaled(2) if deal else None)
+    honest, reads = on.log.read_to_end, []
+
+    def read(group: str, topic: str, *rest: Any, **names: Any) -> Any:
+        if topic == on.pipeline.topics.state:
+            reads.append(on.clock.now())
+        return honest(group, topic, *rest, **names)
+
+    on.log.read_to_end = read  # type: ignore[method-assign]
+    heir = on.opened(1)
+    on.until(lambda: on.clock.now() > HANDOVER_S / 2, heir)
+    assert len(reads) == 1
+    on.until(lambda: 1 in heir.folds, heir)
+    assert len(reads) < 5, "once it was fenced, once more to be sure, and what it takes to be the same twice"
+    heir.close()
 
 
 def test_a_slot_without_a_deal_or_with_another_incarnation_does_not_open() -> None:
