@@ -50,8 +50,9 @@ _LOG = logging.getLogger("chipquality.slot")
 
 RECOMMIT_S = 3600.0  # committed offsets of an idle group expire: they are committed again
 POLL_WAIT_MIN_S = 0.002
-# A commit gives up by itself after 3 s, but librdkafka may never answer one whose coordinator has left the cluster (issue 5511).
-COMMIT_WAIT_S = 6.0
+# A commit gives up by itself after 3 s, but librdkafka's send_offsets_to_transaction does not keep to its timeout, and may never
+# answer while a coordinator is away (its issues 5456 and 5511).
+COMMIT_WAIT_S = 4.0
 OPEN_POLL_S = 0.1  # of one look at what is being opened; bounds how late a stop is noticed
 
 _NOTHING: Mapping[int, int] = {}
@@ -326,12 +327,13 @@ class Slot:
         self._last_commit = self.around.clock.now()
 
     def _settle(self, *, block: bool) -> None:
-        """See the last commit succeed, or raise what it raised."""
-        if self._commit is not None and (block or self._commit.done()):
+        """See the last commit succeed, or raise what it raised. One that is under way for too long is given up, waited for or not."""
+        left_s = self._last_commit + COMMIT_WAIT_S - self.around.clock.now()
+        if self._commit is not None and (block or self._commit.done() or left_s < 0.0):
             try:
-                self._commit.result(COMMIT_WAIT_S)
+                self._commit.result(max(0.0, left_s))
             except TimeoutError as error:
-                raise ReopenError(f"a commit has not ended within {COMMIT_WAIT_S:.0f} s") from error
+                raise ReopenError(f"a commit has not ended within {COMMIT_WAIT_S:g} s") from error
             self._commit = None
             self.status.commit_ms = self._writer.last_commit_s * 1000
 
