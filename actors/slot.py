@@ -327,7 +327,7 @@ class Slot:
         self._last_commit = self.around.clock.now()
 
     def _settle(self, *, block: bool) -> None:
-        """See the last commit succeed, or raise what it raised. One that is under way for too long is given up, waited for or not."""
+        """See the last commit succeed, or raise what it raised; give up one that is under way for too long."""
         left_s = self._last_commit + COMMIT_WAIT_S - self.around.clock.now()
         if self._commit is not None and (block or self._commit.done() or left_s < 0.0):
             try:

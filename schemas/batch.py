@@ -88,6 +88,18 @@ def cut(raw: RawBatch, offsets: Iterable[int]) -> list[RawBatch]:
     return pieces
 
 
+def take(raw: RawBatch, rows: np.ndarray) -> RawBatch:
+    """Return some rows of a batch, in ascending order.
+
+    >>> raw = RawBatch("t", 0, np.array([3, 4, 7]), np.zeros(3, np.int64), [None] * 3, [b"a", b"b", b"c"], 9)
+    >>> take(raw, np.array([0, 2])).values
+    [b'a', b'c']
+    """
+    which = rows.tolist()
+    keys, values = [raw.keys[row] for row in which], [raw.values[row] for row in which]
+    return RawBatch(raw.topic, raw.partition, raw.offset[rows], raw.timestamp_ms[rows], keys, values, raw.next_offset)
+
+
 def joined(topic: str, partition: int, parts: Sequence[RawBatch], next_offset: int) -> RawBatch:
     """Return batches that follow each other as one that ends at `next_offset`; it is the inverse of `cut`.
 

@@ -2,11 +2,12 @@
 
 Theory of operation
 -------------------
-`MeasurementDecoder` turns a `RawBatch` into a `MicroBatch` in three passes:
+`MeasurementDecoder` turns a `RawBatch` into a `MicroBatch`:
 1. the schema of every id in the batch is looked up, before anything else: `RegistryUnavailable` passes through, nothing has
    been changed, and the caller may decode the same batch again;
-2. record by record, in offset order (schemas/reading.py): read with the writer's schema, fitted to ours, fifteen fields kept;
-3. column by column: numbers to arrays, series keys to codes, subgroups to hashes.
+2. a kernel reads the records (schemas/columnar): numbers to arrays, texts to places in a buffer. What it leaves, because it is
+   unusual or wrong, is read record by record by fastavro (schemas/reading.py), which says what is wrong with it;
+3. series keys become codes, in offset order; lots, wafers and subgroups what was made of the same text before.
 
 What is a property of the record makes a dead letter, with one of the reasons of `schemas.batch.Reason`. Neighbours of a bad
 record are not touched, and a bad record opens no series. The result does not depend on how the log is cut into batches.
@@ -15,26 +16,32 @@ record are not touched, and a bad record opens no series. The result does not de
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
-from itertools import compress
 from typing import Any, cast
 
 import numpy as np
 
-from schemas.batch import SERIES_KEY_PARTS, DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, series_key
+from schemas.batch import (
+    SERIES_KEY_PARTS,
+    DeadLetter,
+    MicroBatch,
+    RawBatch,
+    Reason,
+    SeriesDictionary,
+)
+from schemas.columnar.context import Context, leave_new_ones_of_a_full_dictionary
+from schemas.columnar.interning import SeriesCodes
+from schemas.columnar.program import Kind
+from schemas.columnar.reader import ColumnReader
+from schemas.columnar.rows import LEFT, READ, Columns
 from schemas.reading import (
     PLANS_MAX,
-    Picked,
-    RecordReader,
     SchemaOf,
-    event_codes,
     plan_of,
     read_only,
     reject,
     schema_id_of,
     subgroup_code,
-    texts,
     unknown,
 )
 from schemas.registry import UnknownSchema
@@ -51,14 +58,16 @@ __all__ = [
 ]
 
 _NUMBERS = ("value", "lsl", "usl", "target", "sample_size")
-_FIELDS = (*_NUMBERS, "timestamp", "lot", "wafer", "subgroup", "event_id", *SERIES_KEY_PARTS)
-_REST = slice(len(_NUMBERS), -len(SERIES_KEY_PARTS) - 1)
-_KEY = slice(-len(SERIES_KEY_PARTS), None)
-_EVENT_ID = _FIELDS.index("event_id")
+_FIELDS = {
+    **dict.fromkeys(_NUMBERS, Kind.NUMBER),
+    "timestamp": Kind.INTEGER,
+    **dict.fromkeys(("lot", "wafer", "subgroup"), Kind.TEXT),
+    **dict.fromkeys(("event_id", *SERIES_KEY_PARTS), Kind.NEEDED_TEXT),
+}
 
 
 class MeasurementDecoder:
-    """Decodes records of `fab.measurements`, whichever version of the schema wrote them.
+    """Decodes records of `fab.measurements`, whichever version of the schema wrote them. Not for several threads at once.
 
     >>> from schemas.encode import Encoder
     >>> good = Encoder("measurement", 1).encode(
@@ -71,7 +80,9 @@ class MeasurementDecoder:
     """
 
     def __init__(self, schema_of: SchemaOf) -> None:
-        self._reader = RecordReader(schema_of, "measurement", _FIELDS)
+        self._reader = ColumnReader(schema_of, "measurement", _FIELDS)
+        self._codes = SeriesCodes(self._reader.key)
+        self._context = Context(self._reader)
 
     def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
         """Return columns; new series get their codes in `series`. Only RegistryUnavailable is raised, before anything changed.
@@ -80,78 +91,24 @@ class MeasurementDecoder:
         known); with `event_ids` also event_id (int64, see `event_codes`). All arrays are read-only.
         """
         rejects: list[DeadLetter] = []
-        rows, picked = self._reader.read(raw, rejects)
-        rows, picked, numbers = _finite(raw, rows, picked, rejects)
-        codes = _codes(picked, series)
-        if -1 in codes:
-            full = (
-                Reason.TOO_MANY_SERIES,
-                f"the partition has {series.series_max} series, and this record would open one more",
-            )
-            rejects += [reject(raw, row, *full) for row, code in zip(rows, codes, strict=True) if code < 0]
-            fits = [code >= 0 for code in codes]
-            rows, picked, codes = list(compress(rows, fits)), list(compress(picked, fits)), list(compress(codes, fits))
-            numbers = numbers[:, fits]
-        rejects.sort(key=lambda letter: letter.offset)
-        batch = _micro_batch(raw, np.array(rows, np.intp), picked, codes, numbers, tuple(rejects))
-        if not event_ids:
-            return batch
-        return replace(batch, columns={**batch.columns, "event_id": event_codes([row[_EVENT_ID] for row in picked])})
+        buffer, columns = self._reader.read(raw, rejects)
+        _leave_infinite(raw, columns, rejects)
+        rows = np.flatnonzero(columns.status == READ)
+        codes = self._codes.column(buffer, columns, rows, series)
+        rows, codes = leave_new_ones_of_a_full_dictionary(raw, rows, codes, series, rejects)
+        numbers = columns.numbers if len(rows) == len(raw) else np.take(columns.numbers, rows, axis=1)
+        named = {name: read_only(column) for name, column in zip(_NUMBERS, numbers, strict=True)}
+        value = named.pop("value")
+        return self._context.batch(raw, buffer, columns, rows, codes, value, named, rejects, event_ids=event_ids)
 
 
-def _finite(
-    raw: RawBatch, rows: list[int], picked: list[Picked], rejects: list[DeadLetter]
-) -> tuple[list[int], list[Picked], np.ndarray]:
-    """Drop rows with an infinite number; return the others, and their numbers: (5, n) float64, NaN for null."""
-    numbers = np.array([row[: len(_NUMBERS)] for row in picked], np.float64).reshape(-1, len(_NUMBERS)).T
-    infinite = np.isinf(numbers)
-    if not infinite.any():
-        return rows, picked, numbers
-    bad = np.any(infinite, axis=0)
-    for at in np.flatnonzero(bad).tolist():
-        names = ", ".join(name for name, is_bad in zip(_NUMBERS, infinite[:, at], strict=True) if is_bad)
-        rejects.append(reject(raw, rows[at], Reason.NOT_FINITE, f"infinite: {names}"))
-    fits = ~bad
-    chosen: list[bool] = fits.tolist()
-    return list(compress(rows, chosen)), list(compress(picked, chosen)), numbers[:, fits]
-
-
-def _codes(picked: list[Picked], series: SeriesDictionary) -> list[int]:
-    """Return the series codes of rows, in order; -1 where the dictionary is full."""
-    known: dict[tuple[str, ...], int] = {}
-    codes = []
-    for row in picked:
-        parts = row[_KEY]
-        code = known.get(parts)
-        if code is None:
-            code = known[parts] = series.code(series_key(*parts))
-        codes.append(code)
-    return codes
-
-
-def _micro_batch(
-    raw: RawBatch,
-    rows: np.ndarray,  # (n,) rows of the raw batch
-    picked: list[Picked],
-    codes: list[int],
-    numbers: np.ndarray,  # (5, n)
-    rejects: tuple[DeadLetter, ...],
-) -> MicroBatch:
-    times, lots, wafers, subgroups = zip(*(row[_REST] for row in picked), strict=True) if picked else ((), (), (), ())
-    named = {name: read_only(np.ascontiguousarray(column)) for name, column in zip(_NUMBERS, numbers, strict=True)}
-    return MicroBatch(
-        topic=raw.topic,
-        partition=raw.partition,
-        offset=read_only(raw.offset[rows]),
-        next_offset=raw.next_offset,
-        event_time_ms=read_only(np.array(times, np.int64)),
-        published_ms=read_only(raw.timestamp_ms[rows]),
-        series=read_only(np.array(codes, np.int32)),
-        value=named.pop("value"),
-        subgroup=read_only(np.fromiter(map(subgroup_code, subgroups), np.int64, len(subgroups))),
-        columns={**named, "lot": texts(lots), "wafer": texts(wafers)},
-        rejects=rejects,
-    )
+def _leave_infinite(raw: RawBatch, columns: Columns, rejects: list[DeadLetter]) -> None:
+    """Leave the rows with an infinite number."""
+    infinite = np.isinf(columns.numbers) & (columns.status == READ)
+    for row in np.flatnonzero(infinite.any(axis=0)).tolist():
+        names = ", ".join(name for name, is_bad in zip(_NUMBERS, infinite[:, row], strict=True) if is_bad)
+        rejects.append(reject(raw, row, Reason.NOT_FINITE, f"infinite: {names}"))
+        columns.status[row] = LEFT
 
 
 _EVENT_PLANS: dict[int, tuple[Any, Plan]] = {}  # id() of a schema → the schema, which keeps that id taken, and its plan

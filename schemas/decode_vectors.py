@@ -7,20 +7,25 @@ that names other characteristics would be judged by loadings that are not its ow
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, series_key
-from schemas.reading import Picked, RecordReader, SchemaOf, event_codes, read_only, reject, subgroup_code, texts
+from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary
+from schemas.columnar.context import Context, leave_new_ones_of_a_full_dictionary
+from schemas.columnar.interning import Names, SeriesCodes
+from schemas.columnar.program import Kind
+from schemas.columnar.reader import ColumnReader, read_texts
+from schemas.columnar.rows import READ, Columns
+from schemas.reading import SchemaOf, read_only, reject
 
-_FIELDS = (
-    "values", "characteristics", "timestamp", "lot", "wafer", "subgroup", "event_id",
-    "equipment", "chamber", "recipe", "operation", "vector",
-)  # fmt: skip
-_KEY = slice(-5, None)
+_FIELDS = {
+    "values": Kind.NUMBERS,
+    "characteristics": Kind.SPAN,
+    "timestamp": Kind.INTEGER,
+    **dict.fromkeys(("lot", "wafer", "subgroup"), Kind.TEXT),
+    **dict.fromkeys(("event_id", "equipment", "chamber", "recipe", "operation", "vector"), Kind.NEEDED_TEXT),
+}
 
 
 class VectorDecoder:
@@ -40,7 +45,11 @@ class VectorDecoder:
     def __init__(self, schema_of: SchemaOf, vector: str, names: Sequence[str]) -> None:
         self.vector = vector
         self.names = list(names)
-        self._reader = RecordReader(schema_of, "vector_measurement", _FIELDS)
+        self._reader = ColumnReader(schema_of, "vector_measurement", _FIELDS)
+        self._codes = SeriesCodes(self._reader.key)
+        self._context = Context(self._reader)
+        self._is_ours = Names(lambda name: name == vector.encode(), bool)
+        self._faults = Names(self._fault, object)
 
     def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
         """Return columns, value (n, p) with NaN for null; new series get their codes in `series`; as MeasurementDecoder.
@@ -48,70 +57,50 @@ class VectorDecoder:
         Only RegistryUnavailable is raised, before anything changed. All arrays are read-only.
         """
         rejects: list[DeadLetter] = []
-        rows: list[int] = []
-        kept: list[Picked] = []
-        codes: list[int] = []
-        for row, picked in zip(*self._reader.read(raw, rejects), strict=True):
-            if picked[-1] != self.vector:
-                continue
-            fault = self._fault(picked)
-            code = -1 if fault else series.code(series_key(*picked[_KEY]))
-            if fault is None and code < 0:
-                fault = (
-                    Reason.TOO_MANY_SERIES,
-                    f"the partition has {series.series_max} series, and this would be one more",
-                )
-            if fault is not None:
-                rejects.append(reject(raw, row, *fault))
-                continue
-            rows.append(row)
-            kept.append(picked)
-            codes.append(code)
-        rejects.sort(key=lambda letter: letter.offset)
-        batch = self._columns(raw, np.array(rows, np.intp), kept, codes, tuple(rejects))
-        if not event_ids:
-            return batch
-        return replace(batch, columns={**batch.columns, "event_id": event_codes([picked[6] for picked in kept])})
+        buffer, columns = self._reader.read(raw, rejects)
+        rows = np.flatnonzero(columns.status == READ)
+        which = self._reader.columns
+        rows = rows[self._is_ours.column(buffer, columns, which["vector"].number, rows)]
+        faults = self._faults.column(buffer, columns, which["characteristics"].number, rows)
+        rows = self._leave_wrong_ones(raw, columns, rows, faults, rejects)
+        codes = self._codes.column(buffer, columns, rows, series)
+        rows, codes = leave_new_ones_of_a_full_dictionary(raw, rows, codes, series, rejects)
+        value = read_only(columns.items[columns.items_at[0, rows][:, None] + np.arange(len(self.names))])
+        none = read_only(np.full(len(rows), np.nan))
+        named = dict.fromkeys(("lsl", "usl", "target", "sample_size"), none)
+        return self._context.batch(raw, buffer, columns, rows, codes, value, named, rejects, event_ids=event_ids)
 
-    def _fault(self, picked: Picked) -> tuple[Reason, str] | None:
-        values, names = picked[:2]
-        if names != self.names:
-            at = next(
-                (i for i, (a, b) in enumerate(zip(names, self.names, strict=False)) if a != b),
-                min(len(names), len(self.names)),
-            )
-            return (
-                Reason.WRONG_CHARACTERISTICS,
-                f"{len(names)} characteristics, {len(self.names)} are judged; they differ at {at}",
-            )
-        if len(values) != len(names):
-            return Reason.MALFORMED, f"{len(values)} values for {len(names)} characteristics"
-        infinite = [
-            name for name, value in zip(names, values, strict=True) if value is not None and not math.isfinite(value)
-        ]
-        if infinite:
-            return Reason.NOT_FINITE, f"infinite: {', '.join(infinite[:5])}"
-        return None
-
-    def _columns(
-        self, raw: RawBatch, rows: np.ndarray, kept: list[Picked], codes: list[int], rejects: tuple[DeadLetter, ...]
-    ) -> MicroBatch:
-        values = np.array([picked[0] for picked in kept], np.float64).reshape(len(kept), len(self.names))
-        none = read_only(np.full(len(kept), np.nan))
-        return MicroBatch(
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=read_only(raw.offset[rows]),
-            next_offset=raw.next_offset,
-            event_time_ms=read_only(np.array([picked[2] for picked in kept], np.int64)),
-            published_ms=read_only(raw.timestamp_ms[rows]),
-            series=read_only(np.array(codes, np.int32)),
-            value=read_only(values),
-            subgroup=read_only(np.array([subgroup_code(picked[5]) for picked in kept], np.int64)),
-            columns={
-                **dict.fromkeys(("lsl", "usl", "target", "sample_size"), none),
-                "lot": texts([picked[3] for picked in kept]),
-                "wafer": texts([picked[4] for picked in kept]),
-            },
-            rejects=rejects,
+    def _fault(self, span: bytes) -> str | None:
+        """Return what is wrong with a record that has these characteristics."""
+        names = read_texts(span)
+        if names == self.names:
+            return None
+        at = next(
+            (i for i, (a, b) in enumerate(zip(names, self.names, strict=False)) if a != b),
+            min(len(names), len(self.names)),
         )
+        return f"{len(names)} characteristics, {len(self.names)} are judged; they differ at {at}"
+
+    def _leave_wrong_ones(
+        self, raw: RawBatch, columns: Columns, rows: np.ndarray, faults: np.ndarray, rejects: list[DeadLetter]
+    ) -> np.ndarray:
+        """Return the rows with our characteristics, and as many finite values; the others are dead letters."""
+        begin, end = columns.items_at[:, rows]
+        wrong = np.array([fault is not None for fault in faults], bool)
+        short = ~wrong & (end - begin != len(self.names))
+        fine = np.flatnonzero(~wrong & ~short)
+        infinite = np.isinf(columns.items[begin[fine][:, None] + np.arange(len(self.names))])
+        bad = np.zeros(len(rows), bool)
+        bad[fine] = infinite.any(axis=1)
+        rejects += [
+            reject(raw, rows[k], Reason.WRONG_CHARACTERISTICS, faults[k]) for k in np.flatnonzero(wrong).tolist()
+        ]
+        for k in np.flatnonzero(short).tolist():
+            detail = f"{end[k] - begin[k]} values for {len(self.names)} characteristics"
+            rejects.append(reject(raw, rows[k], Reason.MALFORMED, detail))
+        for k, at in zip(fine.tolist(), infinite, strict=True):
+            if bad[k]:
+                names = [name for name, is_bad in zip(self.names, at, strict=True) if is_bad]
+                rejects.append(reject(raw, rows[k], Reason.NOT_FINITE, f"infinite: {', '.join(names[:5])}"))
+        fits: np.ndarray = rows[~wrong & ~short & ~bad]
+        return fits

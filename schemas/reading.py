@@ -7,7 +7,7 @@ looks the schema of every id in the batch up first: `RegistryUnavailable` passes
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
@@ -31,8 +31,10 @@ _CHARS_SAFE = TEXT_BYTES_MAX // 4  # so many characters never have more than TEX
 
 SchemaOf = Callable[[int], Any]  # schema id → schema; raises UnknownSchema, RegistryUnavailable
 Picked = tuple[Any, ...]  # values of the picked fields of one record
+Plans = Mapping[bytes | None, Plan | UnreadableRecord]  # by header; None: of a record without a value
 
 _ID = struct.Struct(">I")
+_NO_PLANS: Plans = {}
 
 
 @lru_cache(SUBGROUPS_KEPT)
@@ -103,13 +105,19 @@ class RecordReader:
         self._texts = [(at, name) for at, name in enumerate(fields) if at in key or name in _TEXTS]
         self._plans: dict[bytes, Plan] = {}  # by header
 
-    def read(self, raw: RawBatch, rejects: list[DeadLetter]) -> tuple[list[int], list[Picked]]:
-        """Return the rows of the raw batch that can be read, and their fields; the others go to `rejects`."""
-        plans = self._look_up(raw.values)
+    def read(
+        self, raw: RawBatch, rejects: list[DeadLetter], known: Plans = _NO_PLANS
+    ) -> tuple[list[int], list[Picked]]:
+        """Return the rows of the raw batch that can be read, and their fields; the others go to `rejects`.
+
+        known: of what was looked up already.
+        """
+        headers = [None if value is None else value[:HEADER_BYTES] for value in raw.values]
+        plans = {**self.look_up([header for header in headers if header not in known]), **known}
         rows: list[int] = []
         picked: list[Picked] = []
-        for row, value in enumerate(raw.values):
-            plan = plans[value if value is None else value[:HEADER_BYTES]]
+        for row, (header, value) in enumerate(zip(headers, raw.values, strict=True)):
+            plan = plans[header]
             try:
                 if value is None or isinstance(plan, UnreadableRecord):
                     raise cast(UnreadableRecord, plan)
@@ -135,11 +143,10 @@ class RecordReader:
                 Reason.TOO_LONG, f"the series key has {size} bytes; at most {SERIES_KEY_BYTES_MAX} are kept"
             )
 
-    def _look_up(self, values: Sequence[bytes | None]) -> dict[bytes | None, Plan | UnreadableRecord]:
-        """Return what to do with each header of the batch."""
-        headers = {None if value is None else value[:HEADER_BYTES] for value in values}
+    def look_up(self, headers: Iterable[bytes | None]) -> dict[bytes | None, Plan | UnreadableRecord]:
+        """Return what to do with records that begin so. Raises RegistryUnavailable."""
         plans: dict[bytes | None, Plan | UnreadableRecord] = {}
-        for header in headers:
+        for header in set(headers):
             known = self._plans.get(header) if header is not None else None
             if known is None:
                 try:

@@ -141,14 +141,14 @@ def plan_for(schema: Any, reader: Any | None) -> Plan:
     theirs = {field["name"]: field["type"] for field in writer["fields"]}
     _check_logical_types(schema, reader)
     names = tuple(field["name"] for field in ours["fields"])
-    defaults, fit = {}, Fit.SAME if _shape(writer) == _shape(ours) else Fit.PROJECT
+    defaults, fit = {}, Fit.SAME if shape(writer) == shape(ours) else Fit.PROJECT
     for field in ours["fields"]:
         name = field["name"]
         if name not in theirs and not field.get("aliases"):
             if "default" not in field:
                 raise IncompatibleSchema(f"{writer['name']} has no field {name}, which has no default")
             defaults[name] = field["default"]
-        elif name not in theirs or _shape(theirs[name]) != _shape(field["type"]):
+        elif name not in theirs or shape(theirs[name]) != shape(field["type"]):
             fit = Fit.RESOLVE
     return Plan(writer, ours, fit, names, defaults)
 
@@ -211,17 +211,17 @@ def _logical_type(schema: Any) -> str | None:
     return schema.get("logicalType") if isinstance(schema, dict) else None
 
 
-def _shape(schema: Any) -> Any:
+def shape(schema: Any) -> Any:
     """Return what decides the bytes of a parsed schema: no docs, defaults, aliases."""
     if isinstance(schema, list):
-        return [_shape(branch) for branch in schema]
+        return [shape(branch) for branch in schema]
     if isinstance(schema, str):
         return schema
     kind = schema["type"]
     if kind == "record":
-        return kind, schema["name"], [(field["name"], _shape(field["type"])) for field in schema["fields"]]
+        return kind, schema["name"], [(field["name"], shape(field["type"])) for field in schema["fields"]]
     if kind in {"array", "map"}:
-        return kind, _shape(schema["items" if kind == "array" else "values"])
+        return kind, shape(schema["items" if kind == "array" else "values"])
     if kind == "enum":
         return kind, schema["name"], schema["symbols"]
     return (kind, schema["name"], schema["size"]) if kind == "fixed" else kind

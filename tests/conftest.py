@@ -13,7 +13,7 @@ collect_ignore = ["site"]  # it is for the start of Python, not for doctest
 pytest_plugins = ["tests.fixtures_stack", "tests.fixtures_ray"]
 
 _MARK_OF_FIXTURE = {"stack": "kafka", "ray_cluster": "ray", "page": "browser"}
-WITH_KERNELS = ("models", "actors/engine", "tests/models", "tests/actors/engine")
+WITH_KERNELS = ("schemas", "models", "actors/engine", "tests/schemas", "tests/models", "tests/actors/engine")
 _EFFECTS = frozenset({"kafka", "ray", "browser", "processes"})
 
 

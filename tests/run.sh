@@ -24,10 +24,13 @@ processes)
     exit
     ;;
 pure)
+    kernels="tests/schemas tests/models tests/actors/engine schemas models actors/engine"
     stage "pure tests of what has kernels, interpreted: coverage sees their lines"
-    NUMBA_DISABLE_JIT=1 tests "$pure and twice" "$@" tests/models tests/actors/engine models actors/engine
+    # shellcheck disable=SC2086
+    NUMBA_DISABLE_JIT=1 tests "$pure and twice" "$@" $kernels
     stage "the same, kernels compiled, without coverage, which takes as long as the tests"
-    TESTS_COVERAGE='' tests "$pure and twice" -n 2 "$@" tests/models tests/actors/engine models actors/engine
+    # shellcheck disable=SC2086
+    TESTS_COVERAGE='' tests "$pure and twice" -n 2 "$@" $kernels
     stage "other pure tests"
     tests "$pure and not twice" -n 2 "$@"
     exit

@@ -240,7 +240,7 @@ def test_the_number_of_schemas_kept_is_bounded() -> None:
     decoder = MeasurementDecoder(lambda _: load("measurement"))
     values = [header(schema_id) + GOOD[5:] for schema_id in range(1, PLANS_MAX + 11)]
     assert len(decoder.decode(batch(values), SeriesDictionary())) == PLANS_MAX + 10
-    assert len(decoder._reader._plans) == PLANS_MAX
+    assert len(decoder._reader._records._plans) == PLANS_MAX
 
 
 def test_events_are_read_by_their_full_name() -> None:
