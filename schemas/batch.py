@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -132,9 +133,9 @@ class MicroBatch:
     series: np.ndarray  # (n,) int32, code in the partition's SeriesDictionary
     value: np.ndarray  # (n,) float64, of vectors (n, p); NaN = the record says "missing"
     subgroup: np.ndarray  # (n,) int64, stable 63-bit hash of the subgroup's name; -1 = none given
-    columns: Mapping[str, np.ndarray] = field(
+    columns: Mapping[str, Any] = field(
         default_factory=dict
-    )  # lsl, usl, target, sample_size float64; lot, wafer str; event_id int64 codes where asked for
+    )  # lsl, usl, target, sample_size float64; lot, wafer Texts; event_id int64 codes where asked for
     rejects: tuple[DeadLetter, ...] = ()
 
     def __len__(self) -> int:

@@ -87,7 +87,7 @@ class MeasurementDecoder:
     def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
         """Return columns; new series get their codes in `series`. Only RegistryUnavailable is raised, before anything changed.
 
-        `columns` has lsl, usl, target, sample_size (float64, NaN = none) and lot, wafer (str objects, "" = not
+        `columns` has lsl, usl, target, sample_size (float64, NaN = none) and lot, wafer (Texts, "" = not
         known); with `event_ids` also event_id (int64, see `event_codes`). All arrays are read-only.
         """
         rejects: list[DeadLetter] = []

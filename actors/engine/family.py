@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from actors.engine.state import Page
 from models.detector import COLUMNS, Detector, SeriesBatch, Verdicts, dimension, read_only
 from schemas.batch import MicroBatch
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta
+from schemas.texts import Distinct, Texts, WordList
 
 DETAIL_CHARS = 8_000  # of a traceback in an alert
 _FOLD = "engine"  # family of the pages that are the fold's own (actors/engine/arrivals.py)
@@ -81,10 +82,12 @@ class _Partition:
     series: list[str]
     judges: list[Judge]
     params: ParamsTable
+    words: WordList = field(default_factory=WordList)  # the series once more, for charts
 
     def grow(self, new_series: Sequence[str]) -> None:
         """Have a row for every series."""
         self.series.extend(new_series)
+        self.words.append(new_series)
         rows = len(self.series)
         self.params.reserve(rows)
         for judge in self.judges:
@@ -116,6 +119,7 @@ class FamilyFold:
         self.assignments = assigned(detectors)
         self.clean_rows = clean_rows
         self._partitions: dict[int, _Partition] = {}
+        self._distinct = Distinct()
 
     def open(
         self, topic: str, partition: int, series: Sequence[str], pages: Iterable[Page], disabled: Iterable[str] = ()
@@ -197,7 +201,7 @@ class FamilyFold:
             value=number if p is None else np.zeros((n, p)),
             subgroup=zero.copy(),
             columns={name: number.copy() for name in ("lsl", "usl", "target", "sample_size")}
-            | {name: np.array([""] * n, object) for name in ("lot", "wafer")},
+            | {name: Texts.of([""] * n) for name in ("lot", "wafer")},
         )
         self.step(Work(partition, 1, 0, batch, ("warm",), emit=True))
         del self._partitions[partition]
@@ -223,7 +227,7 @@ class FamilyFold:
 
     def _block(self, opened: _Partition, work: Work, said: dict[str, DetectorColumns]) -> ChartBlock:
         batch = work.batch
-        codes, series = np.unique(batch.series, return_inverse=True)
+        codes, series = self._distinct.of(batch.series, len(opened.series))
         return ChartBlock(
             pipeline=self.pipeline,
             family=self.family,
@@ -232,8 +236,8 @@ class FamilyFold:
             seq=work.seq,
             first_offset=work.first_offset,
             next_offset=batch.next_offset,
-            series_keys=[opened.series[code] for code in codes.tolist()],
-            series=series.astype(np.int32),
+            series_keys=opened.words.take(codes),
+            series=series,
             offset=batch.offset,
             event_time_ms=batch.event_time_ms,
             published_ms=batch.published_ms,
@@ -241,8 +245,8 @@ class FamilyFold:
             lsl=batch.columns["lsl"],
             usl=batch.columns["usl"],
             target=batch.columns["target"],
-            lot=batch.columns["lot"].tolist(),
-            wafer=batch.columns["wafer"].tolist(),
+            lot=Texts.of(batch.columns["lot"]),
+            wafer=Texts.of(batch.columns["wafer"]),
             detectors=said,
         )
 

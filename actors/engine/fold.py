@@ -265,8 +265,8 @@ class PartitionFold:
             "closed_offset": None if change.opened else int(batch.offset[change.at]),
             "rows": change.rows,
             **{name: _number(getattr(change, name)) for name in ("value", "statistic", "centre", "lcl", "ucl")},
-            "lot": str(batch.columns["lot"][change.at]),
-            "wafer": str(batch.columns["wafer"][change.at]),
+            "lot": batch.columns["lot"][change.at],
+            "wafer": batch.columns["wafer"][change.at],
             "detail": event.detail,
             "published_ms": int(batch.published_ms[change.at]),
         }

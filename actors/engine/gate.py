@@ -43,6 +43,7 @@ from models.detector import Column
 from models.kernel import kernel
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason
 from schemas.reading import NO_EVENT_ID, read_only, reject
+from schemas.texts import Texts
 
 FAMILY = "engine"  # of pages that are the fold's own, not a detector's
 _NEVER = -(2**63)  # watermark when nothing was folded
@@ -213,7 +214,9 @@ def _kept(batch: MicroBatch, folded: np.ndarray) -> MicroBatch:
     if folded.all():
         return replace(batch, columns=columns)
     arrays: dict[str, Any] = {name: read_only(getattr(batch, name)[folded]) for name in _COLUMNS}
-    return replace(batch, columns={name: read_only(column[folded]) for name, column in columns.items()}, **arrays)
+    kept = {name: column[folded] for name, column in columns.items()}
+    read_only_each = {name: column if isinstance(column, Texts) else read_only(column) for name, column in kept.items()}
+    return replace(batch, columns=read_only_each, **arrays)
 
 
 @kernel

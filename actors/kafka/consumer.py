@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 
 import numpy as np
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -172,20 +173,14 @@ class PartitionReader:
         Of large records fewer: POLL_BYTES_MAX, and of its last bunch what is more than was expected after the one before,
         which is at most what was fetched (QUEUE_KBYTES).
         """
-        messages: dict[int, list[Message]] = {}
         positions: dict[int, int] = {}
         lost: dict[int, str] = {}
-        for message in self._consume(rows_max, wait_s):
-            error = message.error()
-            partition = message.partition() or 0
-            if error is None:
-                messages.setdefault(partition, []).append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                positions[partition] = message.offset() or 0
-            elif error.code() in _OFFSET_LOST:
-                lost[partition] = error.str()
-            elif error.code() not in _PASSING:  # librdkafka reconnects by itself; lag shows what it means
-                raise translate(error, f"consume {self.topic}")
+        taken = self._consume(rows_max, wait_s)
+        if any(error is not None for error in map(Message.error, taken)):
+            taken = self._without_events(taken, positions, lost)
+        messages: dict[int, list[Message]] = {}
+        for partition, message in zip(map(Message.partition, taken), taken, strict=True):
+            messages.setdefault(partition or 0, []).append(message)
         for partition, fetched in messages.items():
             positions[partition] = max(positions.get(partition, 0), (fetched[-1].offset() or 0) + 1)
         batches = [
@@ -193,6 +188,22 @@ class PartitionReader:
             for partition, position in positions.items()
         ]
         return Polled(batches, lost)
+
+    def _without_events(self, taken: list[Message], positions: dict[int, int], lost: dict[int, str]) -> list[Message]:
+        """Return the records among these; note what the others say of their partitions. Raises ReopenError, FencedError."""
+        records = []
+        for message in taken:
+            error = message.error()
+            partition = message.partition() or 0
+            if error is None:
+                records.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                positions[partition] = message.offset() or 0
+            elif error.code() in _OFFSET_LOST:
+                lost[partition] = error.str()
+            elif error.code() not in _PASSING:  # librdkafka reconnects by itself; lag shows what it means
+                raise translate(error, f"consume {self.topic}")
+        return records
 
     def _consume(self, rows_max: int, wait_s: float) -> list[Message]:
         deadline = time.monotonic() + wait_s
@@ -244,10 +255,10 @@ def _raw(topic: str, partition: int, messages: list[Message], next_offset: int) 
     return RawBatch(
         topic=topic,
         partition=partition,
-        offset=np.fromiter((m.offset() for m in messages), np.int64, n),
-        timestamp_ms=np.fromiter((m.timestamp()[1] for m in messages), np.int64, n),
-        keys=[m.key() for m in messages],
-        values=[m.value() for m in messages],
+        offset=np.fromiter(map(Message.offset, messages), np.int64, n),
+        timestamp_ms=np.fromiter(map(itemgetter(1), map(Message.timestamp, messages)), np.int64, n),
+        keys=list(map(Message.key, messages)),
+        values=list(map(Message.value, messages)),
         next_offset=next_offset,
     )
 

@@ -183,7 +183,7 @@ class Rings:
             {
                 "where": (block.offset, here, block.event_time_ms, block.published_ms),
                 "number": (block.value, block.lsl, block.usl, block.target),
-                "text": (np.asarray(block.lot, object), np.asarray(block.wafer, object)),
+                "text": (block.lot.array(), block.wafer.array()),
             },
         )
         with_value = slot[~np.isnan(block.value[rows])]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary
-from schemas.columnar.interning import Names, bytes_of
+from schemas.columnar.interning import Names, TextColumn, bytes_of
 from schemas.columnar.reader import ColumnReader
 from schemas.columnar.rows import Buffer, Columns
 from schemas.reading import event_codes, read_only, reject, subgroup_code
@@ -18,7 +19,7 @@ class Context:
 
     def __init__(self, reader: ColumnReader) -> None:
         self._at = {name: column.number for name, column in reader.columns.items()}
-        self._lots, self._wafers = Names(bytes.decode, object), Names(bytes.decode, object)
+        self._lots, self._wafers = TextColumn(), TextColumn()
         self._subgroups = Names(lambda name: subgroup_code(name.decode()), np.int64)
 
     def batch(
@@ -37,12 +38,12 @@ class Context:
         """Return the batch of these rows."""
         whole = len(rows) == len(raw)  # as a rule
         at = self._at
-        more = dict(named)
+        more: dict[str, Any] = dict(named)
         if event_ids:
             ids = [bytes_of(buffer, columns, at["event_id"], row).decode() for row in rows.tolist()]
             more["event_id"] = event_codes(ids)
-        more["lot"] = read_only(self._lots.column(buffer, columns, at["lot"], rows))
-        more["wafer"] = read_only(self._wafers.column(buffer, columns, at["wafer"], rows))
+        more["lot"] = self._lots.column(buffer, columns, at["lot"], rows)
+        more["wafer"] = self._wafers.column(buffer, columns, at["wafer"], rows)
         times = columns.integers[at["timestamp"]]
         return MicroBatch(
             topic=raw.topic,

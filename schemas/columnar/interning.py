@@ -16,6 +16,7 @@ import numpy as np
 from schemas.batch import SeriesDictionary, series_key
 from schemas.columnar.rows import Buffer, Columns
 from schemas.kernel import kernel, word
+from schemas.texts import Distinct, Texts
 
 UNKNOWN = -1
 _Table = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -108,26 +109,45 @@ class Names:
     """A column of texts → what is made of each text, once."""
 
     def __init__(self, make: Callable[[bytes], object], dtype: Any) -> None:
+        self.made = np.empty(0, dtype)  # by code
         self._make = make
         self._index = Index(1)
-        self._made = np.empty(0, dtype)
 
     def column(self, buffer: Buffer, columns: Columns, part: int, rows: np.ndarray) -> np.ndarray:
         """Return (len(rows),): what was made of the text of each of these records; of b"" where it has none."""
+        codes = self.codes(buffer, columns, part, rows)
+        column: np.ndarray = self.made[codes]
+        return column
+
+    def codes(self, buffer: Buffer, columns: Columns, part: int, rows: np.ndarray) -> np.ndarray:
+        """Return (len(rows),) int64, where in `made` it stands. Good until the next call."""
         if len(self._index) > NAMES_MAX or self._index.bytes_filled > NAMES_BYTES_MAX:
             self._index.clear()
-            self._made = self._made[:0]
+            self.made = self.made[:0]
         codes = self._index.find(buffer, columns, (part,), rows)
         new = np.flatnonzero(codes == UNKNOWN)
         if len(new):
             first, inverse = self._index.distinct(buffer, columns, (part,), rows[new])
-            made: Any = np.empty(len(first), self._made.dtype)
+            made: Any = np.empty(len(first), self.made.dtype)
             made[:] = [self._make(bytes_of(buffer, columns, part, row)) for row in first.tolist()]
-            codes[new] = len(self._made) + inverse
-            self._index.add(buffer, columns, (part,), first, np.arange(len(first)) + len(self._made))
-            self._made = np.concatenate([self._made, made])
-        column: np.ndarray = self._made[codes]
-        return column
+            codes[new] = len(self.made) + inverse
+            self._index.add(buffer, columns, (part,), first, np.arange(len(first)) + len(self.made))
+            self.made = np.concatenate([self.made, made])
+        return codes
+
+
+class TextColumn:
+    """A column of texts → Texts."""
+
+    def __init__(self) -> None:
+        self._words = Names(bytes.decode, object)
+        self._distinct = Distinct()
+
+    def column(self, buffer: Buffer, columns: Columns, part: int, rows: np.ndarray) -> Texts:
+        """Return the text of each of these records, "" where it has none."""
+        codes = self._words.codes(buffer, columns, part, rows)
+        found, which = self._distinct.of(codes, len(self._words.made))
+        return Texts(which, self._words.made[found].tolist())
 
 
 class SeriesCodes:

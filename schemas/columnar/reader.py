@@ -14,6 +14,7 @@ from typing import Any
 import fastavro
 import numpy as np
 
+from schemas import texts
 from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, take
 from schemas.columnar.interning import Index
 from schemas.columnar.program import Column, Kind, Program, Unfit, compile_program
@@ -49,8 +50,8 @@ class ColumnReader:
         Raises RegistryUnavailable, before anything else.
         """
         buffer = joined(raw.values)
-        integers, numbers, texts, lists = self._counts
-        columns = empty(len(raw), integers, numbers, texts, items=len(buffer.bytes) if lists else 0)
+        integers, numbers, places, lists = self._counts
+        columns = empty(len(raw), integers, numbers, places, len(buffer.bytes) if lists else 0)
         plans = self._read_with_programs(buffer, columns)
         columns.status[columns.size[self.key[0] :].sum(axis=0) > _KEY_BYTES_SAFE] = LEFT
         left = np.flatnonzero(columns.status == LEFT)
@@ -82,7 +83,7 @@ class ColumnReader:
 
     def _put(self, buffer: Buffer, columns: Columns, rows: np.ndarray, picked: Sequence[Picked]) -> Buffer:
         """Put what was read record by record where the kernel would have put it; return the buffer with their texts."""
-        texts: list[list[bytes]] = []
+        written: list[list[bytes]] = []
         for row, fields in zip(rows.tolist(), picked, strict=True):
             of_row = []
             for (kind, number), given in zip(self.columns.values(), fields, strict=True):
@@ -94,9 +95,9 @@ class ColumnReader:
                     _put_list(columns, row, given)
                 else:
                     of_row.append(_written(given) if kind is Kind.SPAN else (given or "").encode())
-            texts.append(of_row)
+            written.append(of_row)
         columns.status[rows] = READ
-        return with_texts(buffer, columns, rows, texts)
+        return with_texts(buffer, columns, rows, written)
 
 
 @cache
@@ -110,7 +111,8 @@ def warm() -> None:
     index = Index(1)
     index.add(buffer, columns, (0,), nothing, nothing)
     index.find(buffer, columns, (0,), nothing)
-    index.make_room(2 * len(index) + 1_000, 0)
+    index.make_room(1_000, 0)
+    texts.warm()
 
 
 def _put_list(columns: Columns, row: int, given: Sequence[float | None]) -> None:
@@ -124,9 +126,9 @@ def _put_list(columns: Columns, row: int, given: Sequence[float | None]) -> None
 _TEXTS: Any = fastavro.parse_schema({"type": "array", "items": "string"})
 
 
-def _written(texts: Sequence[str]) -> bytes:
+def _written(given: Sequence[str]) -> bytes:
     stream = BytesIO()
-    fastavro.schemaless_writer(stream, _TEXTS, texts)
+    fastavro.schemaless_writer(stream, _TEXTS, given)
     return stream.getvalue()
 
 
@@ -136,8 +138,8 @@ def read_texts(span: bytes) -> list[str]:
     >>> read_texts(_written(["a", "b"]))
     ['a', 'b']
     """
-    texts: Any = fastavro.schemaless_reader(BytesIO(span), _TEXTS, None)
-    return list(texts)
+    read: Any = fastavro.schemaless_reader(BytesIO(span), _TEXTS, None)
+    return list(read)
 
 
 def program_for(plan: Plan, wanted: Mapping[str, Column]) -> Program | None:

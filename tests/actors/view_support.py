@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta
+from schemas.texts import Texts
 
 RULES = (
     RuleMeta("nelson_1", "1 point beyond zone A", "critical", 0),
@@ -74,8 +75,8 @@ def block(
         lsl=np.full(n, np.nan),
         usl=np.full(n, usl),
         target=np.full(n, np.nan),
-        lot=[f"L{i}" for i in offset.tolist()],
-        wafer=[f"W{i}" for i in offset.tolist()],
+        lot=Texts.of(f"L{i}" for i in offset.tolist()),
+        wafer=Texts.of(f"W{i}" for i in offset.tolist()),
         detectors=detectors,
     )
 

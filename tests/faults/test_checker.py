@@ -19,6 +19,7 @@ from models.builtin import FAMILIES
 from schemas.charts import ChartBlock
 from schemas.encode import Encoder
 from schemas.registry import UnknownSchema
+from schemas.texts import Texts
 from schemas.topics import load
 from tests.faults.checker import Counts, check_log, check_outputs
 from tests.faults.oracle import Truth, fold_log
@@ -120,7 +121,7 @@ def one_bit(run: Run) -> None:
 
 
 def wafer(run: Run) -> None:
-    run.blocks[0] = replace(run.blocks[0], wafer=["other", *run.blocks[0].wafer[1:]])
+    run.blocks[0] = replace(run.blocks[0], wafer=Texts.of(["other", *run.blocks[0].wafer[1:]]))
 
 
 def series(run: Run) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta, pack, unpack
+from schemas.texts import Texts
 
 
 def block(n: int = 3) -> ChartBlock:
@@ -29,7 +30,7 @@ def block(n: int = 3) -> ChartBlock:
         pipeline="quality", family="spc", topic="fab", partition=2, seq=7, first_offset=10, next_offset=99,
         series_keys=["a", "b"], series=np.array([0, 1, 0], np.int32)[:n], offset=np.arange(n), event_time_ms=np.arange(n),
         published_ms=np.arange(n), value=number, lsl=number, usl=number, target=number,
-        lot=["L1", "L1", "L2"][:n], wafer=["1", "2", ""][:n], detectors={"spc.x": said, "spc.y": said},
+        lot=Texts.of(["L1", "L1", "L2"][:n]), wafer=Texts.of(["1", "2", ""][:n]), detectors={"spc.x": said, "spc.y": said},
     )  # fmt: skip
 
 

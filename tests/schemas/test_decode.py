@@ -14,6 +14,7 @@ from schemas.decode import PLANS_MAX, MeasurementDecoder, UnreadableRecord, deco
 from schemas.encode import Encoder
 from schemas.reading import event_codes
 from schemas.registry import NotAvroSchema, RegistryUnavailable, UnknownSchema
+from schemas.texts import Texts
 from schemas.topics import load, record_names
 from tests.schemas.wire import ENCODER, ID, batch, header, measurement, schema_of, text, varint
 
@@ -54,10 +55,11 @@ def test_columns_have_their_dtypes_and_are_read_only(values: tuple[bytes | None,
     got = decode(*values)
     dtypes = {
         "offset": "i8", "event_time_ms": "i8", "published_ms": "i8", "series": "i4", "value": "f8", "subgroup": "i8",
-        "lsl": "f8", "usl": "f8", "target": "f8", "sample_size": "f8", "lot": "O", "wafer": "O",
+        "lsl": "f8", "usl": "f8", "target": "f8", "sample_size": "f8", "lot": "i4", "wafer": "i4",
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column = got.columns[name] if name in got.columns else getattr(got, name)
+        column = column.codes if isinstance(column, Texts) else column
         assert (column.dtype, len(column)) == (np.dtype(dtype), len(got))
         assert not column.flags.writeable
         assert column.flags.c_contiguous

@@ -42,7 +42,8 @@ def test_a_vector_is_a_row_with_its_gaps() -> None:
     assert (got.subgroup[0], got.subgroup[1] > 0) == (-1, True)
     assert got.columns["lot"].tolist() == ["L1", "L1"]
     assert got.columns["wafer"].tolist() == ["", "3"]
-    assert not any(array.flags.writeable for array in (got.value, got.offset, *got.columns.values()))
+    columns = [getattr(column, "codes", column) for column in got.columns.values()]
+    assert not any(array.flags.writeable for array in (got.value, got.offset, *columns))
 
 
 def test_event_ids_come_as_codes_when_asked_for() -> None:
