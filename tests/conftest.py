@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 import ray
+from hypothesis import settings
+
+# How long an example takes says nothing here: pure tests get what processor time the others leave, and run interpreted too.
+settings.register_profile("chipquality")
+settings.load_profile("chipquality")
 
 collect_ignore = ["site"]  # it is for the start of Python, not for doctest
 pytest_plugins = ["tests.fixtures_stack", "tests.fixtures_ray"]

@@ -58,7 +58,7 @@ def repaired(line: TornLine) -> list[Plan]:
     return done
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
 @example(  # pages apart, in a place where none stood before
     words=["b 11", "b nan", "a 7", "c 12", "c 1"],
     steps=[(2, True, WHOLE, True), (6, True, 1, False), (5, True, 1, True), (0, False, 1, False)],

@@ -76,7 +76,7 @@ rows = st.lists(
 
 
 @given(st.lists(rows, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rings_hold_what_a_row_by_row_oracle_holds(blocks: list[list[tuple[str, float, int]]]) -> None:
     rings, naive, first = Rings(series_max=8, points_max=7), NaiveRings(7), 0
     for number, content in enumerate(blocks):

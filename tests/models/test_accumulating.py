@@ -13,7 +13,7 @@ from tests.naive.accumulating import cusum, ewma, rows_above_zero
 
 coarse = st.integers(-7, 7).map(lambda steps: steps / 2)
 log = st.lists(coarse, max_size=50)
-usual = settings(max_examples=80, deadline=None)
+usual = settings(max_examples=80)
 GIVEN = {"mu": 0.0, "sigma": 1.0}
 
 # Montgomery, Introduction to SQC, 7th ed., table 9.2: N(10, 1), from sample 21 on N(11, 1), with the counters as printed

@@ -21,7 +21,7 @@ ROSNER = [
 coarse = st.integers(-7, 7).map(lambda steps: steps / 2)
 calm = st.integers(-3, 3).map(lambda steps: steps / 2)
 log = st.lists(coarse | calm, max_size=50)
-usual = settings(max_examples=50, deadline=None)
+usual = settings(max_examples=50)
 
 
 def test_rosners_example() -> None:

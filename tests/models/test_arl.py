@@ -154,7 +154,7 @@ _STRETCH = st.tuples(st.sets(st.integers(0, 7), min_size=1, max_size=3), st.list
     stretches=st.lists(_STRETCH, max_size=4),
     any_side=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_chain_fires_where_the_rules_do(
     rules: set[str], stretches: list[tuple[set[int], list[int]]], any_side: bool
 ) -> None:
@@ -211,7 +211,7 @@ def test_rules_of_differences_with_zones() -> None:
 @given(
     k=st.floats(0.0, 2.0), h=st.floats(0.5, 12.0), shift=st.floats(-3.0, 3.0), more=st.floats(0.05, 2.0),
 )  # fmt: skip
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_cusum_grows_with_k_and_h_and_shrinks_with_a_headstart(k: float, h: float, shift: float, more: float) -> None:
     arl = arl_cusum(k, h, shift)
     assert arl >= 1
@@ -223,7 +223,7 @@ def test_cusum_grows_with_k_and_h_and_shrinks_with_a_headstart(k: float, h: floa
 
 
 @given(weight=st.floats(0.03, 1.0), width=st.floats(0.5, 5.0), shift=st.floats(-4.0, 4.0))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_ewma_grows_with_its_width_and_signals_sooner_with_limits_that_widen(
     weight: float, width: float, shift: float
 ) -> None:

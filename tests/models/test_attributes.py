@@ -111,7 +111,7 @@ def test_montgomery_u_chart() -> None:
 rows_of_counts = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)).map(lambda r: (r[0], max(r))), max_size=30)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(CHARTS)), rows_of_counts, st.sampled_from([0, 1, 3, 4]), st.sampled_from([1.0, 2.0]))
 def test_attribute_charts(kind: str, rows: list[tuple[int, int]], quarters: int, dispersion: float) -> None:
     mean = Fraction(quarters, 4)
@@ -133,7 +133,7 @@ def test_attribute_charts(kind: str, rows: list[tuple[int, int]], quarters: int,
             assert v.signal[i] >> 1 & 7 == sum(1 << at for at, rule in enumerate((2, 3, 5)) if rule in fired[i])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(CHARTS)), rows_of_counts, st.integers(1, 6))
 def test_phase_one_is_all_counts_by_all_units(kind: str, rows: list[tuple[int, int]], learned: int) -> None:
     counts, sizes = [count for count, _ in rows], [size for _, size in rows]

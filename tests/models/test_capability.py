@@ -17,7 +17,7 @@ from models.limits import d2
 from models.moments import ROWS_MAX
 from tests.naive import capability as naive
 
-usual = settings(max_examples=60, deadline=None)
+usual = settings(max_examples=60)
 coarse = st.integers(-7, 7).map(lambda steps: steps / 2)
 any_float = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
 limits = st.sampled_from([math.nan, -4.0, 4.0])

@@ -17,7 +17,7 @@ from tests.naive import drift as naive
 NAN = math.nan
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.floats(-6, 6).map(lambda x: round(x, 3)), min_size=20, max_size=50),
     st.sampled_from([None, 0.25]),

@@ -13,7 +13,7 @@ from tests.bench.drift import delays, false_alarms
 from tests.naive import drift as naive
 
 steps = st.lists(st.tuples(st.integers(-3, 3), st.integers(3, 25)), min_size=1, max_size=4)
-usual = settings(max_examples=20, deadline=None)
+usual = settings(max_examples=20)
 
 
 def staircase(levels: list[tuple[int, int]], seed: int) -> list[float]:

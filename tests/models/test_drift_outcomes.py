@@ -12,7 +12,7 @@ from models.hddm import HddmA, HddmW
 from tests.naive import drift as naive
 
 phases = st.lists(st.tuples(st.sampled_from([0.05, 0.2, 0.5, 0.9]), st.integers(5, 30)), min_size=1, max_size=3)
-usual = settings(max_examples=25, deadline=None)
+usual = settings(max_examples=25)
 ALL: list[Detector] = [Ddm(), HddmA(two_sided=True), HddmW(two_sided=True)]
 
 

@@ -19,7 +19,7 @@ from models.psi import PsiDrift, bin_reference, count, index, population_stabili
 from tests.naive import drift_windows as naive
 
 coarse = st.integers(-4, 4).map(float)
-usual = settings(max_examples=20, deadline=None)
+usual = settings(max_examples=20)
 KNOWN = bin_reference(stats.norm.ppf(np.arange(1, 20) / 20), np.full(20, 0.05))
 NORMAL = mmd_reference(np.random.default_rng(8).normal(10.0, 2.0, 60))
 PAIRS = mmd_reference(np.random.default_rng(9).normal(10.0, 2.0, (40, 2)), width=1.5)

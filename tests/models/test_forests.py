@@ -75,7 +75,7 @@ def test_isolation_forest_level_silence_and_rows_left_alone() -> None:
     assert (whole.ucl[whole.valid] == 0.6).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), st.sampled_from([None, 2]), st.integers(3, 8), st.integers(1, 4))
 def test_half_space_trees(data: st.DataObject, p: int | None, window: int, depth: int) -> None:
     rows = data.draw(st.lists(st.tuples(*[coarse] * (p or 1)), max_size=5 * window))

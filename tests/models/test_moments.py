@@ -13,7 +13,7 @@ from models import moments
 from models.moments import Moments
 from tests.naive.capability import exact_mean_and_deviation
 
-usual = settings(max_examples=60, deadline=None)
+usual = settings(max_examples=60)
 any_float = st.floats(-1e300, 1e300, allow_nan=False)
 near = st.integers(-50, 50).map(lambda steps: 1e8 + steps / 8)
 tiny = st.integers(-(1 << 40), 1 << 40).map(lambda steps: steps * sys.float_info.min * 2.0**-52)

@@ -24,7 +24,7 @@ from models.mewma import Mewma, in_control_arl, limit_for
 from models.multivariate import HotellingT2
 from tests.naive import multivariate as naive
 
-usual = settings(max_examples=40, deadline=None)
+usual = settings(max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 
 FIBRES = known_covariance([115.59, 1.06], [[1.23, 0.79], [0.79, 0.83]], names=["strength", "diameter"])

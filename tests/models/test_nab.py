@@ -78,7 +78,7 @@ def test_window_rows_are_found_by_time() -> None:
         window_rows(time, [(12.0, 15.0)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_against_the_definition(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 60))

@@ -16,7 +16,7 @@ from tests.bench import nab as bench
 
 coarse = st.integers(-20, 20).map(lambda steps: steps / 4)
 fine = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 6))
-usual = settings(max_examples=50, deadline=None)
+usual = settings(max_examples=50)
 
 
 @usual

@@ -19,7 +19,7 @@ from models.pca import PcaChart, contributions, fit_pca, q_limit, t2_and_q
 from models.pca_fit import parts_of
 from tests.naive import multivariate as naive
 
-usual = settings(max_examples=25, deadline=None)
+usual = settings(max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.estimators import GROUPED, SINGLE, d4, of_subgroups, of_values
@@ -53,7 +53,6 @@ def test_median_of_the_range() -> None:
 rows = st.lists(st.integers(-9, 9).map(lambda n: n / 4) | st.none() | st.just(math.nan), min_size=2, max_size=30)
 
 
-@settings(deadline=None)
 @given(rows, st.sampled_from(SINGLE))
 def test_single_values_by_definition(values: list[float | None], method: str) -> None:
     array = np.array([math.nan if value is None else value for value in values])
@@ -91,7 +90,6 @@ def test_subgroups_of_unequal_size_by_hand() -> None:
     assert of_subgroups(groups, "range").mu == pytest.approx(16 / 5)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(-20, 20).map(lambda n: n / 8), min_size=12, max_size=40),
     st.lists(st.sampled_from([40.0, -60.0]), max_size=2),

@@ -19,7 +19,7 @@ calm = st.integers(-3, 3).map(lambda steps: steps / 2)
 any_float = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
 log = st.lists(coarse, max_size=60) | st.lists(calm, max_size=60)
 sigmas = st.sampled_from([0.0, 0.5, 1.0, 2.0])
-usual = settings(max_examples=80, deadline=None)
+usual = settings(max_examples=80)
 
 
 @usual

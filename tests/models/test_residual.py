@@ -20,7 +20,7 @@ from tests import naive
 from tests.naive.accumulating import autoregression, residuals
 
 coarse = st.integers(-7, 7).map(lambda steps: steps / 2)
-usual = settings(max_examples=80, deadline=None)
+usual = settings(max_examples=80)
 GIVEN = {"mu": 10.0, "sigma": 2.0}
 
 

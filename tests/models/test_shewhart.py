@@ -35,7 +35,7 @@ changes = st.just(()) | st.just(()) | st.just(()) | st.sampled_from(WINDOW_ENDS)
 events = st.lists(
     st.builds(Event, calm | coarse | st.just(math.nan), st.sampled_from([False] * 7 + [True]), changes), max_size=60
 )
-usual = settings(max_examples=60, deadline=None)
+usual = settings(max_examples=60)
 
 
 def bits(sets: Sequence[set[int]], shift: int = 0) -> np.ndarray:

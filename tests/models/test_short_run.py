@@ -53,7 +53,7 @@ PARTS = ((10.0, 0.5), (20.0, 2.0), (40.0, 1.0))
 row = st.tuples(st.integers(-8, 8).map(lambda steps: steps / 4), st.sampled_from([10.0, 20.0, 40.0]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(row, max_size=30), st.sampled_from(["none", "target", "tolerance", "part"]))
 def test_every_scale_is_a_chart_of_what_it_computes(rows: list[tuple[float, float]], scale: str) -> None:
     target = [of for _, of in rows]

@@ -90,7 +90,7 @@ def test_on_the_log_of_the_checks(one: UnivariateSet) -> None:
     compare(one, list(epochs(batch)), SERIES)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(-7, 7).map(lambda steps: steps / 2) | st.just(np.nan), max_size=60),
     st.sampled_from(SETS),

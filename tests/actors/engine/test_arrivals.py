@@ -102,7 +102,7 @@ def lose_a_step(world: World, words: list[str]) -> None:
     world.log = kept
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     words=WORDS,
     arrivals=SETTINGS,
@@ -136,7 +136,7 @@ def test_cuts_snapshots_and_crashes_change_nothing(
     assert gate(world) == gate(whole)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     words=WORDS,
     before=SETTINGS,

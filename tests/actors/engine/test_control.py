@@ -190,7 +190,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(words=WORDS, steps=STEPS, at_most=st.integers(1, 5))
 @example(
     ["a 7"] * 4, [(2, True, [(Kind.LIMITS, 5.0, "a", 0)], True), (0, False, [(Kind.RESET, None, "a", 0)], True)], 1

@@ -81,7 +81,7 @@ def test_oversized_dead_letter_keeps_a_prefix_and_the_size() -> None:
     assert "of 100000 bytes" in letter["detail"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     words=WORDS,
     cuts=st.lists(st.integers(1, 9), max_size=40),

@@ -66,7 +66,7 @@ def settled(arrivals: Arrivals) -> tuple[Gate, list[Page]]:
     return gate, gate.settle(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=ROWS, arrivals=SETTINGS, cuts=st.lists(st.integers(0, 9), max_size=20), crash_every=st.integers(1, 5))
 def test_the_gate_is_the_oracle_for_any_cuts_and_restarts(
     rows: list[Row], arrivals: Arrivals, cuts: list[int], crash_every: int
@@ -93,7 +93,7 @@ def test_the_gate_is_the_oracle_for_any_cuts_and_restarts(
         assert gate.watermark_ms == (None if watermark == LOW else watermark)  # nothing can be behind LOW
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=ROWS, later=ROWS, before=SETTINGS, after=SETTINGS)
 def test_other_settings_keep_the_newest_ids_and_begin_a_new_watermark(
     rows: list[Row], later: list[Row], before: Arrivals, after: Arrivals

@@ -40,7 +40,7 @@ def run(
     st.integers(100_000, 100_000_000),
     st.floats(0.01, 2.0),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_in_any_stretch_of_time_the_bytes_are_bounded(dirty: int, rate: int, step_s: float) -> None:
     _, written = run(dirty, 100 * step_s, rate, step_s)
     time, total = written[:, 0], np.concatenate([[0], np.cumsum(written[:, 1])])

@@ -133,7 +133,7 @@ def test_a_page_without_a_column_is_refused() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 700), st.sampled_from([0.0, 0.02, 0.5, 1.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_rows_round_trip(seed: int, rows: int, part: float) -> None:
     random = np.random.default_rng(seed)
     columns = {"a": Column("f8", (3,), np.nan), "b": Column("i2", (), 4), "c": Column("?"), "d": Column("f4", (0,))}

@@ -255,7 +255,7 @@ def test_an_old_deal_is_not_gone_back_to() -> None:
     assert cluster.supervision.deal == newer
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_whatever_happens_the_wanted_owners_run_in_the_end(data: st.DataObject) -> None:
     cluster = Cluster()
