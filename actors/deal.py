@@ -159,17 +159,28 @@ def _moves(held: list[int], slots: int) -> dict[int, int]:
 
 
 class Dealer:
-    """Reads and changes the deal of one pipeline."""
+    """Reads and changes the deal of one pipeline: faster with a `follower` of the deals, which has read most of them."""
 
-    def __init__(self, log: Log, pipeline: str, topic: str, encoder: Encodes, read: Decode) -> None:
+    def __init__(
+        self,
+        log: Log,
+        pipeline: str,
+        topic: str,
+        encoder: Encodes,
+        read: Decode,
+        follower: DealFollower | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.topic = topic
         self._log = log
         self._encoder = encoder
         self._read = read
+        self._follower = follower
 
     def read(self) -> Deal | None:
         """Return the newest committed deal; None: there is none yet. Raises ReopenError."""
+        if self._follower is not None:
+            return self._follower.catch_up()
         ends = self._log.end(self.topic, [PARTITION])
         records = self._log.read_to_end(f"{self.pipeline}-supervisor", self.topic, ends, READ_TIMEOUT_S)[PARTITION]
         return newest(self.pipeline, records, self._read)

@@ -19,6 +19,7 @@ from actors.errors import ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.errors import translate
 
+CONNECT_TIMEOUT_S = 1.0
 INIT_TIMEOUT_S = 30.0
 COMMIT_TIMEOUT_S = 3.0  # of a whole transaction; a slower one has an unknown outcome: the slot re-opens
 LEFT_MIN_S = 0.1  # for one of its parts: a part that is short of time may still be answered at once
@@ -43,12 +44,19 @@ class TransactionalWriter:
             )
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{transactional_id}")
+        self._connecting = self._thread.submit(self._connect)
         self.last_commit_s = 0.0
         self._over = False
         self._deadline = 0.0  # of the transaction under way
 
+    def _connect(self) -> None:
+        """Connect to a broker. `init_transactions` of a producer that is not connected looks again every 500 ms only."""
+        with contextlib.suppress(KafkaException):  # whoever opens hears of it
+            self._producer.list_topics(timeout=CONNECT_TIMEOUT_S)
+
     def open(self) -> None:
         """Fence every older producer of this id and abort its open transaction."""
+        self._connecting.result()
         try:
             self._producer.init_transactions(INIT_TIMEOUT_S)
         except KafkaException as error:

@@ -142,8 +142,9 @@ class SupervisorLoop:
         """Boot, then tick until told to stop or something breaks."""
         pipeline = self.pipeline
         log, codec = pipeline.log(pipeline.cluster), Codec.of(pipeline)
-        dealer = Dealer(log, pipeline.name, pipeline.topics.deals, codec.encoders["deal"], codec.read)
-        follower = DealFollower(log, pipeline.name, pipeline.topics.deals, codec.read)
+        name, topic = pipeline.name, pipeline.topics.deals
+        follower = DealFollower(log, name, topic, codec.read)
+        dealer = Dealer(log, name, topic, codec.encoders["deal"], codec.read, follower)
         try:
             deal = _checked(follower.catch_up(), pipeline)
             self._supervision = Supervision(pipeline.slots, wanted=self._supervision.wanted)
@@ -153,10 +154,12 @@ class SupervisorLoop:
             present = frozenset(member.seat for member in self._handles) | places.placed(pipeline.name)
             self._take(Booted(deal, present, self._now()), dealer)
             self.trouble = ""
+            told = deal
             while not self._over.wait(TICK_S):
-                seen = follower.poll()
-                if seen is not None:
-                    self._take(DealSeen(seen, False, self._now()), dealer)
+                follower.poll()
+                if follower.deal is not None and follower.deal != told:  # read just now, or by the dealer
+                    told = follower.deal
+                    self._take(DealSeen(told, False, self._now()), dealer)
                 while self._wishes:
                     self._take(ScaleWanted(self._wishes.popleft(), self._now()), dealer)
                 for event in self._ask_owners():

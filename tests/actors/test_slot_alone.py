@@ -10,6 +10,7 @@ import pytest
 
 from actors import slot as slots
 from actors import takeover
+from actors.deal import Dealer, DealFollower
 from actors.engine.fold import PartitionFold
 from actors.errors import FencedError, ReopenError, StateError, SupersededError
 from actors.slot import RECOMMIT_S
@@ -403,6 +404,19 @@ def test_a_look_that_is_under_way_is_not_waited_for() -> None:
         slot.step()
     assert sorted(slot.folds) == [0, 1]
     slot.close()
+
+
+def test_a_dealer_with_a_follower_changes_what_others_have_dealt_meanwhile() -> None:
+    on = SlotLine(2)
+    follower = DealFollower(on.log, line.NAME, line.TOPICS.deals, on.codec.read)
+    follower.catch_up()
+    arguments = line.TOPICS.deals, on.codec.encoders["deal"], on.codec.read, follower
+    dealer = Dealer(on.log, line.NAME, *arguments)
+    on.deal(lambda deal: deal.renewed(0) if deal else None)
+    after = dealer.change(lambda deal: deal.scaled(2) if deal else None)
+    assert after is not None
+    assert (after.number, after.slots, after.incarnations[0]) == (3, 2, 2)
+    assert follower.poll() == after == follower.deal
 
 
 def test_state_that_does_not_change_is_not_read_again_while_its_holder_keeps_it() -> None:

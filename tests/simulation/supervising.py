@@ -31,16 +31,18 @@ class Supervisor:
     def live(self) -> None:
         world = self.world
         codec, name, topic = line.codec(), world.pipeline.name, line.TOPICS.deals
-        self.dealer = Dealer(self.log, name, topic, codec.encoders["deal"], codec.read)
         follower = DealFollower(self.log, name, topic, codec.read)
+        self.dealer = Dealer(self.log, name, topic, codec.encoders["deal"], codec.read, follower)
         self.supervision = Supervision(world.pipeline.slots)
         deal = follower.catch_up()
         self._take(decisions.Booted(deal, frozenset(world.owners), self._now()))
+        told = deal
         while True:
             world.scheduler.sleep(TICK_S)
-            seen = follower.poll()
-            if seen is not None:
-                self._take(decisions.DealSeen(seen, False, self._now()))
+            follower.poll()
+            if follower.deal is not None and follower.deal != told:
+                told = follower.deal
+                self._take(decisions.DealSeen(told, False, self._now()))
             while world.wishes:
                 self._take(world.wishes.popleft())
             for seat in list(self.supervision.owners):
