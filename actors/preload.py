@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import actors.detector_actor
 import actors.partition_owner  # noqa: F401
-from actors.engine.family import FamilyFold
-from models.builtin import FAMILIES
-from schemas.columnar.reader import warm
+from models.builtin import FAMILIES, warm
+from schemas.columnar.reader import warm as warm_decoder
 
 PHASE_ONE_ROWS = 50  # of no consequence for which kernels there are
 
-
-def load_kernels() -> None:
-    """Load every kernel of the decoder and of the built-in detectors, as a live line calls them, or compile them."""
-    warm()
-    for family, detectors_of in FAMILIES.items():
-        FamilyFold("preload", family, detectors_of(PHASE_ONE_ROWS)).warm()
-
-
-load_kernels()
+warm_decoder()
+for _detectors_of in FAMILIES.values():
+    warm(_detectors_of(PHASE_ONE_ROWS))

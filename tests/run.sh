@@ -42,7 +42,7 @@ stage "format, lint"
 "$BIN/ruff" check .
 
 stage "kernels compiled once, for all processes"
-"$BIN/python" -m actors.preload
+"$BIN/python" -m tests.compiled
 
 rm -f .coverage .coverage.*
 said=$(mktemp -d)
