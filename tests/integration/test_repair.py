@@ -53,8 +53,8 @@ def tear(line: TestLine, keeps: Callable[[Record], bool]) -> None:
 
 @pytest.fixture
 def line(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> TestLine:
-    """A line that the commands know as configured."""
-    made = TestLine(stack)
+    """A line that the commands know as configured. No snapshot falls into the torn step, however slow the machine is."""
+    made = TestLine(stack, settings={"snapshot_interval_ms": 600_000})
     monkeypatch.setattr(module, "pipelines_of", lambda *_: [made.pipeline()])
     monkeypatch.setenv("CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS", stack.bootstrap_servers)
     monkeypatch.setenv("CHIPQUALITY_REGISTRY__URL", stack.registry_url)
