@@ -1,7 +1,7 @@
 #!/bin/sh
 # The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests that take less than seconds, no broker, no Ray.
 # `all` runs three groups at once, because most of them wait most of the time: tests on a shared broker, Ray and browser, in two
-# processes with a broker and a Ray each; beside them, a little nicer, tests that start processes of their own; and pure tests, which
+# processes with a broker and a Ray each; beside them tests that start processes of their own, which take longest; and pure tests, which
 # get what the others leave (SCHED_IDLE). Tests that measure a time that was promised run last, alone.
 # BIN is the virtual environment's bin folder; further arguments go to pytest.
 set -eu
@@ -65,7 +65,7 @@ TESTS_COVERAGE=$PWD/pyproject.toml
 PYTHONPATH=$PWD/tests/site
 export TESTS_COVERAGE PYTHONPATH
 
-nice -n 3 sh "$0" processes "$@" </dev/null >"$said/processes" 2>&1 &
+sh "$0" processes "$@" </dev/null >"$said/processes" 2>&1 &
 processes=$!
 # shellcheck disable=SC2086
 $idle sh "$0" pure "$@" </dev/null >"$said/pure" 2>&1 &

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.processes
 
 PROGRAM = Path(sys.executable).parent / "chipquality"
 SECOM = Path(cluster.demo.__file__).parent / "data" / "secom.parquet"
-START_S = 120.0
+START_S = 200.0  # of a demo beside all other tests: nothing is promised here
 STOP_S = 40.0
 
 
@@ -105,7 +105,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         process.kill()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_once_counts_right_and_says_so_in_one_line(running: Running) -> None:
     del running.environment["CHIPQUALITY_PIPELINE__STANDBY"]
     process = running.start(str(PROGRAM), "demo", "--once", "--wafers", "40", "--paced-s", "2")
@@ -126,7 +126,7 @@ def test_once_counts_right_and_says_so_in_one_line(running: Running) -> None:
     running.left_nothing()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_your_own_kafka_registry_and_ray_are_used_and_left_as_they_were(
     running: Running, tmp_path: Path, local_cache: Path
 ) -> None:
@@ -167,7 +167,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_ctrl_c_stops_everything_and_vectors_were_judged(running: Running, tmp_path: Path) -> None:
     model = tmp_path / "secom.npz"
     fit = [
@@ -212,7 +212,7 @@ def judged_vectors(port: int) -> int:
     return sum(pca["valid"])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_second_ctrl_c_stops_at_once(running: Running) -> None:
     process = running.start(str(PROGRAM), "demo")
     running.wait_for_text("topics and schemas")
@@ -223,7 +223,7 @@ def test_a_second_ctrl_c_stops_at_once(running: Running) -> None:
     running.left_nothing()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_killed_demo_leaves_nothing(running: Running) -> None:
     process = running.start(str(PROGRAM), "demo")
     running.wait_for_text("topics and schemas")
@@ -232,7 +232,7 @@ def test_a_killed_demo_leaves_nothing(running: Running) -> None:
     running.left_nothing()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_killed_parent_stops_the_demo(running: Running) -> None:
     parent = running.start("sh", "-c", f"{PROGRAM} demo; true")  # `; true`: the shell stays the parent
     running.wait_for_text("topics and schemas")
@@ -241,7 +241,7 @@ def test_a_killed_parent_stops_the_demo(running: Running) -> None:
     running.left_nothing()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_run_serves_without_a_line_until_it_is_stopped(running: Running) -> None:
     process = running.start(str(PROGRAM), "run")
     running.wait_for_text("API")
