@@ -30,7 +30,9 @@ AVRO = Schema('{"type": "record", "name": "M", "fields": [{"name": "a", "type": 
 
 def create(bootstrap: str, topic: str, replicas: int = -1) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.list_topics(timeout=30)  # librdkafka drops its bootstrap connections, and what is asked there, once it knows the brokers
+    admin.list_topics(
+        timeout=30
+    )  # librdkafka drops its bootstrap connections, and what is asked there, once it knows the brokers
     admin.create_topics([NewTopic(topic, 1, replicas)])[topic].result(30)
 
 
