@@ -52,6 +52,7 @@ _LEADER_MOVES = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._DESTROY_BROKER,  # asked over a first connection, which librdkafka drops when it knows the brokers
     }
 )
 _OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
