@@ -11,7 +11,7 @@ import ray
 from hypothesis import settings
 
 # How long an example takes says nothing here: pure tests get what processor time the others leave, and run interpreted too.
-settings.register_profile("chipquality")
+settings.register_profile("chipquality", deadline=None)
 settings.load_profile("chipquality")
 
 collect_ignore = ["site"]  # it is for the start of Python, not for doctest
