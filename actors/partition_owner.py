@@ -197,8 +197,8 @@ class OwnerLoop:
         self.state = "stopped" if self._stop.is_set() else "retired"
 
     def _leave(self, error: Exception) -> None:
-        self.reopened += 1
         self.last_error = f"{type(error).__name__}: {error}"
+        self.reopened += 1
         _LOG.warning("slot %s is abandoned: %s", self._name, self.last_error)
         if self._slot is not None:
             self._slot.abandon()

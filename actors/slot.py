@@ -333,7 +333,8 @@ class Slot:
             try:
                 self._commit.result(max(0.0, left_s))
             except TimeoutError as error:
-                raise ReopenError(f"a commit has not ended within {COMMIT_WAIT_S:g} s") from error
+                whose = f"transaction of {self.pipeline.transactional_id(self.seat.slot)}"
+                raise ReopenError(f"{whose}: no answer within {COMMIT_WAIT_S:g} s") from error
             self._commit = None
             self.status.commit_ms = self._writer.last_commit_s * 1000
 

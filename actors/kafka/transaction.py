@@ -75,7 +75,9 @@ class TransactionalWriter:
         self, records: Sequence[Record], topic: str, offsets: Mapping[int, int], group_metadata: object
     ) -> None:
         if self._over:
-            raise ReopenError(f"{self.transactional_id}: this producer has had an error and is not used again")
+            raise ReopenError(
+                f"transaction of {self.transactional_id}: this producer has had an error and is not used again"
+            )
         self._over = True  # until the transaction is seen to succeed, and in time
         started = time.monotonic()
         self._deadline = started + COMMIT_TIMEOUT_S
@@ -99,7 +101,9 @@ class TransactionalWriter:
             self._produce(record)
         waiting = self._producer.flush(self._left_s())
         if waiting:
-            raise ReopenError(f"{self.transactional_id}: {waiting} records not acknowledged in {COMMIT_TIMEOUT_S:g} s")
+            raise ReopenError(
+                f"transaction of {self.transactional_id}: {waiting} records not acknowledged in {COMMIT_TIMEOUT_S:g} s"
+            )
 
     def _left_s(self) -> float:
         """Return how long the rest of the transaction may take; what comes later than that has an unknown outcome anyway."""
@@ -120,7 +124,9 @@ class TransactionalWriter:
                 self._producer.produce(record.topic, record.value, record.key, record.partition)
             except BufferError:  # the queue is full: serve deliveries until there is room
                 if time.monotonic() > self._deadline:
-                    raise ReopenError(f"{self.transactional_id}: no room in the producer's queue") from None
+                    raise ReopenError(
+                        f"transaction of {self.transactional_id}: no room in the producer's queue"
+                    ) from None
                 self._producer.poll(0.05)
             else:
                 return

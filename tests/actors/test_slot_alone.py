@@ -465,7 +465,7 @@ def test_a_commit_that_is_never_answered_is_given_up(monkeypatch: pytest.MonkeyP
     on.noise(0, 5)
     on.until(lambda: slot._commit is not None, slot)
     on.noise(0, more, 5)
-    with pytest.raises(ReopenError, match="a commit has not ended"):
+    with pytest.raises(ReopenError, match="transaction of sim-0: no answer"):
         on.until(lambda: False, slot)
     slot.abandon()
     after = on.opened()
