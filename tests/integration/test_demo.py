@@ -68,14 +68,14 @@ class Running:
 
     def started(self) -> list[psutil.Process]:
         """Return every living process that has our mark in its environment."""
-        found = [process for process in self.seen if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        found = [process for process in self.seen if lives(process)]
         for process in psutil.process_iter():
             try:
                 environment = Path(f"/proc/{process.pid}/environ").read_bytes()
-                if self.mark.encode() in environment and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (OSError, psutil.NoSuchProcess):
+            except OSError:  # it has ended, or is not ours
                 continue
+            if self.mark.encode() in environment and lives(process):
+                found.append(process)
         return found
 
     def left_nothing(self) -> None:
@@ -88,6 +88,14 @@ class Running:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))  # raises if the port is taken
                 assert probe.getsockname()[1] == port, name
+
+
+def lives(process: psutil.Process) -> bool:
+    """Say whether a process runs; it may end while it is asked."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float, more: Callable[[], str] = str) -> None:
