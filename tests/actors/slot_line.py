@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.deal import Deal, Dealer, Seat
 from actors.engine.arrivals import Arrivals
+from actors.engine.fold import PartitionFold
 from actors.engine.position import POSITION_KEY, Record
 from actors.log import Polled, Reader
 from actors.slot import Slot
@@ -124,3 +125,24 @@ class SlotLine:
         """Step until all input of some partitions is committed."""
         ends = {p: self.broker.topics[line.INPUT][p].end for p in partitions}
         self.until(lambda: all(self.committed(p) == end for p, end in ends.items()), slot)
+
+
+def crashed(on: SlotLine, records: int = 20) -> SlotLine:
+    """Fold some records without a snapshot and crash: whoever comes next has to replay."""
+    for partition in on.pipeline.partitions:
+        on.noise(partition, records)
+    slot = on.opened()
+    on.fold_all(slot, on.pipeline.partitions)
+    slot.abandon()
+    return on
+
+
+def before_each_advance(slot: Slot, act: Callable[[], None]) -> None:
+    """Have this done each time before the slot goes on with the partitions that are on their way."""
+    honest = slot._takeover.advance
+
+    def advance(wait_s: float) -> list[PartitionFold]:
+        act()
+        return honest(wait_s)
+
+    slot._takeover.advance = advance  # type: ignore[method-assign]
