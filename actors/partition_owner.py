@@ -32,6 +32,7 @@ from actors.pipeline import Pipeline
 from actors.slot import Slot
 from actors.surroundings import Codec, Surroundings
 from actors.turn import Turn
+from schemas.columnar.reader import warm
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.owner")
@@ -160,6 +161,7 @@ class OwnerLoop:
         return True
 
     def _run_until_told(self) -> None:
+        warm()
         self._hosts = self._new_hosts()
         if not self._is_our_turn():
             return

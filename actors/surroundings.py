@@ -10,7 +10,6 @@ from actors.engine.fold import Decodes
 from actors.engine.position import Encodes
 from actors.log import Clock, Log
 from actors.pipeline import Pipeline
-from schemas.columnar.reader import warm
 from schemas.decode import MeasurementDecoder, decode_event
 from schemas.decode_vectors import VectorDecoder
 from schemas.encode import Encoder
@@ -57,7 +56,6 @@ class Surroundings:
 
 
 def _decoder(pipeline: Pipeline, registry: Registry) -> Decodes:
-    warm()
     if pipeline.vector is None:
         return MeasurementDecoder(registry.schema)
     return VectorDecoder(registry.schema, *pipeline.vector)

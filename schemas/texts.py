@@ -117,8 +117,8 @@ class WordList:
         more = [text.encode() for text in texts]
         filled, count = int(self._begin[self._count]), self._count + len(more)
         ends = filled + np.cumsum([len(text) for text in more])
-        self._begin = _with_room(self._begin, count + 1)
-        self._data = _with_room(self._data, int(ends[-1]))
+        self._begin = with_room(self._begin, count + 1)
+        self._data = with_room(self._data, int(ends[-1]))
         self._begin[self._count + 1 : count + 1] = ends
         self._data[filled : ends[-1]] = np.frombuffer(b"".join(more), np.uint8)
         self._count = count
@@ -132,10 +132,12 @@ class WordList:
         return PackedTexts(begin, data)
 
 
-def _with_room(array: np.ndarray, size: int) -> np.ndarray:
+def with_room(array: np.ndarray, size: int) -> np.ndarray:
+    """Return the array if it has so many rows, else a longer one that begins with it: twice as long at least."""
     if size <= len(array):
         return array
-    return np.concatenate([array, np.zeros(max(size, 2 * len(array)) - len(array), array.dtype)])
+    more = max(size, 2 * len(array)) - len(array)
+    return np.concatenate([array, np.zeros((more, *array.shape[1:]), array.dtype)])
 
 
 @kernel

@@ -245,8 +245,8 @@ class FamilyFold:
             lsl=batch.columns["lsl"],
             usl=batch.columns["usl"],
             target=batch.columns["target"],
-            lot=Texts.of(batch.columns["lot"]),
-            wafer=Texts.of(batch.columns["wafer"]),
+            lot=batch.columns["lot"],
+            wafer=batch.columns["wafer"],
             detectors=said,
         )
 

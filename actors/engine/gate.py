@@ -214,9 +214,12 @@ def _kept(batch: MicroBatch, folded: np.ndarray) -> MicroBatch:
     if folded.all():
         return replace(batch, columns=columns)
     arrays: dict[str, Any] = {name: read_only(getattr(batch, name)[folded]) for name in _COLUMNS}
-    kept = {name: column[folded] for name, column in columns.items()}
-    read_only_each = {name: column if isinstance(column, Texts) else read_only(column) for name, column in kept.items()}
-    return replace(batch, columns=read_only_each, **arrays)
+    return replace(batch, columns={name: _chosen(column, folded) for name, column in columns.items()}, **arrays)
+
+
+def _chosen(column: np.ndarray | Texts, folded: np.ndarray) -> np.ndarray | Texts:
+    chosen = column[folded]
+    return chosen if isinstance(chosen, Texts) else read_only(chosen)
 
 
 @kernel

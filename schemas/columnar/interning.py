@@ -8,7 +8,7 @@ Equal hashes are never taken for equal bytes: whoever writes a record could choo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,13 +16,23 @@ import numpy as np
 from schemas.batch import SeriesDictionary, series_key
 from schemas.columnar.rows import Buffer, Columns
 from schemas.kernel import kernel, word
-from schemas.texts import Distinct, Texts
+from schemas.texts import Distinct, Texts, with_room
 
 UNKNOWN = -1
-_Table = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _FIRST_ROOM = 256
 NAMES_MAX = 65_536  # texts of a `Names`, after which it begins anew: lots come and go
 NAMES_BYTES_MAX = 16 * 1024 * 1024  # of them, likewise
+
+
+class Table(NamedTuple):
+    """Keys by number, in the order in which they were added."""
+
+    slots: np.ndarray  # (2^k,) int32, number of the key that stands there, UNKNOWN where none does
+    hash: np.ndarray  # uint64
+    begin: np.ndarray  # int64, in arena
+    size: np.ndarray  # (n, parts) int32, bytes of each part
+    code: np.ndarray  # int64
+    arena: np.ndarray  # uint8: all keys, one after the other, and 8 bytes more
 
 
 class Index:
@@ -36,12 +46,14 @@ class Index:
         """Forget all."""
         self._count = 0
         self._filled = 0
-        self._slots = np.full(2 * _FIRST_ROOM, UNKNOWN, np.int32)
-        self._hashes = np.zeros(_FIRST_ROOM, np.uint64)
-        self._begin = np.zeros(_FIRST_ROOM, np.int64)
-        self._sizes = np.zeros((_FIRST_ROOM, self._parts), np.int32)
-        self._codes = np.zeros(_FIRST_ROOM, np.int64)
-        self._arena = np.zeros(64 * _FIRST_ROOM, np.uint8)
+        self._table = Table(
+            np.full(2 * _FIRST_ROOM, UNKNOWN, np.int32),
+            np.zeros(_FIRST_ROOM, np.uint64),
+            np.zeros(_FIRST_ROOM, np.int64),
+            np.zeros((_FIRST_ROOM, self._parts), np.int32),
+            np.zeros(_FIRST_ROOM, np.int64),
+            np.zeros(64 * _FIRST_ROOM, np.uint8),
+        )
 
     def __len__(self) -> int:
         """Return how many keys it has."""
@@ -58,10 +70,8 @@ class Index:
         parts: which of the columns of texts make up the key.
         """
         codes = np.empty(len(rows), np.int64)
-        which = np.array(parts, np.int64)
         with np.errstate(over="ignore"):
-            texts = columns.begin, columns.size, columns.hash
-            _find(buffer.bytes, *texts, which, rows, *self._table(), codes)
+            _find(buffer.bytes, columns, np.array(parts, np.int64), rows, self._table, codes)
         return codes
 
     def distinct(
@@ -78,31 +88,19 @@ class Index:
         which = np.array(parts, np.int64)
         self.make_room(len(rows), int(columns.size[which][:, rows].sum()))
         with np.errstate(over="ignore"):
-            texts, table = (columns.begin, columns.size, columns.hash), self._table()
-            self._count, self._filled = _add(
-                buffer.bytes, *texts, which, rows, codes, *table, self._count, self._filled
-            )
-
-    def _table(self) -> _Table:
-        return self._slots, self._hashes, self._begin, self._sizes, self._codes, self._arena
+            counts = _add(buffer.bytes, columns, which, rows, codes, self._table, self._count, self._filled)
+        self._count, self._filled = counts
 
     def make_room(self, keys: int, size: int) -> None:
         """Have room for so many keys more, of so many bytes together."""
-        wanted = self._count + keys
-        if wanted > len(self._hashes):
-            room = max(wanted, 2 * len(self._hashes))
-            self._hashes, self._begin, self._codes = (
-                np.concatenate([old, np.zeros(room - len(old), old.dtype)])
-                for old in (self._hashes, self._begin, self._codes)
-            )
-            self._sizes = np.concatenate([self._sizes, np.zeros((room - len(self._sizes), self._parts), np.int32)])
+        table, wanted = self._table, self._count + keys
+        if wanted > len(table.hash):
+            room = max(wanted, 2 * len(table.hash))
+            by_key = {name: with_room(getattr(table, name), room) for name in ("hash", "begin", "size", "code")}
             slots = np.full(1 << (2 * room - 1).bit_length(), UNKNOWN, np.int32)
-            _fill(slots, self._hashes, self._count)
-            self._slots = slots
-        wanted = self._filled + size + 8
-        if wanted > len(self._arena):
-            room = max(wanted, 2 * len(self._arena))
-            self._arena = np.concatenate([self._arena, np.zeros(room - len(self._arena), np.uint8)])
+            _fill(slots, table.hash, self._count)
+            table = table._replace(slots=slots, **by_key)
+        self._table = table._replace(arena=with_room(table.arena, self._filled + size + 8))
 
 
 class Names:
@@ -180,11 +178,11 @@ def bytes_of(buffer: Buffer, columns: Columns, part: int, row: int) -> bytes:
 
 
 @kernel(inline=True)
-def _key_hash(sizes: np.ndarray, hashes: np.ndarray, which: np.ndarray, row: int) -> np.uint64:
+def _key_hash(columns: Columns, which: np.ndarray, row: int) -> np.uint64:
     digest = np.uint64(len(which))
     for part in which:
-        digest = (digest ^ hashes[part, row]) * np.uint64(0xC2B2AE3D27D4EB4F)
-        digest ^= (digest >> np.uint64(29)) ^ np.uint64(sizes[part, row])
+        digest = (digest ^ columns.hash[part, row]) * np.uint64(0xC2B2AE3D27D4EB4F)
+        digest ^= (digest >> np.uint64(29)) ^ np.uint64(columns.size[part, row])
     return digest
 
 
@@ -203,32 +201,20 @@ def _equal(data: np.ndarray, at: int, arena: np.ndarray, where: int, size: int) 
 
 
 @kernel
-def _slot_of(
-    data: np.ndarray,
-    begins: np.ndarray,
-    sizes: np.ndarray,
-    which: np.ndarray,
-    row: int,
-    digest: np.uint64,
-    slots: np.ndarray,
-    key_hashes: np.ndarray,
-    key_begin: np.ndarray,
-    key_sizes: np.ndarray,
-    arena: np.ndarray,
-) -> Any:
+def _slot_of(data: np.ndarray, columns: Columns, which: np.ndarray, row: int, digest: np.uint64, table: Table) -> Any:
     """Return the slot of a record's key, or the free one where it belongs."""
-    last = np.uint64(len(slots) - 1)
+    last = np.uint64(len(table.slots) - 1)
     slot = np.int64(digest & last)
     while True:
-        key = slots[slot]
+        key = table.slots[slot]
         if key < 0:
             return slot
-        if key_hashes[key] == digest:
-            same, where = True, key_begin[key]
+        if table.hash[key] == digest:
+            same, where = True, table.begin[key]
             for k in range(len(which)):
-                size = sizes[which[k], row]
-                same = same and size == key_sizes[key, k]
-                same = same and _equal(data, begins[which[k], row], arena, where, size)
+                size = columns.size[which[k], row]
+                same = same and size == table.size[key, k]
+                same = same and _equal(data, columns.begin[which[k], row], table.arena, where, size)
                 where += size
             if same:
                 return slot
@@ -237,58 +223,37 @@ def _slot_of(
 
 @kernel
 def _find(
-    data: np.ndarray,
-    begins: np.ndarray,
-    sizes: np.ndarray,
-    hashes: np.ndarray,
-    which: np.ndarray,
-    rows: np.ndarray,
-    slots: np.ndarray,
-    key_hashes: np.ndarray,
-    key_begin: np.ndarray,
-    key_sizes: np.ndarray,
-    key_codes: np.ndarray,
-    arena: np.ndarray,
-    codes: np.ndarray,
+    data: np.ndarray, columns: Columns, which: np.ndarray, rows: np.ndarray, table: Table, codes: np.ndarray
 ) -> None:
     for k in range(len(rows)):
-        row = rows[k]
-        digest = _key_hash(sizes, hashes, which, row)
-        slot = _slot_of(data, begins, sizes, which, row, digest, slots, key_hashes, key_begin, key_sizes, arena)
-        key = slots[slot]
-        codes[k] = key_codes[key] if key >= 0 else UNKNOWN
+        digest = _key_hash(columns, which, rows[k])
+        key = table.slots[_slot_of(data, columns, which, rows[k], digest, table)]
+        codes[k] = table.code[key] if key >= 0 else UNKNOWN
 
 
 @kernel
 def _add(
     data: np.ndarray,
-    begins: np.ndarray,
-    sizes: np.ndarray,
-    hashes: np.ndarray,
+    columns: Columns,
     which: np.ndarray,
     rows: np.ndarray,
     codes: np.ndarray,
-    slots: np.ndarray,
-    key_hashes: np.ndarray,
-    key_begin: np.ndarray,
-    key_sizes: np.ndarray,
-    key_codes: np.ndarray,
-    arena: np.ndarray,
+    table: Table,
     count: int,
     filled: int,
 ) -> tuple[int, int]:
     for k in range(len(rows)):
         row = rows[k]
-        digest = _key_hash(sizes, hashes, which, row)
-        slot = _slot_of(data, begins, sizes, which, row, digest, slots, key_hashes, key_begin, key_sizes, arena)
-        if slots[slot] >= 0:
+        digest = _key_hash(columns, which, row)
+        slot = _slot_of(data, columns, which, row, digest, table)
+        if table.slots[slot] >= 0:
             continue
-        slots[slot] = count
-        key_hashes[count], key_begin[count], key_codes[count] = digest, filled, codes[k]
+        table.slots[slot] = count
+        table.hash[count], table.begin[count], table.code[count] = digest, filled, codes[k]
         for i in range(len(which)):
-            at, size = begins[which[i], row], sizes[which[i], row]
-            key_sizes[count, i] = size
-            arena[filled : filled + size] = data[at : at + size]
+            at, size = columns.begin[which[i], row], columns.size[which[i], row]
+            table.size[count, i] = size
+            table.arena[filled : filled + size] = data[at : at + size]
             filled += size
         count += 1
     return count, filled

@@ -90,7 +90,7 @@ def empty(n: int, integers: int, numbers: int, texts: int, items: int = 0) -> Co
 def read_rows(buffer: Buffer, rows: np.ndarray, program: Program, text_bytes_max: int, into: Columns) -> None:
     """Run a program over these records (int64, ascending). A wanted text of more bytes is not for us."""
     with np.errstate(over="ignore"):  # the hash is arithmetic modulo 2^64
-        _read_rows(buffer.bytes, buffer.begin, rows, program.code, program.jumps, text_bytes_max, *into)
+        _read_rows(buffer, rows, program, text_bytes_max, into)
 
 
 def with_texts(buffer: Buffer, columns: Columns, rows: np.ndarray, texts: Sequence[Sequence[bytes]]) -> Buffer:
@@ -205,62 +205,39 @@ def _is_utf8(data: np.ndarray, at: int, end: int) -> bool:
 
 @kernel
 def _read_rows(  # noqa: PLR0912, PLR0915 - an interpreter is one loop: instructions in functions of their own cost calls
-    data: np.ndarray,
-    begins: np.ndarray,
-    rows: np.ndarray,
-    code: np.ndarray,
-    jumps: np.ndarray,
-    text_bytes_max: int,
-    status: np.ndarray,
-    integers: np.ndarray,
-    numbers: np.ndarray,
-    text_begin: np.ndarray,
-    text_size: np.ndarray,
-    text_hash: np.ndarray,
-    items: np.ndarray,
-    items_at: np.ndarray,
-    items_filled: np.ndarray,
+    buffer: Buffer, rows: np.ndarray, program: Program, text_bytes_max: int, into: Columns
 ) -> None:
+    data, code = buffer.bytes, program.code
+    numbers, integers = into.numbers, into.integers
     left = np.zeros(DEPTH_MAX, np.int64)  # items of the block under way, by depth
-    filled = items_filled[0]
+    filled = into.items_filled[0]
     for k in range(len(rows)):
         row = rows[k]
-        at, end = begins[row] + HEADER_BYTES, begins[row + 1]
+        at, end = buffer.begin[row] + HEADER_BYTES, buffer.begin[row + 1]
         before, pc, fine = filled, 0, True
         while fine:
             op, a, b = code[pc, 0], code[pc, 1], code[pc, 2]
             pc += 1
-            if op in (MAYBE_TEXT, TEXT):
-                absent = False
-                if op == MAYBE_TEXT:
-                    if at >= end or (data[at] != 0 and data[at] != 2):
-                        fine = False
-                        break
-                    absent = data[at] == 2 * b
-                    at += 1
-                if not absent:
-                    size, at = _varint(data, at, end)
-                    fine = at >= 0 and 0 <= size <= end - at and (a < 0 or size <= text_bytes_max)
-                    if not fine:
-                        break
-                    digest, ascii_only = _hashed(data, at, size)
-                    fine = ascii_only or _is_utf8(data, at, at + size)
-                    if a >= 0:
-                        text_begin[a, row] = at
-                        text_size[a, row] = size
-                        text_hash[a, row] = digest
-                    at += size
-            elif op == MAYBE_DOUBLE:
+            if op in (MAYBE_TEXT, MAYBE_DOUBLE):
                 if at >= end or (data[at] != 0 and data[at] != 2):
                     fine = False
                     break
-                absent = data[at] == 2 * b
                 at += 1
-                if not absent:
-                    fine = at + 8 <= end
-                    if fine and a >= 0:
-                        numbers[a, row] = real(data, at)
-                    at += 8
+                if data[at - 1] == 2 * b:
+                    continue
+                op = TEXT if op == MAYBE_TEXT else DOUBLE
+            if op == TEXT:
+                size, at = _varint(data, at, end)
+                fine = at >= 0 and 0 <= size <= end - at and (a < 0 or size <= text_bytes_max)
+                if not fine:
+                    break
+                digest, ascii_only = _hashed(data, at, size)
+                fine = ascii_only or _is_utf8(data, at, at + size)
+                if a >= 0:
+                    into.begin[a, row] = at
+                    into.size[a, row] = size
+                    into.hash[a, row] = digest
+                at += size
             elif op == INTEGER:
                 value, at = _varint(data, at, end)
                 fine = at >= 0
@@ -285,7 +262,7 @@ def _read_rows(  # noqa: PLR0912, PLR0915 - an interpreter is one loop: instruct
                 index, at = _varint(data, at, end)
                 fine = at >= 0 and 0 <= index < a
                 if fine:
-                    pc = jumps[b + index]
+                    pc = program.jumps[b + index]
             elif op == JUMP:
                 pc = a
             elif op == ITEMS:
@@ -317,9 +294,9 @@ def _read_rows(  # noqa: PLR0912, PLR0915 - an interpreter is one loop: instruct
                     value, at = _varint(data, at, end)
                     item = float(value)
                     fine = at >= 0
-                fine = fine and filled < len(items)
+                fine = fine and filled < len(into.items)
                 if fine:
-                    items[filled] = item
+                    into.items[filled] = item
                     filled += 1
             elif op == BYTES:
                 size, at = _varint(data, at, end)
@@ -339,15 +316,15 @@ def _read_rows(  # noqa: PLR0912, PLR0915 - an interpreter is one loop: instruct
                 if b >= 0:
                     integers[b, row] = index
             elif op == SPAN:
-                text_begin[a, row] = at
+                into.begin[a, row] = at
             elif op == SPAN_END:
-                size = at - text_begin[a, row]
-                digest, ascii_only = _hashed(data, text_begin[a, row], size)
-                text_size[a, row] = size
-                text_hash[a, row] = digest
+                size = at - into.begin[a, row]
+                digest, ascii_only = _hashed(data, into.begin[a, row], size)
+                into.size[a, row] = size
+                into.hash[a, row] = digest
             else:  # OTHER
                 fine = False
-        status[row] = READ if fine else LEFT
+        into.status[row] = READ if fine else LEFT
         filled = filled if fine else before
-        items_at[0, row], items_at[1, row] = before, filled
-    items_filled[0] = filled
+        into.items_at[0, row], into.items_at[1, row] = before, filled
+    into.items_filled[0] = filled

@@ -21,6 +21,7 @@ from models.detector import Detector
 from models.ewma import Ewma
 from models.individuals import IndividualsChart
 from schemas.batch import MicroBatch
+from schemas.texts import Texts
 
 RUNS = 100_000
 SERIES_MAX = 10_000  # runs side by side in one partition
@@ -97,7 +98,7 @@ def _batch(partition: int, first: int, series: np.ndarray, value: np.ndarray) ->
     n = len(value)
     offset = np.arange(first, first + n)
     blank = np.full(n, np.nan)
-    text = np.full(n, "", object)
+    text = Texts(np.zeros(n, np.int32), [""])
     return MicroBatch(
         topic="bench", partition=partition, offset=offset, next_offset=first + n, event_time_ms=offset, published_ms=offset,
         series=series.astype(np.int32), value=value, subgroup=np.full(n, -1),

@@ -19,6 +19,7 @@ from models.builtin import FAMILIES
 from schemas.batch import MicroBatch
 from schemas.encode import Encoder
 from schemas.registry import Registry
+from schemas.texts import Texts
 from schemas.topics import schema_text
 
 PHASE_ONE_ROWS = 20
@@ -88,8 +89,8 @@ class OutputLine:
             subgroup=np.full(n, -1, np.int64),
             columns={name: np.full(n, value) for name, value in (("lsl", lsl), ("usl", usl), ("target", np.nan))}
             | {
-                "lot": np.array([f"LOT{i // 25}" for i in offset], object),
-                "wafer": np.array([f"W{i % 25}" for i in offset], object),
+                "lot": Texts.of(f"LOT{i // 25}" for i in offset),
+                "wafer": Texts.of(f"W{i % 25}" for i in offset),
             },
         )
         self.seq += 1
@@ -150,8 +151,8 @@ class OutputLine:
                 name: value if np.isfinite(value := getattr(change, name)) else None
                 for name in ("value", "statistic", "centre", "lcl", "ucl")
             },
-            "lot": str(batch.columns["lot"][change.at]),
-            "wafer": str(batch.columns["wafer"][change.at]),
+            "lot": batch.columns["lot"][change.at],
+            "wafer": batch.columns["wafer"][change.at],
             "detail": "",
             "published_ms": int(batch.published_ms[change.at]),
         }

@@ -19,6 +19,7 @@ from actors.pipeline import Pipeline
 from actors.surroundings import Codec
 from models.detector import Detector
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary
+from schemas.texts import Texts
 from tests.actors.engine.world import Above, Fragile
 
 NAME = "sim"
@@ -61,7 +62,7 @@ class LineDecoder:
         n = len(rows)
         blank = np.full(n, np.nan)
         columns: dict[str, Any] = {name: blank.copy() for name in ("lsl", "usl", "target")}
-        columns |= {name: np.array([""] * n, object) for name in ("lot", "wafer")}
+        columns |= {name: Texts.of([""] * n) for name in ("lot", "wafer")}
         if event_ids:
             columns["event_id"] = np.array([ident for _, _, ident, _ in read], np.int64)
         return MicroBatch(

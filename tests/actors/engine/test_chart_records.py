@@ -12,6 +12,7 @@ from actors.view.chains import Chains
 from models.builtin import FAMILIES
 from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, MicroBatch
 from schemas.charts import pack, unpack
+from schemas.texts import Texts
 from schemas.topics import CHART_BYTES_MAX
 
 ROWS = Pipeline.__dataclass_fields__["step_rows_max"].default
@@ -26,7 +27,7 @@ def largest(rows: int) -> MicroBatch:
         topic="fab.measurements", partition=0, offset=7 + 3 * np.arange(rows), next_offset=10 + 3 * rows, event_time_ms=zero,
         published_ms=zero.copy(), series=np.arange(rows, dtype=np.int32), value=random.normal(size=rows), subgroup=zero - 1,
         columns={name: random.normal(size=rows) for name in ("lsl", "usl", "target", "sample_size")}
-        | {"lot": np.array(words, object), "wafer": np.array(words, object)},
+        | dict.fromkeys(("lot", "wafer"), Texts.of(words)),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from models.detector import Column, Rule, SeriesBatch, Verdicts
 from models.individuals import IndividualsChart
 from schemas.batch import MicroBatch
 from schemas.charts import unpack
+from schemas.texts import Texts
 from tests.actors.engine.world import Above, World
 
 
@@ -60,7 +61,7 @@ def batch_of(value: np.ndarray, series: list[int]) -> MicroBatch:
         value=value,
         subgroup=zero - 1,
         columns={name: blank.copy() for name in ("lsl", "usl", "target", "sample_size")}
-        | {name: np.array([""] * n, object) for name in ("lot", "wafer")},
+        | {name: Texts.of([""] * n) for name in ("lot", "wafer")},
     )
 
 

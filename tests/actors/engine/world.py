@@ -20,6 +20,7 @@ from actors.engine.snapshot import TRANSACTION_BYTES_MAX, Snapshot
 from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts
 from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut
 from schemas.reading import event_codes
+from schemas.texts import Texts
 
 TOPICS = Topics("charts", "alerts", "dead", "state", late="late")
 
@@ -74,7 +75,7 @@ class Words:
             value=np.array(values, np.float64),
             subgroup=np.full(n, -1, np.int64),
             columns={name: blank.copy() for name in ("lsl", "usl", "target")}
-            | {name: np.array(["" for _ in rows], object) for name in ("lot", "wafer")}
+            | {name: Texts.of("" for _ in rows) for name in ("lot", "wafer")}
             | ({"event_id": event_codes(ids)} if event_ids else {}),
             rejects=tuple(rejects),
         )
