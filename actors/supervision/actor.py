@@ -75,7 +75,7 @@ class SupervisorLoop:
         self._handles: dict[Member, ActorHandle[Any]] = {}
         self._asked: dict[Member, tuple[Any, float]] = {}  # call under way, since when
         self._speakers: dict[Seat, Member] = {}  # who said last how the seat's owner is
-        self._standing: set[Member] = set()  # by and ready to take over
+        self._standing: dict[Member, bool] = {}  # by and ready to take over: whether it answered what it was asked last
         self._silent: dict[int, str] = {}  # slot → node of its owner that said nothing and is replaced
         self._ahead = Ahead(pipeline)
         self._wishes: deque[int] = deque(maxlen=EVENTS_MAX)
@@ -105,7 +105,7 @@ class SupervisorLoop:
             "owners": [
                 self._statuses.get(seat, _blank(self.pipeline.name, seat))
                 | ({"state": known.state} if (known := owners.get(seat)) and known.state == "gone" else {})
-                | {"standby": any(member.seat == seat for member in self._standing.copy())}
+                | {"standby": any(answers and m.seat == seat for m, answers in self._standing.copy().items())}
                 for seat in (deal.seats() if deal else ())
             ],
         }
@@ -149,7 +149,7 @@ class SupervisorLoop:
             deal = _checked(follower.catch_up(), pipeline)
             self._supervision = Supervision(pipeline.slots, wanted=self._supervision.wanted)
             self._handles = places.members(pipeline.name)
-            self._asked, self._standing = {}, set()
+            self._asked, self._standing = {}, {}
             self._speakers = {member.seat: member for member in self._handles if member.other not in self._handles}
             present = frozenset(member.seat for member in self._handles) | places.placed(pipeline.name)
             self._take(Booted(deal, present, self._now()), dealer)
@@ -227,7 +227,7 @@ class SupervisorLoop:
         """
         speaker = self._speakers.get(seat, Member(seat))
         beside = self._handles.get(speaker.other)
-        if beside is None or speaker not in self._handles or speaker.other not in self._standing:
+        if beside is None or speaker not in self._handles or not self._standing.get(speaker.other, False):
             return False
         _LOG.warning("%s %s: %s is ended, the other process takes over", self.pipeline.name, seat, speaker.role)
         beside.take_over.remote()
@@ -252,36 +252,45 @@ class SupervisorLoop:
         for member in (Member(seat), Member(seat).other):
             self._handles.pop(member, None)
             self._asked.pop(member, None)
-            self._standing.discard(member)
+            self._standing.pop(member, None)
 
     # ---- asking
 
     def _ask_owners(self) -> list[Event]:
         """Ask every process how it is, without waiting; return what has come of the questions."""
-        events: list[Event] = []
+        events: list[Event | None] = []
         for seat in list(self._supervision.owners):
             speaker = self._speakers.get(seat, Member(seat))
-            event = self._ask(speaker)
-            events += [event] if event is not None and self._counts(speaker, event) else []
-            event = self._ask(speaker.other) if speaker.other in self._handles else None
-            events += [event] if event is not None and self._counts(speaker.other, event) else []
-        return events
+            events.append(self._of_the_seat(speaker, self._ask(speaker)))
+            if speaker.other in self._handles:
+                events.append(self._of_the_seat(speaker.other, self._ask(speaker.other)))
+        return [event for event in events if event is not None]
 
-    def _counts(self, member: Member, event: Heard | Unheard) -> bool:
-        """Say whether what one process of a seat says, or does not say, is said of the seat's owner.
+    def _of_the_seat(self, member: Member, event: Heard | Unheard | None) -> Heard | Unheard | None:
+        """Return what an answer of one of a seat's processes, or its silence, says of the seat's owner; None for nothing.
 
-        The one that works speaks for the seat. If it is gone while the other stands by, the other takes over: if it does
-        not, nobody speaks, and the seat falls silent.
+        The one that works speaks for the seat. If it is gone while the other stands by, the other takes over, also one that is
+        too busy to answer just now: the owner is being started again.
         """
+        if event is None:
+            return None
         speaker = self._speakers.get(member.seat, Member(member.seat))
         if isinstance(event, Heard) and event.state == STANDBY:
-            self._standing.add(member)
-            return False
-        self._standing.discard(member)
+            self._standing[member] = True
+            return None
         if isinstance(event, Heard):
+            self._standing.pop(member, None)
             self._speakers[member.seat] = member
-            return True
-        return member == speaker and member.other not in self._standing
+            return event
+        if event.gone:
+            self._standing.pop(member, None)
+        elif member in self._standing:
+            self._standing[member] = False
+        if member != speaker:
+            return None
+        if member.other not in self._standing:
+            return event
+        return event._replace(gone=False, restarting=True) if event.gone else None
 
     def _ask(self, member: Member) -> Heard | Unheard | None:
         """Ask, or see whether there is an answer to what was asked."""
@@ -325,7 +334,7 @@ class SupervisorLoop:
         deal, now = self._supervision.deal, self._now()
         seats = deal.seats() if deal else ()
         standbys = [self._speakers.get(seat, Member(seat)).other for seat in seats]
-        lacking = [member for member in standbys if member not in self._standing]
+        lacking = [member for member in standbys if not self._standing.get(member, False)]
         ours = {str(said.get("node", "")) for said in self._statuses.values()}
         self._handles |= self._ahead.tend(self._is_settled(), lacking, self._handles, ours, now)
 

@@ -18,7 +18,7 @@ from actors.pipeline import Pipeline
 from actors.supervision import actor as module
 from actors.supervision import ahead, places
 from actors.supervision.actor import SupervisorLoop
-from actors.supervision.decisions import SILENT_S, Booted, DealSeen, Heard, Ticked, Unheard
+from actors.supervision.decisions import RESTART_S, SILENT_S, Booted, DealSeen, Heard, Ticked, Unheard
 from actors.supervision.places import Member
 
 PIPELINE = Pipeline(
@@ -179,13 +179,47 @@ def test_the_process_that_works_speaks_for_the_seat() -> None:
     loop = SupervisorLoop(PIPELINE, Hand())
     owner, standby = Member(A), Member(A).other
     gone = Unheard(A, gone=True, restarting=False, now=0.0)
-    assert loop._counts(owner, Heard(A, "live", 0.0))
-    assert not loop._counts(standby, gone), "that one was of no use is no fault of the seat's"
-    assert not loop._counts(standby, Heard(A, "standby", 0.0))
-    assert not loop._counts(owner, gone), "the other takes over"
-    assert loop._counts(standby, Heard(A, "opening", 0.0))
-    assert not loop._counts(owner, gone)
-    assert loop._counts(standby, gone), "nobody stands by any more"
+    busy = Unheard(A, gone=False, restarting=False, now=0.0)
+    again = Unheard(A, gone=False, restarting=True, now=0.0)
+    works, stands_by = Heard(A, "live", 0.0), Heard(A, "standby", 0.0)
+    assert loop._of_the_seat(owner, None) is None
+    assert loop._of_the_seat(owner, works) == works
+    assert loop._of_the_seat(standby, gone) is None, "that one was of no use is no fault of the seat's"
+    assert loop._of_the_seat(owner, gone) == gone
+    assert loop._of_the_seat(standby, stands_by) is None
+    assert loop._of_the_seat(owner, busy) is None
+    assert loop._of_the_seat(owner, gone) == again, "the other takes over"
+    assert loop._of_the_seat(standby, busy) is None
+    assert loop._of_the_seat(owner, gone) == again, "also where it is too busy to answer"
+    opening = Heard(A, "opening", 0.0)
+    assert loop._of_the_seat(standby, opening) == opening
+    assert loop._of_the_seat(owner, gone) is None
+    assert loop._of_the_seat(standby, gone) == gone, "nobody stands by any more"
+
+
+def test_a_seat_whose_owner_is_gone_is_not_renewed_while_its_standby_is_busy(placed: list[Seat]) -> None:
+    """A standby that had not answered for a moment was taken for none: the seat was renewed while it took over."""
+    clock = Hand()
+    loop, dealer = running(clock)
+    owner, standby = Member(A), Member(A).other
+
+    def say(member: Member, event: Heard | Unheard) -> None:
+        said = loop._of_the_seat(member, event)
+        if said is not None:
+            loop._take(said, dealer)
+        loop._take(Heard(B, "live", loop._now()), dealer)
+
+    say(owner, Heard(A, "live", loop._now()))
+    say(standby, Heard(A, "standby", loop._now()))
+    for _ in range(round(RESTART_S) - 1):
+        say(standby, Unheard(A, gone=False, restarting=False, now=loop._now()))
+        say(owner, Unheard(A, gone=True, restarting=False, now=loop._now()))
+        clock.now += 1.0
+    assert dealer.asked == []
+    dealer.failures = 0
+    say(standby, Unheard(A, gone=True, restarting=False, now=loop._now()))
+    say(owner, Unheard(A, gone=True, restarting=False, now=loop._now()))
+    assert [seat.slot for seat in placed] == [A.slot], "now both are gone"
 
 
 def test_standbys_are_started_one_after_the_other_when_nothing_else_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +246,7 @@ def test_standbys_are_started_one_after_the_other_when_nothing_else_goes_on(monk
     assert started == [Member(A).other]
     pass_s(3)
     assert started == [Member(A).other], "it is not there yet"
-    loop._counts(Member(A).other, Heard(A, "standby", 0.0))
+    loop._of_the_seat(Member(A).other, Heard(A, "standby", 0.0))
     pass_s(2)
     assert started == [Member(A).other, Member(B).other]
     loop._statuses[B]["arriving"] = {3: "replaying"}
@@ -260,7 +294,7 @@ def test_a_silent_owner_is_ended_by_the_process_that_stands_by(placed: list[Seat
     loop, dealer = running(clock)
     beside = StandsBy()
     loop._handles |= {Member(A): object(), Member(A).other: beside}  # type: ignore[dict-item]
-    loop._counts(Member(A).other, Heard(A, "standby", 0.0))
+    loop._of_the_seat(Member(A).other, Heard(A, "standby", 0.0))
 
     def pass_s(seconds: float) -> None:
         for _ in range(round(seconds)):
