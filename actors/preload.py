@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import actors.detector_actor
 import actors.partition_owner  # noqa: F401
-from models.builtin import FAMILIES, warm
+from actors.engine.family import FamilyFold
+from models.builtin import FAMILIES
 from schemas.columnar.reader import warm as warm_decoder
 
 PHASE_ONE_ROWS = 50  # of no consequence for which kernels there are
 
 warm_decoder()
-for _detectors_of in FAMILIES.values():
-    warm(_detectors_of(PHASE_ONE_ROWS))
+for _name, _detectors_of in FAMILIES.items():
+    FamilyFold("preload", _name, _detectors_of(PHASE_ONE_ROWS)).warm()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
@@ -21,6 +23,8 @@ from actors.surroundings import Codec, Surroundings
 
 CALL_TIMEOUT_S = 3.0
 LIVE_TIMEOUT_S = 120.0
+IDLE_PROCESS = "ray::IDLE"  # title of a process of Ray that nobody has had yet
+LOOK_S, REST_S, REST_SHARE = 0.25, 1.0, 0.1
 SLOTTED = hasattr(supervisor, "scale")  # several slots under a supervisor actor; before that, one owner
 HAS_LOG = any(field.name == "log" for field in fields(Pipeline))
 UNREACHABLE = (RayActorError, RayTaskError, GetTimeoutError, ValueError, TimeoutError)
@@ -32,6 +36,7 @@ def start(pipeline: Pipeline) -> None:
     supervisor.wait_live(pipeline.name, LIVE_TIMEOUT_S)
     if pipeline.standby:
         supervisor.wait_status(pipeline.name, lambda said: prepared(pipeline, said), LIVE_TIMEOUT_S)
+        wait(AtRest(), "processes that were started ahead have loaded what they load", LIVE_TIMEOUT_S)
 
 
 def prepared(pipeline: Pipeline, said: dict[str, Any]) -> bool:
@@ -40,6 +45,26 @@ def prepared(pipeline: Pipeline, said: dict[str, Any]) -> bool:
     processes = 1 + (len(pipeline.families) if in_actors else 0)
     beside = all(owner["standby"] and (owner.get("spare") or not in_actors) for owner in said["owners"])
     return beside and all(count == processes for count in said["warm"].values())
+
+
+class AtRest:
+    """Says whether Ray's idle processes on this machine have used next to no processor time for a while."""
+
+    def __init__(self) -> None:
+        self._since = self._looked = time.monotonic()
+        self._used = float("-inf")
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._looked < LOOK_S:
+            return False
+        used, self._looked = 0.0, time.monotonic()
+        for process in psutil.process_iter(["cmdline"]):
+            if (process.info["cmdline"] or [""])[0].strip() == IDLE_PROCESS:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    used += process.cpu_times().user
+        if abs(used - self._used) > REST_SHARE * REST_S:  # one more, or one that is busy
+            self._since, self._used = self._looked, used
+        return self._looked - self._since > REST_S
 
 
 def stop(name: str) -> None:

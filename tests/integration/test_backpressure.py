@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,10 +17,13 @@ from confluent_kafka import Producer
 
 from actors.engine.family import Work
 from actors.hosts import InOwner, Judged
+from actors.kafka import group
 from actors.kafka.consumer import POLL_BYTES_MAX, QUEUE_KBYTES, STATE_FETCH_BYTES, Offsets, read_to_end
 from actors.kafka.delivery import BackpressureError
 from actors.kafka.producer import Limits
 from actors.producers.publisher import Publisher
+from actors.sinks.journey import Journey, Plan
+from actors.sinks.retrying import RetryingConsumer, run
 from actors.slot import Slot
 from cluster.local import Endpoints, LocalStack
 from tests.integration.line import TestLine, wait_for
@@ -109,12 +113,32 @@ def stepping(slot: Slot) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-def write_large(line: TestLine) -> None:
+class StallingHandler:
+    """Handles records of a plain consumer; does not come back from the first before it may."""
+
+    holds = False
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.taken: list[tuple[int, int]] = []
+
+    def handle(self, event: dict[str, Any], journey: Journey) -> None:
+        self.taken.append((journey.partition, journey.offset))
+        assert self.may.wait(60)
+
+    def tick(self) -> None:
+        """Nothing is due."""
+
+    def finish(self) -> None:
+        """Nothing is left."""
+
+
+def write_large(line: TestLine, records: int = BACKLOG) -> None:
     """Write the backlog; nothing of it stays with us."""
     own = {"queue.buffering.max.kbytes": 4 * 1024, "linger.ms": 5}
     producer = Producer({"bootstrap.servers": line.endpoints.bootstrap_servers, **own})
     ballast = {"picture": "x" * LARGE_BYTES}
-    for n in range(BACKLOG):
+    for n in range(records):
         value = line.measurement("s0", 10.0 + n % 3, n, metadata=ballast)
         while True:
             try:
@@ -162,6 +186,33 @@ def test_large_records_wait_in_the_log_while_a_detector_or_a_reader_of_state_hol
         1: [b"key"],
     }
     assert memory.peak < READING_BYTES_MAX
+
+
+def test_a_plain_consumer_that_stands_still_holds_what_it_must_and_holds_up_nobody(stack: Endpoints) -> None:
+    line, handler, records = TestLine(stack), StallingHandler(), BACKLOG // 2
+    write_large(line, records)
+    every = sorted((n % line.partitions, n // line.partitions) for n in range(records))
+    consumer = RetryingConsumer(line.cluster, Plan(line.input, f"stalled-{line.name}", ()), handler)
+    stop = threading.Event()
+    memory = Memory()
+    consuming = threading.Thread(target=run, args=(lambda: consumer, stop))
+    consuming.start()
+    try:
+        wait_for(lambda: bool(handler.taken), "the first record")
+        wait_for(memory.settled, "librdkafka has fetched what it may")
+        held, taken = memory.peak, len(handler.taken)
+        with owner(line):
+            line.wait_done()  # the pipeline judges all of it meanwhile
+        assert len(handler.taken) == taken == 1
+        handler.may.set()
+        wait_for(lambda: len(handler.taken) == records, "all of it, in the end")
+    finally:
+        handler.may.set()
+        stop.set()
+        consuming.join(30)
+    assert held < group.QUEUE_KBYTES * 1024 + SLACK_BYTES
+    assert sorted(handler.taken) == every, "each once"
+    assert sorted((p, offset) for p, offset, name in line.verdicts() if name == "spc.individuals") == every
 
 
 @contextmanager

@@ -9,9 +9,30 @@ import ray
 from actors.engine.fold import Topics
 from actors.kafka.client import Cluster
 from actors.pipeline import Pipeline
-from actors.supervision.warm import EVERY_S, NODES_MAX, Noted, Warmer, start_process
+from actors.supervision.warm import COMES_S, EVERY_S, NODES_MAX, Noted, Raylets, Warmer
 from models.builtin import FAMILIES
 from tests.integration.line import wait_for
+
+
+class Asked(Raylets):
+    """Notes which raylets were asked for a process; each is there `takes` looks later. Every `forgets`-th is forgotten."""
+
+    def __init__(self, takes: int = 1, forgets: int = 10**9) -> None:
+        self.started: list[str] = []
+        self.takes, self.forgets = takes, forgets
+        self._coming: dict[str, list[int]] = {}  # looks until each process is there
+
+    def start_process(self, raylet: str) -> None:
+        self.started.append(raylet)
+        if len(self.started) % self.forgets:
+            self._coming.setdefault(raylet, []).append(self.takes)
+
+    def processes(self, raylet: str) -> frozenset[int]:
+        coming = self._coming[raylet] = [looks - 1 for looks in self._coming.get(raylet, ())]
+        return frozenset(n for n, looks in enumerate(coming) if looks <= 0)
+
+    def there(self, raylet: str) -> int:
+        return len(self._coming[raylet])
 
 
 class Slate(Noted):
@@ -23,8 +44,8 @@ class Slate(Noted):
     def recall(self) -> dict[str, int]:
         return self.written
 
-    def note(self, asked: dict[str, int]) -> None:
-        self.written = dict(asked)
+    def note(self, there: dict[str, int]) -> None:
+        self.written = dict(there)
 
 
 def pipeline(hosting: str) -> Pipeline:
@@ -40,34 +61,44 @@ def rounds(warmer: Warmer, nodes: dict[str, str], count: int) -> None:
 
 
 def test_every_other_node_gets_the_processes_of_one_slot_one_at_a_time() -> None:
-    started: list[str] = []
-    warmer = Warmer(pipeline("actor"), started.append, Slate())
+    raylets = Asked(takes=3)
+    warmer = Warmer(pipeline("actor"), raylets, Slate())
     nodes = {"a": "host-a:1", "b": "host-b:1"}
-    warmer.tend(nodes, 0.0)
-    warmer.tend(nodes, EVERY_S / 2)
-    assert started == ["host-a:1"], "a raylet forgets what is more than one core's worth"
-    rounds(warmer, nodes, 30)
+    rounds(warmer, nodes, 3)
+    assert raylets.started == ["host-a:1"], "a raylet forgets what is more than one core's worth"
+    rounds(warmer, nodes, 60)
     of_one_slot = 1 + len(FAMILIES)
-    assert sorted(started) == ["host-a:1"] * of_one_slot + ["host-b:1"] * of_one_slot
+    assert sorted(raylets.started) == ["host-a:1"] * of_one_slot + ["host-b:1"] * of_one_slot
     assert warmer.ready() == {"a": of_one_slot, "b": of_one_slot}
 
 
+def test_a_process_that_was_forgotten_is_asked_for_again() -> None:
+    raylets = Asked(forgets=2)
+    warmer = Warmer(pipeline("actor"), raylets, Slate())
+    rounds(warmer, {"a": "host-a:1"}, round(20 * COMES_S / EVERY_S))
+    of_one_slot = 1 + len(FAMILIES)
+    assert raylets.there("host-a:1") == of_one_slot
+    assert len(raylets.started) > of_one_slot
+    assert warmer.ready() == {"a": of_one_slot}
+
+
 def test_a_node_that_had_a_slot_of_ours_in_between_is_asked_again() -> None:
-    started: list[str] = []
-    warmer = Warmer(pipeline("owner"), started.append, Slate())
+    raylets = Asked()
+    warmer = Warmer(pipeline("owner"), raylets, Slate())
     rounds(warmer, {"a": "host-a:1"}, 3)
+    assert warmer.ready() == {"a": 1}
     warmer.tend({}, 10.0)
     assert warmer.ready() == {}
     warmer.tend({"a": "host-a:1"}, 20.0)
-    assert started == ["host-a:1"] * 2
+    assert raylets.started == ["host-a:1"] * 2
 
 
 def test_the_next_supervisor_asks_for_no_more() -> None:
-    started: list[str] = []
+    raylets = Asked()
     slate = Slate()
-    rounds(Warmer(pipeline("actor"), started.append, slate), {"a": "host-a:1"}, 3)
-    rounds(Warmer(pipeline("actor"), started.append, slate), {"a": "host-a:1"}, 30)
-    assert len(started) == 1 + len(FAMILIES)
+    rounds(Warmer(pipeline("actor"), raylets, slate), {"a": "host-a:1"}, 4)
+    rounds(Warmer(pipeline("actor"), raylets, slate), {"a": "host-a:1"}, 60)
+    assert len(raylets.started) == 1 + len(FAMILIES)
 
 
 def test_what_is_noted_is_in_ray(ray_cluster: None) -> None:
@@ -78,31 +109,29 @@ def test_what_is_noted_is_in_ray(ray_cluster: None) -> None:
 
 
 def test_there_are_limits() -> None:
-    started: list[str] = []
-    warmer = Warmer(pipeline("owner"), started.append, Slate())
-    rounds(warmer, {f"n{n}": f"host-{n}:1" for n in range(2 * NODES_MAX)}, 30)
-    assert len(set(started)) == len(started) == NODES_MAX
+    raylets = Asked()
+    warmer = Warmer(pipeline("owner"), raylets, Slate())
+    rounds(warmer, {f"n{n}": f"host-{n}:1" for n in range(2 * NODES_MAX)}, 60)
+    assert len(set(raylets.started)) == len(raylets.started) == NODES_MAX
 
 
 def test_a_raylet_that_refuses_is_not_asked_again_and_again() -> None:
     asked: list[str] = []
 
-    def refuse(raylet: str) -> None:
-        asked.append(raylet)
-        raise grpc.RpcError("unavailable")
+    class Refusing(Asked):
+        def start_process(self, raylet: str) -> None:
+            asked.append(raylet)
+            raise grpc.RpcError("unavailable")
 
-    rounds(Warmer(pipeline("actor"), refuse, Slate()), {"a": "host-a:1"}, 5)
+    rounds(Warmer(pipeline("actor"), Refusing(), Slate()), {"a": "host-a:1"}, 5)
     assert asked == ["host-a:1"]
 
 
 def test_a_real_raylet_starts_a_process(ray_cluster: None) -> None:
     (node,) = ray.nodes()
-    raylets = [p for p in psutil.Process().children(recursive=True) if p.name() == "raylet"]
-
-    def workers() -> set[int]:
-        return {child.pid for raylet in raylets for child in raylet.children()}
-
-    before = workers()
-    start_process(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
-    wait_for(lambda: bool(workers() - before), "one process more")
-    assert before <= workers()
+    raylet, raylets = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", Raylets()
+    before = raylets.processes(raylet)
+    raylets.start_process(raylet)
+    wait_for(lambda: bool(raylets.processes(raylet) - before), "one process more")
+    (more,) = raylets.processes(raylet) - before
+    assert psutil.Process(more).cmdline()[0].strip() == "ray::IDLE"
