@@ -44,7 +44,7 @@ def prepared(pipeline: Pipeline, said: dict[str, Any]) -> bool:
     in_actors = pipeline.hosting == "actor"
     processes = 1 + (len(pipeline.families) if in_actors else 0)
     beside = all(owner["standby"] and (owner.get("spare") or not in_actors) for owner in said["owners"])
-    return beside and all(count == processes for count in said["warm"].values())
+    return beside and all(count >= processes for count in said["warm"].values())
 
 
 class AtRest:

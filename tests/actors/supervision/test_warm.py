@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import grpc
-import psutil
 import ray
 
 from actors.engine.fold import Topics
 from actors.kafka.client import Cluster
 from actors.pipeline import Pipeline
-from actors.supervision.warm import COMES_S, EVERY_S, NODES_MAX, Noted, Raylets, Warmer
+from actors.supervision.warm import COMES_S, EVERY_S, NODES_MAX, REFUSED_S, Raylets, Warmer
 from models.builtin import FAMILIES
 from tests.integration.line import wait_for
 
 
 class Asked(Raylets):
-    """Notes which raylets were asked for a process; each is there `takes` looks later. Every `forgets`-th is forgotten."""
+    """Raylets of which each notes what it was asked for: a process is there `takes` looks later; every `forgets`-th never is."""
 
     def __init__(self, takes: int = 1, forgets: int = 10**9) -> None:
         self.started: list[str] = []
         self.takes, self.forgets = takes, forgets
-        self._coming: dict[str, list[int]] = {}  # looks until each process is there
+        self.coming: dict[str, list[int]] = {}  # looks until each process is there
 
     def start_process(self, raylet: str) -> None:
         self.started.append(raylet)
         if len(self.started) % self.forgets:
-            self._coming.setdefault(raylet, []).append(self.takes)
+            self.coming.setdefault(raylet, []).append(self.takes)
 
-    def processes(self, raylet: str) -> frozenset[int]:
-        coming = self._coming[raylet] = [looks - 1 for looks in self._coming.get(raylet, ())]
-        return frozenset(n for n, looks in enumerate(coming) if looks <= 0)
-
-    def there(self, raylet: str) -> int:
-        return len(self._coming[raylet])
-
-
-class Slate(Noted):
-    """Keeps what is noted in memory."""
-
-    def __init__(self) -> None:
-        self.written: dict[str, int] = {}
-
-    def recall(self) -> dict[str, int]:
-        return self.written
-
-    def note(self, there: dict[str, int]) -> None:
-        self.written = dict(there)
+    def idle(self, raylet: str) -> int:
+        coming = self.coming[raylet] = [looks - 1 for looks in self.coming.get(raylet, ())]
+        return sum(looks <= 0 for looks in coming)
 
 
 def pipeline(hosting: str) -> Pipeline:
@@ -60,78 +43,87 @@ def rounds(warmer: Warmer, nodes: dict[str, str], count: int) -> None:
         warmer.tend(nodes, n * EVERY_S)
 
 
+OF_ONE_SLOT = 1 + len(FAMILIES)
+
+
 def test_every_other_node_gets_the_processes_of_one_slot_one_at_a_time() -> None:
     raylets = Asked(takes=3)
-    warmer = Warmer(pipeline("actor"), raylets, Slate())
-    nodes = {"a": "host-a:1", "b": "host-b:1"}
-    rounds(warmer, nodes, 3)
+    warmer = Warmer(pipeline("actor"), raylets)
+    rounds(warmer, {"a": "host-a:1"}, 3)
     assert raylets.started == ["host-a:1"], "a raylet forgets what is more than one core's worth"
-    rounds(warmer, nodes, 60)
-    of_one_slot = 1 + len(FAMILIES)
-    assert sorted(raylets.started) == ["host-a:1"] * of_one_slot + ["host-b:1"] * of_one_slot
-    assert warmer.ready() == {"a": of_one_slot, "b": of_one_slot}
+    rounds(warmer, {"a": "host-a:1", "b": "host-b:1"}, 60)
+    assert sorted(raylets.started) == ["host-a:1"] * OF_ONE_SLOT + ["host-b:1"] * OF_ONE_SLOT
+    assert warmer.ready() == {"a": OF_ONE_SLOT, "b": OF_ONE_SLOT}
 
 
 def test_a_process_that_was_forgotten_is_asked_for_again() -> None:
     raylets = Asked(forgets=2)
-    warmer = Warmer(pipeline("actor"), raylets, Slate())
+    warmer = Warmer(pipeline("actor"), raylets)
     rounds(warmer, {"a": "host-a:1"}, round(20 * COMES_S / EVERY_S))
-    of_one_slot = 1 + len(FAMILIES)
-    assert raylets.there("host-a:1") == of_one_slot
-    assert len(raylets.started) > of_one_slot
-    assert warmer.ready() == {"a": of_one_slot}
+    assert len(raylets.coming["host-a:1"]) == OF_ONE_SLOT < len(raylets.started)
+    assert warmer.ready() == {"a": OF_ONE_SLOT}
 
 
-def test_a_node_that_had_a_slot_of_ours_in_between_is_asked_again() -> None:
+def test_processes_that_somebody_took_are_replaced_and_those_that_are_there_are_shared() -> None:
     raylets = Asked()
-    warmer = Warmer(pipeline("owner"), raylets, Slate())
+    rounds(Warmer(pipeline("actor"), raylets), {"a": "host-a:1"}, 60)
+    next_one = Warmer(pipeline("actor"), raylets)  # of another pipeline, or the same pipeline's next supervisor
+    rounds(next_one, {"a": "host-a:1"}, 60)
+    assert len(raylets.started) == OF_ONE_SLOT
+    del raylets.coming["host-a:1"][:2]
+    rounds(next_one, {"a": "host-a:1"}, 120)
+    assert len(raylets.started) == OF_ONE_SLOT + 2
+
+
+def test_a_node_with_a_slot_of_ours_is_left_alone() -> None:
+    raylets = Asked()
+    warmer = Warmer(pipeline("owner"), raylets)
     rounds(warmer, {"a": "host-a:1"}, 3)
     assert warmer.ready() == {"a": 1}
     warmer.tend({}, 10.0)
     assert warmer.ready() == {}
-    warmer.tend({"a": "host-a:1"}, 20.0)
-    assert raylets.started == ["host-a:1"] * 2
-
-
-def test_the_next_supervisor_asks_for_no_more() -> None:
-    raylets = Asked()
-    slate = Slate()
-    rounds(Warmer(pipeline("actor"), raylets, slate), {"a": "host-a:1"}, 4)
-    rounds(Warmer(pipeline("actor"), raylets, slate), {"a": "host-a:1"}, 60)
-    assert len(raylets.started) == 1 + len(FAMILIES)
-
-
-def test_what_is_noted_is_in_ray(ray_cluster: None) -> None:
-    assert Noted("p1").recall() == {}
-    Noted("p1").note({"a": 2})
-    assert Noted("p1").recall() == {"a": 2}
-    assert Noted("p2").recall() == {}
 
 
 def test_there_are_limits() -> None:
     raylets = Asked()
-    warmer = Warmer(pipeline("owner"), raylets, Slate())
+    warmer = Warmer(pipeline("owner"), raylets)
     rounds(warmer, {f"n{n}": f"host-{n}:1" for n in range(2 * NODES_MAX)}, 60)
     assert len(set(raylets.started)) == len(raylets.started) == NODES_MAX
 
 
-def test_a_raylet_that_refuses_is_not_asked_again_and_again() -> None:
+def test_a_raylet_that_refuses_is_left_alone_for_a_while_and_holds_up_no_other() -> None:
     asked: list[str] = []
 
     class Refusing(Asked):
-        def start_process(self, raylet: str) -> None:
+        def idle(self, raylet: str) -> int:
             asked.append(raylet)
-            raise grpc.RpcError("unavailable")
+            if raylet == "host-a:1":
+                raise grpc.RpcError("unavailable")
+            return super().idle(raylet)
 
-    rounds(Warmer(pipeline("actor"), Refusing(), Slate()), {"a": "host-a:1"}, 5)
-    assert asked == ["host-a:1"]
+    warmer = Warmer(pipeline("actor"), Refusing())
+    rounds(warmer, {"a": "host-a:1", "b": "host-b:1"}, 30)
+    assert asked.count("host-a:1") == 1
+    assert warmer.ready() == {"a": 0, "b": OF_ONE_SLOT}
+    warmer.tend({"a": "host-a:1", "b": "host-b:1"}, 2 * REFUSED_S)
+    assert asked.count("host-a:1") == 2
 
 
 def test_a_real_raylet_starts_a_process(ray_cluster: None) -> None:
     (node,) = ray.nodes()
     raylet, raylets = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", Raylets()
-    before = raylets.processes(raylet)
+    before = raylets.idle(raylet)
     raylets.start_process(raylet)
-    wait_for(lambda: bool(raylets.processes(raylet) - before), "one process more")
-    (more,) = raylets.processes(raylet) - before
-    assert psutil.Process(more).cmdline()[0].strip() == "ray::IDLE"
+    wait_for(lambda: raylets.idle(raylet) > before, "one process more")
+    busy = Busy.remote()
+    assert ray.get(busy.there.remote())
+    wait_for(lambda: raylets.idle(raylet) == before, "somebody has it")
+    ray.kill(busy)
+
+
+@ray.remote(num_cpus=0)
+class Busy:
+    """Has a process."""
+
+    def there(self) -> bool:
+        return True
