@@ -17,8 +17,8 @@ Rules of this file:
   did not learn that our deal was committed;
 - a slot that is renewed again and again waits longer each time, up to `BACKOFF_MAX_S`, and its owner is given more time to
   start and to answer, up to `PATIENCE_MAX` times as much: on a machine that is too busy, replacing owners makes it worse;
-- more slots: first they are named and started, while every partition stays where it is; when all of them are live, the
-  partitions are dealt out evenly;
+- more slots: first they are named and started, one after the other, because a start takes seconds of a core that the slots which
+  work have to share; every partition stays where it is; when all of them are live, the partitions are dealt out evenly;
 - owners that the deal does not name are ended: at once if they are of an older incarnation; those of a slot that was scaled away
   when they have handed over, or after `HAND_OVER_S`;
 - what is asked of the deal is a function of the deal that is read when it is carried out: another supervisor may have been first.
@@ -241,15 +241,17 @@ class Supervision:
             return ChangeDeal(Ask.FIRST, self.slots)
         if self.wanted == deal.slots:
             self.wanted = None
-        if self.wanted is not None:
-            return ChangeDeal(Ask.WIDEN if self.wanted > deal.slots else Ask.SCALE, self.wanted)
+        if self.wanted is not None and self.wanted < deal.slots:
+            return ChangeDeal(Ask.SCALE, self.wanted)
         lost = [seat for seat in deal.seats() if self._is_lost(seat, now)]
         due = tuple(seat for seat in lost if self._may_renew(seat.slot, now))
         if due:
             return ChangeDeal(Ask.RENEW, seats=due)
-        if not deal.is_balanced and all(self._is_live(seat) for seat in deal.seats()):
-            return ChangeDeal(Ask.BALANCE)
-        return None
+        if not all(self._is_live(seat) for seat in deal.seats()):
+            return None
+        if self.wanted is not None:
+            return ChangeDeal(Ask.WIDEN, deal.slots + 1)
+        return None if deal.is_balanced else ChangeDeal(Ask.BALANCE)
 
     def _end_others(self, deal: Deal, now: float) -> Iterator[Instruction]:
         for seat, owner in list(self.owners.items()):

@@ -7,9 +7,10 @@ import json
 import logging
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from tests.faults.case import Case
 from tests.faults.cases import CASES
 from tests.faults.report import missed, table
 from tests.faults.run import Clusters, Options, Outcome, run_case
@@ -34,12 +35,18 @@ def main() -> int:
     options = Options(*((4_000, 1) if asked.quick else (asked.records, asked.repeat)), asked.minutes, out)
     options.out.mkdir(parents=True, exist_ok=True)
     outcomes: dict[str, list[Outcome]] = {}
+    warm: set[str] = set()  # kinds of clusters that have run a case, which does not count
     results = options.out / "results.jsonl"
     names.sort(key=lambda name: _KINDS.index(CASES[name].kind))  # one Kafka cluster of a kind serves all its cases
     with Clusters(options.out / "clusters") as clusters, results.open("w") as lines:
         for name in names:
+            if (
+                not asked.quick and CASES[name].kind not in warm
+            ):  # brokers that have just been started compile for a minute
+                warm.add(CASES[name].kind)
+                _run(replace(CASES["calm"], kind=CASES[name].kind), 0, clusters, options)
             for repetition in range(1, options.repeat + 1):
-                outcome = _run(name, repetition, clusters, options)
+                outcome = _run(CASES[name], repetition, clusters, options)
                 outcomes.setdefault(name, []).append(outcome)
                 lines.write(json.dumps(asdict(outcome), default=str) + "\n")
                 lines.flush()
@@ -52,13 +59,13 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _run(name: str, repetition: int, clusters: Clusters, options: Options) -> Outcome:
+def _run(case: Case, repetition: int, clusters: Clusters, options: Options) -> Outcome:
     began = time.monotonic()
 
     def say(what: str) -> None:
-        sys.stderr.write(f"  {name} {repetition}: {time.monotonic() - began:6.1f} s {what}\n")
+        sys.stderr.write(f"  {case.name} {repetition}: {time.monotonic() - began:6.1f} s {what}\n")
 
-    outcome = run_case(CASES[name], repetition, clusters, options, say)
+    outcome = run_case(case, repetition, clusters, options, say)
     back = ", ".join(f"{recovery:.2f} s" for recovery in outcome.recoveries)
     say(f"{outcome.state} {outcome.why} back: {back or '-'}; longest gap {outcome.longest_gap_s:.2f} s")
     return outcome

@@ -165,6 +165,19 @@ def test_scaling_out_starts_the_new_ones_only() -> None:
     assert cluster.wait(2, A, B, new) == []
 
 
+def test_several_new_ones_are_started_one_after_the_other_and_dealt_to_in_the_end() -> None:
+    cluster = running()
+    third, fourth = Seat(2, 1), Seat(3, 1)
+    assert cluster.tell(ScaleWanted(4, cluster.now)) == [ChangeDeal(Ask.WIDEN, 3), Start(third)]
+    assert cluster.wait(2, A, B) == []
+    assert cluster.tell(Heard(third, "live", cluster.now)) == [ChangeDeal(Ask.WIDEN, 4), Start(fourth)]
+    assert cluster.wait(2, A, B, third) == []
+    assert cluster.tell(Heard(fourth, "live", cluster.now)) == [ChangeDeal(Ask.BALANCE)]
+    one_less = running()
+    one_less.tell(ScaleWanted(4, one_less.now), Heard(third, "live", one_less.now))
+    assert one_less.tell(ScaleWanted(3, one_less.now)) == [ChangeDeal(Ask.SCALE, 3)], "who has changed their mind"
+
+
 def test_scaling_in_waits_until_the_owner_has_handed_over() -> None:
     cluster = running()
     assert cluster.tell(ScaleWanted(1, cluster.now)) == [ChangeDeal(Ask.SCALE, 1)]
