@@ -1,0 +1,45 @@
+"""What is streamed: measurements of many series, encoded ahead, each series in the partition of its key."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from schemas.encode import Encoder
+
+PHASE_ONE_ROWS = 50
+ROUNDS = 16  # measurements of every series before they repeat
+
+
+def key(number: int) -> str:
+    """Return the key of a series."""
+    return f"ETCH-{number % 200:03d}|A|POLY-{number % 7}|4200|CD_{number:06d}"
+
+
+def measurements(encoder: Encoder, series: int, seed: int = 1) -> list[tuple[bytes, bytes]]:
+    """Return keys and values, ROUNDS of each series, those of one round side by side."""
+    values = 45.0 + np.random.default_rng(seed).normal(size=(ROUNDS, series))
+    keys = [key(number) for number in range(series)]
+    made = []
+    for at in range(ROUNDS):
+        for number, name in enumerate(keys):
+            equipment, chamber, recipe, operation, characteristic = name.split("|")
+            value = encoder.encode(
+                {
+                    "event_id": f"0f3c6f1e-2a77-4a0e-8f55-{at:04d}{number:08d}",
+                    "timestamp": 1_700_000_000_000 + at * 1000,
+                    "equipment": equipment,
+                    "chamber": chamber,
+                    "recipe": recipe,
+                    "operation": operation,
+                    "characteristic": characteristic,
+                    "lot": f"L{number // 500}",
+                    "wafer": f"W{number % 25}",
+                    "value": float(values[at, number]),
+                    "unit": "nm",
+                    "lsl": 40.0,
+                    "usl": 50.0,
+                    "target": 45.0,
+                }
+            )
+            made.append((name.encode(), value))
+    return made
