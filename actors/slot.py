@@ -165,8 +165,10 @@ class Slot:
         """Go on with the partitions that are on their way."""
         came = self._takeover.advance(wait_s)
         if self._takeover.claims:
+            if self._takeover.fenced_others and not self.folds:
+                self._renew_writer()
             self._claim(self._takeover.claims)
-            self._takeover.claims = []
+            self._takeover.claims, self._takeover.fenced_others = [], False
         self.status.replayed = self._takeover.replayed
         self._tell_arriving()
         if came:
@@ -181,6 +183,20 @@ class Slot:
         state, encoders = self.pipeline.topics.state, self.around.codec.encoders
         records = [position_record(state, position, encoders) for position in positions]
         self._submit(records, {position.partition: position.next_offset for position in positions})
+
+    def _renew_writer(self) -> None:
+        """Have a producer of now, under the deal that we follow. Raises ReopenError if there is another deal.
+
+        Two slots that wait for each other's partitions fence each other. One that holds nothing writes nothing, and hears of
+        it only when it claims, after it has fenced the other: so both would go on for ever.
+        """
+        self._settle(block=True)
+        self._writer.abandon()
+        self._writer = self.around.log.writer(self.pipeline.transactional_id(self.seat.slot))
+        self._writer.open()
+        deal = require(self._deals.catch_up(), self.pipeline.name, self.seat)
+        if deal.number != self.status.deal:
+            raise ReopenError(f"deal {deal.number} came while partitions of deal {self.status.deal} were taken over")
 
     def _quarantine(self, partition: int, why: str) -> None:
         _LOG.error("%s:%d quarantined: %s", self.pipeline.input_topic, partition, why)

@@ -104,6 +104,7 @@ class TakeOver:
     state_ends: dict[int, int] = field(default_factory=dict)  # of the state of those that a look put in quarantine
     without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)
     claims: list[Position] = field(default_factory=list)
+    fenced_others: bool = False  # for some of the claims
     replayed: int = 0
     _deal_number: int = 0
     _looking: Future[Looked] | None = None
@@ -231,6 +232,7 @@ class TakeOver:
             fenced = looked.deal is not None and arrival.others <= looked.fenced
             if not fenced or looked.deal is None or looked.deal.shares[partition] != arrival.share:
                 return  # a deal that has changed reaches us by the slot
+            self.fenced_others = True
         try:
             if isinstance(image, StateError):
                 raise image
