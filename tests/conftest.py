@@ -14,10 +14,8 @@ from hypothesis import settings
 settings.register_profile("chipquality", deadline=None)
 settings.load_profile("chipquality")
 
-collect_ignore = [
-    "site",
-    "bench/peers",
-]  # for the start of Python, and for an environment of their own: not for doctest
+# for the start of Python, and for an environment of their own: not for doctest
+collect_ignore = ["site", "bench/peers"]
 pytest_plugins = ["tests.fixtures_stack", "tests.fixtures_ray"]
 
 _MARK_OF_FIXTURE = {"stack": "kafka", "ray_cluster": "ray", "page": "browser"}

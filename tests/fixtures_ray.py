@@ -9,29 +9,16 @@ from typing import Any
 import pytest
 import ray
 
-from actors.names import NAMESPACE
-from cluster.ray_address import RAY_SETTINGS
+from tests.real_ray import real_ray
 
 LOG_LINES = 60  # of a failure's report
 
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A real single-node Ray without a dashboard, for the whole session."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in RAY_SETTINGS.items():
-            environment.setenv(name, value)
-        ray.init(
-            address="local",
-            _node_ip_address="127.0.0.1",
-            num_cpus=4,
-            include_dashboard=False,
-            object_store_memory=200 * 1024 * 1024,
-            namespace=NAMESPACE,
-            log_to_driver=False,
-        )
+    """A real single-node Ray, for the whole session."""
+    with real_ray():
         yield
-        ray.shutdown()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -40,9 +40,8 @@ def main() -> int:
     names.sort(key=lambda name: _KINDS.index(CASES[name].kind))  # one Kafka cluster of a kind serves all its cases
     with Clusters(options.out / "clusters") as clusters, results.open("w") as lines:
         for name in names:
-            if (
-                not asked.quick and CASES[name].kind not in warm
-            ):  # brokers that have just been started compile for a minute
+            if not asked.quick and CASES[name].kind not in warm:
+                # brokers that have just been started compile for a minute
                 warm.add(CASES[name].kind)
                 _run(replace(CASES["calm"], kind=CASES[name].kind), 0, clusters, options)
             for repetition in range(1, options.repeat + 1):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 import time
 
-from common import arguments, say_running
-from confluent_kafka import Consumer, Producer
+from common import arguments, say_running, subscribed
+from confluent_kafka import Producer
 
 CALL_S = 10.0
 
@@ -17,21 +17,11 @@ CALL_S = 10.0
 def main() -> None:
     """Copy for ever."""
     asked = arguments()
-    consumer = Consumer(
-        {
-            "bootstrap.servers": asked.bootstrap,
-            "group.id": asked.group,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 20,
-        }
-    )
+    consumer = subscribed(asked, **{"isolation.level": "read_committed"})
     producer = Producer(
         {"bootstrap.servers": asked.bootstrap, "transactional.id": asked.group, "linger.ms": 0, "retry.backoff.ms": 10}
     )
     producer.init_transactions(CALL_S)
-    consumer.subscribe([asked.topic])
     say_running()
     while True:
         began = time.monotonic()

@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import time
 
-from common import NEW, VERDICT, Measurements, State, arguments, ewma, say_running
-from confluent_kafka import Consumer, Producer
+from common import NEW, VERDICT, Measurements, State, arguments, ewma, say_running, subscribed
+from confluent_kafka import Producer
 
 
 def main() -> None:
     """Judge for ever."""
     asked = arguments()
-    consumer = Consumer(
-        {
-            "bootstrap.servers": asked.bootstrap,
-            "group.id": asked.group,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 20,
-        }
-    )
+    consumer = subscribed(asked)
     producer = Producer({"bootstrap.servers": asked.bootstrap, "linger.ms": 5, "enable.idempotence": True})
-    consumer.subscribe([asked.topic])
     measurements, states = Measurements(asked.registry), dict[bytes, State]()
     committed = time.monotonic()
     taken = False

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+from confluent_kafka import Consumer
 
 LAMBDA, WIDTH, PHASE_ONE = 0.2, 3.0, 50
 VERDICT = struct.Struct(">qqddd?")  # event time, producer's clock, value, EWMA, its limit, whether it is beyond
-State = tuple[
-    int, float, float, float, float, float
-]  # rows, mean, sum of ranges, last value, EWMA, weight of the start
+State = tuple[int, float, float, float, float, float]
+# of one series: rows, mean, sum of ranges, last value, EWMA, weight of the start
 NEW: State = (0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -32,6 +32,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", required=True, type=Path, help="for state")
     parser.add_argument("--commit-s", required=True, type=float, help="between commits")
     return parser.parse_args()
+
+
+def subscribed(asked: argparse.Namespace, **further: Any) -> Consumer:
+    """Return a consumer of the topic that commits when it is told to."""
+    settings = {
+        "bootstrap.servers": asked.bootstrap,
+        "group.id": asked.group,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "fetch.wait.max.ms": 20,
+    }
+    consumer = Consumer(settings | further)
+    consumer.subscribe([asked.topic])
+    return consumer
 
 
 def say_running() -> None:

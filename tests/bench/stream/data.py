@@ -7,7 +7,7 @@ import numpy as np
 from schemas.encode import Encoder
 
 PHASE_ONE_ROWS = 50
-ROUNDS = 16  # measurements of every series before they repeat
+RECORDS = 200_000  # before they repeat
 
 
 def key(number: int) -> str:
@@ -16,11 +16,11 @@ def key(number: int) -> str:
 
 
 def measurements(encoder: Encoder, series: int, seed: int = 1) -> list[tuple[bytes, bytes]]:
-    """Return keys and values, ROUNDS of each series, those of one round side by side."""
-    values = 45.0 + np.random.default_rng(seed).normal(size=(ROUNDS, series))
+    """Return keys and values, equally many of each series, one series after the other."""
+    values = 45.0 + np.random.default_rng(seed).normal(size=(max(1, RECORDS // series), series))
     keys = [key(number) for number in range(series)]
     made = []
-    for at in range(ROUNDS):
+    for at in range(len(values)):
         for number, name in enumerate(keys):
             equipment, chamber, recipe, operation, characteristic = name.split("|")
             value = encoder.encode(

@@ -38,7 +38,7 @@ class Feed:
             }
         )
         self._records = cycle(measurements(Encoder("measurement", asked["schema_id"]), asked["series"]))
-        self.written = asked["written"]
+        self.written = 0
         self.consumed = 0
         self.over = threading.Event()
 
@@ -56,12 +56,10 @@ class Feed:
     def run(self) -> None:
         """Write."""
         rate, lag = self._asked["rate"], self._asked["lag"]
-        began, first = time.monotonic(), self.written
+        began = time.monotonic()
         while not self.over.is_set():
-            if rate:
-                due = int((time.monotonic() - began) * rate) - (self.written - first)
-            else:
-                due = lag - (self.written - self.consumed)
+            wanted = int((time.monotonic() - began) * rate) if rate else self.consumed + lag
+            due = wanted - self.written
             if due <= 0:
                 self._producer.poll(0.002)
                 continue

@@ -7,28 +7,24 @@ Percentiles over the window; the ratio is to the first system.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 
-from cluster.config import load
-from cluster.local import LocalStack
 from schemas.decode import decode_event
-from tests.bench.stream.sustained import PARTITIONS, SERIES, Feeding, prepared, running_ray
+from tests.bench.stream.feeding import Feeding
+from tests.bench.stream.rounds import arguments, compare
 from tests.bench.stream.systems import SYSTEMS, System
 
 WARM_S = 20.0
 SAMPLES_MIN = 200
+SERIES = 1_000  # each is out of Phase I after 5 s of 10,000 records a second, and has alerts that open and close
 
 
 def told_at(system: System) -> Callable[[bytes], int]:
@@ -68,52 +64,32 @@ def watch(system: System, window_s: float) -> np.ndarray:
 
 def measure(system: System, series: int, rate: int, window_s: float) -> dict[str, Any]:
     """Return percentiles."""
-    system.start()
-    feeding = Feeding(system, series, rate=rate)
-    try:
+    with system.running(), Feeding(system, series, rate=rate) as feeding:
         began = time.monotonic()
         while time.monotonic() - began < WARM_S:
             feeding.told()
         found = watch(system, window_s)
-    finally:
-        feeding.stop()
-        system.stop()
     if len(found) < SAMPLES_MIN:
         raise RuntimeError(f"{system.name}: {len(found)} outputs only")
-    p50, p95, p99 = np.percentile(found, [50, 95, 99])
-    return {"system": system.name, "n": len(found), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+    p50, p95, p99 = np.percentile(found, [50, 95, 99]).round(1).tolist()
+    return {"n": len(found), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--system", action="append", choices=list(SYSTEMS), help="all of them without it")
-    parser.add_argument("--rate", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--window", type=float, default=30.0, help="seconds")
-    parser.add_argument("--series", type=int, default=SERIES)
-    parser.add_argument("--partitions", type=int, default=PARTITIONS)
-    parser.add_argument("--out", type=Path, default=Path(".chipquality/bench/latency.jsonl"))
+    parser = arguments("Latency, from the producer's clock to a read_committed reader.", 30.0, list(SYSTEMS))
+    parser.set_defaults(series=SERIES)
+    parser.add_argument("--rate", type=int, default=10_000, help="records per second")
     asked = parser.parse_args()
-    names = prepared(asked.system)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder, asked.out.open("w") as raw, running_ray():
-        for number in range(asked.rounds):
-            for name in names:
-                with LocalStack(Path(folder) / f"{name}-{number}", cache=load().local.cache) as stack:
-                    system = SYSTEMS[name](stack.endpoints, Path(folder) / f"of-{name}-{number}", asked.partitions)
-                    result = measure(system, asked.series, asked.rate, asked.window)
-                found[name].append(result)
-                raw.write(json.dumps({"name": name, "round": number, **result}) + "\n")
-                raw.flush()
-                sys.stderr.write(f"{number} {result}\n")
-    first = statistics.median(each["p95_ms"] for each in found[names[0]])
-    for name, results in found.items():
-        p50, p95, p99 = (statistics.median(each[which] for each in results) for which in ("p50_ms", "p95_ms", "p99_ms"))
-        sys.stdout.write(
-            f"{SYSTEMS[name].name:<26} p50 {p50:7.1f}  p95 {p95:7.1f}  p99 {p99:7.1f} ms {p95 / first:6.2f} x\n"
-        )
+    found = compare(asked, list(SYSTEMS), lambda system: measure(system, asked.series, asked.rate, asked.window))
+    medians = {
+        name: [statistics.median(each[f"p{p}_ms"] for each in results) for p in (50, 95, 99)]
+        for name, results in found.items()
+    }
+    _, first, _ = next(iter(medians.values()))
+    for name, (p50, p95, p99) in medians.items():
+        said = f"p50 {p50:7.1f}  p95 {p95:7.1f}  p99 {p99:7.1f} ms {p95 / first:6.2f} x"
+        sys.stdout.write(f"{SYSTEMS[name].name:<26} {said}\n")
 
 
 if __name__ == "__main__":

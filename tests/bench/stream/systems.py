@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tests.integration.line import TestLine
 HERE = Path(__file__).parent.parent / "peers"
 START_S = 120.0
 STOP_S = 20.0
-COMMIT_S = 0.1  # between commits, where a system commits by the clock
+COMMIT_S = 0.05  # between commits, as ours, where a system commits by the clock
 
 
 @dataclass
@@ -57,6 +57,15 @@ class System(ABC):
         """Return the topic where it tells of what it finds."""
         return self.line.topics.alerts
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start it, and end it afterwards, also where it did not start."""
+        try:
+            self.start()
+            yield
+        finally:
+            self.stop()
+
     @abstractmethod
     def start(self) -> None:
         """Start it; return when it consumes."""
@@ -75,7 +84,7 @@ class Ours(System):
 
     def settings(self) -> dict[str, Any]:
         """Return what a user gets by default."""
-        return {"hosting": self.hosting, "commit_interval_ms": 50, "snapshot_interval_ms": 5_000}
+        return {"hosting": self.hosting, "commit_interval_ms": round(COMMIT_S * 1000), "snapshot_interval_ms": 5_000}
 
     def start(self) -> None:
         """Start its supervisor, and wait for the slot."""
@@ -103,11 +112,6 @@ class Peer(System):
     def command(self) -> list[str]:
         """Return the command."""
 
-    @property
-    def out(self) -> str:
-        """Return a topic that only it writes."""
-        return self.line.topics.alerts
-
     def start(self) -> None:
         """Start it, and wait until it says that it runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +121,6 @@ class Peer(System):
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=self.environment(),
             start_new_session=True,
         )
         assert self.process.stdout is not None
@@ -126,13 +129,10 @@ class Peer(System):
                 return
         raise RuntimeError(f"{self.name} did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
-    def environment(self) -> Mapping[str, str]:
-        """Return its environment."""
-        return os.environ
-
     def stop(self) -> None:
         """End it."""
-        assert self.process is not None
+        if self.process is None:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(STOP_S)
