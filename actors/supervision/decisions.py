@@ -35,7 +35,8 @@ from actors.deal import Deal, Seat
 
 SILENT_S = 3.0  # without an answer from a live owner
 RESTART_S = 10.0  # while Ray says that it is starting the process again
-START_S = 30.0  # from the start of an owner to its first answer: a node has to be found, a process started
+START_S = 90.0  # from the start of an owner to its first answer: a node has to be found, a process started, which takes half a
+#                 minute on a machine that is too busy; Ray itself replaces one that does not register within 60 s
 AWAITED_S = 15.0  # for an owner that another supervisor starts to be there: it may have to find a node for it first
 HAND_OVER_S = 20.0  # for the owner of a slot that was scaled away to hand its partitions over
 BACKOFF_FIRST_S = 1.0
