@@ -17,6 +17,7 @@ from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.calls import answer
 from actors.deal import check_slots
+from actors.engine.judge import assigned
 from actors.names import NAMESPACE
 from actors.partition_owner import STOP_TIMEOUT_S
 from actors.pipeline import Pipeline
@@ -38,9 +39,12 @@ def supervisor_name(pipeline: str) -> str:
 def start_pipeline(pipeline: Pipeline, slots: int | None = None) -> ActorHandle[Any]:
     """Start the pipeline's supervisor, or get the one that runs; with `slots`, have so many. Does not wait for them to be live.
 
-    Raises ConfigError for a number of slots that cannot be.
+    Raises ConfigError for a number of slots that cannot be, and for detectors that a family cannot hold: their processes would
+    fail at every start.
     """
     check_slots(slots or 1, len(pipeline.partitions))
+    for detectors in pipeline.families.values():
+        assigned(detectors)
     supervisor: ActorHandle[Any] = Supervisor.options(  # type: ignore[attr-defined]
         name=supervisor_name(pipeline.name),
         namespace=NAMESPACE,

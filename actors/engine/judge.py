@@ -20,7 +20,7 @@ import numpy as np
 
 from actors.engine import alerts
 from actors.engine.migration import take_over
-from actors.engine.state import Page, StateTable
+from actors.engine.state import Page, StateTable, series_bytes
 from actors.errors import ConfigError
 from models.detector import Detector, SeriesBatch, Verdicts, dimension, identity, read_only
 
@@ -63,6 +63,9 @@ def assigned(detectors: Iterable[Detector | Assignment]) -> tuple[Assignment, ..
             alerts.check_rules(each.detector)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        whose = identity(each.detector)
+        series_bytes(whose, each.detector.state)
+        series_bytes(BOOK + whose, alerts.alert_columns(len(each.detector.rules)))
     return found
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -66,6 +67,24 @@ def layout_hash(columns: Mapping[str, Column]) -> str:
     return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
 
 
+def series_bytes(detector: str, columns: Mapping[str, Column]) -> int:
+    """Return the bytes that one series takes in these columns. Raises ConfigError if that does not fit a page.
+
+    >>> series_bytes("ewma@1-ab", {"z": Column("f8"), "ring": Column("i4", (3,))})
+    20
+    """
+    sizes = {name: np.dtype(c.dtype).itemsize * math.prod(c.shape) for name, c in columns.items()}
+    total = sum(sizes.values())
+    if total > SERIES_BYTES_MAX:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise ConfigError(
+            f"{detector}: a series takes {total:,} bytes of state, {sizes[largest]:,} of them in column {largest} "
+            f"{columns[largest].shape}; the limit is {SERIES_BYTES_MAX:,} (SERIES_BYTES_MAX): choose parameters with which "
+            "it keeps less of each series, such as a shorter window, or fewer characteristics in a vector"
+        )
+    return total
+
+
 def rows_of(page: Page) -> np.ndarray:
     """Return which rows of the table a page has, (k,) int64. Raises StateError if it says so of more rows than it covers."""
     if not page.present:
@@ -108,11 +127,7 @@ class StateTable:
         self.layout = layout_hash(columns)
         self.rows = 0
         self.arrays = {name: np.empty((0, *column.shape), column.dtype) for name, column in columns.items()}
-        self.row_bytes = sum(array.itemsize * int(np.prod(array.shape[1:])) for array in self.arrays.values())
-        if self.row_bytes > SERIES_BYTES_MAX:
-            raise ConfigError(
-                f"{detector}: state of {self.row_bytes} bytes per series; the limit is {SERIES_BYTES_MAX}"
-            )
+        self.row_bytes = series_bytes(detector, columns)
         self.rows_per_page = max(1, PAGE_BYTES // max(1, self.row_bytes))
         self._eager = eager
         self._dirty = np.zeros(0, np.bool_)

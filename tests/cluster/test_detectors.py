@@ -20,6 +20,7 @@ from models.builtin import FAMILIES
 from models.catalogue import BUILTIN
 from models.cusum import Cusum
 from models.ewma import Ewma
+from models.mmd import mmd_reference
 from models.pca import PcaChart
 from models.pca_fit import fit_pca
 
@@ -115,6 +116,26 @@ def test_models_of_a_pipeline_have_the_same_characteristics(tmp_path: Path) -> N
         judging_of(load(vectors={"vector": "trace", "detectors": wanted}))
 
 
+def reference(tmp_path: Path, characteristics: int) -> str:
+    """Save a reference of `drift.mmd`, and return where."""
+    rows = np.random.default_rng(3).normal(size=(20, characteristics))
+    return str(mmd_reference(rows).save(tmp_path / f"{characteristics}.npz"))
+
+
+def test_state_of_a_series_that_does_not_fit_a_page_is_refused(tmp_path: Path) -> None:
+    def mmd(characteristics: int, window: int) -> dict[str, tuple[Assignment, ...]]:
+        parameters = {"reference": reference(tmp_path, characteristics), "window": window}
+        return families({"detector": "drift.mmd", "parameters": parameters})
+
+    says = (
+        r"^pipeline.detectors: drift.mmd@1-\w+: a series takes 262,416 bytes of state, 262,400 of them in column window "
+        r"\(100, 328\); the limit is 262,144 \(SERIES_BYTES_MAX\): choose .* a shorter window, or fewer characteristics"
+    )
+    with pytest.raises(ConfigError, match=says):
+        mmd(328, window=100)
+    assert list(mmd(328, window=99)) == list(mmd(327, window=100)) == ["drift"]
+
+
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["detectors", *arguments])
     assert result.exit_code == 0, result.output
@@ -145,3 +166,17 @@ def test_config_refuses_detectors_that_cannot_be_made(monkeypatch: pytest.Monkey
     result = CliRunner().invoke(app, ["config"])
     assert isinstance(result.exception, ConfigError)
     assert "weight = 2" in str(result.exception)
+
+
+@pytest.mark.parametrize("setting", ["pipeline.detectors", "vectors.detectors"])
+def test_config_refuses_detectors_that_keep_too_much(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str
+) -> None:
+    wanted = [{"detector": "drift.mmd", "parameters": {"reference": reference(tmp_path, 328)}}]
+    section, _, name = setting.upper().partition(".")
+    monkeypatch.setenv(f"CHIPQUALITY_{section}__{name}", json.dumps(wanted))
+    monkeypatch.setenv("CHIPQUALITY_VECTORS__VECTOR", "trace")
+    result = CliRunner().invoke(app, ["config"])
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith(f"{setting}: drift.mmd@")
+    assert "the limit is 262,144" in str(result.exception)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from actors.engine.alerts import RULES_MAX
 from actors.engine.family import FamilyFold, FamilyOutput, Work
 from actors.engine.judge import Assignment, assigned
 from actors.errors import ConfigError
@@ -150,6 +151,17 @@ def test_a_detector_whose_explanation_raises_is_off() -> None:
     assert "no words" in alert["detail"]
 
 
+@dataclass(frozen=True)
+class Hoarder(Above):
+    """As Above, and keeps so many rows of every series."""
+
+    kept: int = 32_768
+
+    @property
+    def state(self) -> Mapping[str, Column]:
+        return {"ring": Column("f8", (self.kept,))}
+
+
 @pytest.mark.parametrize(
     ("detectors", "says"),
     [
@@ -157,11 +169,17 @@ def test_a_detector_whose_explanation_raises_is_off() -> None:
         ([Cusum(), Assignment(Cusum(k=0.25), ("a",))], "label spc.cusum stands twice"),
         ([Cusum(), Far()], "judge vectors of"),
         ([Above(rules=(Rule("r", "", statistic=7),))], "judges statistic 7"),
+        ([Hoarder(kept=32_769)], r"test.above@1-\w+: .* 262,152 bytes of state, .*; the limit is 262,144"),
     ],
 )
 def test_what_a_family_cannot_hold_is_refused(detectors: list[Above | Assignment], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         assigned(detectors)
+
+
+def test_a_series_that_fits_a_page_is_held_with_as_many_rules_as_there_can_be() -> None:
+    rules = tuple(Rule(f"r{i}", "") for i in range(RULES_MAX))
+    assert len(assigned([Hoarder(rules=rules)])) == 1
 
 
 def test_labels_tell_two_configurations_of_a_detector_apart() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.engine.state import PAGE_BYTES, PageColumn, StateTable
+from actors.engine.state import PAGE_BYTES, SERIES_BYTES_MAX, PageColumn, StateTable, series_bytes
 from actors.errors import ConfigError, StateError
 from models.detector import Column
 
@@ -78,8 +78,14 @@ def test_short_bytes_are_refused() -> None:
 
 
 def test_a_series_that_does_not_fit_a_page_is_refused() -> None:
-    with pytest.raises(ConfigError, match="the limit is"):
-        StateTable("spc", "big@1-x", {"ring": Column("f8", (40_000,))})
+    fits = {"n": Column("i4"), "ring": Column("f4", (65_535,))}
+    assert series_bytes("big@1-x", fits) == StateTable("spc", "big@1-x", fits).row_bytes == SERIES_BYTES_MAX
+    says = (
+        r"big@1-x: .* 262,148 bytes of state, 262,144 of them in column ring \(65536,\); the limit is 262,144 .*window"
+    )
+    for make in (series_bytes, lambda detector, columns: StateTable("spc", detector, columns)):
+        with pytest.raises(ConfigError, match=says):
+            make("big@1-x", {"n": Column("i4"), "ring": Column("f4", (65_536,))})
 
 
 def test_a_page_leaves_out_rows_that_are_as_new() -> None:
