@@ -7,7 +7,7 @@ after them (actors/engine/outputs.py). Nothing is written and nothing is committ
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,11 @@ POLL_WAIT_S = 0.1
 IDLE_S = 30.0  # without getting on: an open transaction holds readers up, or the broker is away
 STATE_TIMEOUT_S = 60.0
 TAIL_OFFSETS = 300  # of a chart partition, at its end: some seconds of all pipelines that write there
-TAIL_IDLE_S = 2.0
+TAIL_OFFSETS_MAX, TAIL_GROWS = (
+    76_800,
+    4,
+)  # 256 times as many: some 20 minutes of another pipeline in which ours has stood
+TAIL_IDLE_S = 12.0  # longer than a transaction of any pipeline may last
 
 
 @dataclass
@@ -167,18 +171,27 @@ def read_positions(pipeline: Pipeline, around: Surroundings, partitions: Iterabl
     return {p: None if value is None else position_of(around.codec.read(value)) for p, value in newest.items()}
 
 
-def newest_steps(pipeline: Pipeline, around: Surroundings, partitions: Iterable[int]) -> dict[int, ChartStep]:
-    """Return of each partition the newest step that has a chart block among the last TAIL_OFFSETS, for a look at opening.
+def newest_steps(
+    pipeline: Pipeline, around: Surroundings, partitions: Iterable[int], written: Collection[int]
+) -> dict[int, ChartStep]:
+    """Return of each partition the newest step that has a chart block, for a look at opening.
 
-    An open transaction of another pipeline may hide the end: then it is not waited for longer than TAIL_IDLE_S.
+    Of the last TAIL_OFFSETS offsets; further back, up to TAIL_OFFSETS_MAX, for partitions that the pipeline has `written`:
+    other pipelines write there too, and may have gone on for long while this one stood. An open transaction of another pipeline
+    may hide the end: it is waited for as long as one may last. Raises ReopenError where it lasts longer.
     """
     newest: dict[int, ChartStep] = {}
-    try:
-        for batch in stream(around, pipeline.name, pipeline.topics.charts, partitions, TAIL_OFFSETS, TAIL_IDLE_S):
+    topic, window, wanted = pipeline.topics.charts, TAIL_OFFSETS, list(partitions)
+    while wanted:
+        for batch in stream(around, pipeline.name, topic, wanted, window, TAIL_IDLE_S):
             for step in _steps_of(pipeline, batch):
                 newest[step.partition] = step
-    except ReopenError as error:
-        _LOG.warning("the newest chart blocks were not all read: %s", error)
+        first, ends = around.log.first(topic, wanted), around.log.end(topic, wanted)
+        wanted = [p for p in wanted if p in written and p not in newest and ends[p] - first[p] > window]
+        if wanted and window >= TAIL_OFFSETS_MAX:
+            _LOG.warning("no chart block of %s among the last %d of partitions %s", pipeline.name, window, wanted)
+            break
+        window *= TAIL_GROWS
     return newest
 
 

@@ -25,21 +25,19 @@ import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from actors.deal import Deal, Dealer, Seat, Share
+from actors.deal import Dealer, Seat, Share
 from actors.engine.family import configured
 from actors.engine.fold import PartitionFold
-from actors.engine.position import Position, StateImage, read_image
+from actors.engine.position import Position, StateImage
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import Snapshot
 from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts, Opening
 from actors.log import Reader
-from actors.outputs_check import newest_steps
+from actors.looks import Look, Looked, Looks
 from actors.pipeline import Pipeline
 from actors.surroundings import Surroundings
-from schemas.charts import ChartStep
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -49,24 +47,6 @@ HANDOVER_S = 3.0  # for the old owner to hand a partition over, after which it i
 LOOK_AGAIN_S = 0.05  # between two looks at a partition that is not handed over yet
 REPLAY_IDLE_S = 30.0  # a replay that gets no record for so long is given up and tried again
 REGISTRY_RETRY_S = 1.0  # between attempts while the registry is away; the records wait, they are no dead letters
-
-
-class Look(NamedTuple):
-    """What the broker says of one partition."""
-
-    image: StateImage | StateError
-    committed: int | None
-    first: int  # retained input offset
-    end: int  # of the state
-    newest: ChartStep | None = None  # that has a chart block
-
-
-class Looked(NamedTuple):
-    """What came of looking."""
-
-    found: Mapping[int, Look]  # by partition; without those that moved meanwhile
-    fenced: frozenset[int]  # slots whose producers were, before
-    deal: Deal | None  # read after that; None: nobody was fenced
 
 
 @dataclass
@@ -105,11 +85,15 @@ class TakeOver:
     without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)
     claims: list[Position] = field(default_factory=list)
     fenced_others: bool = False  # for some of the claims
-    replayed: int = 0
+    replayed: int = 0  # records
+    replay_s: float = 0.0  # that decoding and judging them took
     _deal_number: int = 0
     _looking: Future[Looked] | None = None
     _look_at: float = 0.0
     _reader: Reader | None = None  # of replays
+
+    def __post_init__(self) -> None:
+        self._looks = Looks(self.pipeline, self.around, self.dealer)
 
     def follow(self, shares: Mapping[int, Share], deal_number: int) -> None:
         """Take the shares that a deal gives us; forget what it does not."""
@@ -164,42 +148,7 @@ class TakeOver:
         hurried = any(self.arriving[p].others for p in wanted) and not overdue
         timeout_s = HANDOVER_S if hurried else STATE_TIMEOUT_S
         seen = {} if overdue else {p: self.arriving[p].seen_end for p in wanted}
-        self._looking = self.around.log.background(lambda: self._look(wanted, sorted(overdue), timeout_s, seen))
-
-    def _look(self, wanted: list[int], fence: list[int], timeout_s: float, seen: Mapping[int, int | None]) -> Looked:
-        """Fence, read the deal again, read what the broker says. Runs in the background: touches nothing of ours.
-
-        Not of partitions whose state ends where it was `seen` to end: who holds them has not handed them over.
-        """
-        pipeline, log = self.pipeline, self.around.log
-        for slot in fence:
-            _LOG.warning("%s: fencing slot %d, which has not handed over", pipeline.name, slot)
-            writer = log.writer(pipeline.transactional_id(slot))
-            try:
-                writer.open()
-            finally:
-                writer.abandon()
-        deal = self.dealer.read() if fence else None
-        ends = {p: end for p, end in log.end(pipeline.topics.state, wanted).items() if end != seen.get(p)}
-        wanted = list(ends)
-        if not wanted:
-            return Looked({}, frozenset(fence), deal)
-        records = log.read_to_end(pipeline.name, pipeline.topics.state, ends, timeout_s, newest=True)
-        committed = log.committed(pipeline.name, pipeline.input_topic, wanted)
-        first = log.first(pipeline.input_topic, wanted)
-        newest = newest_steps(pipeline, self.around, wanted)
-        after = log.end(pipeline.topics.state, wanted)
-        still = [p for p in wanted if after[p] == ends[p]]
-        found = {p: Look(self._image(records[p]), committed[p], first[p], ends[p], newest.get(p)) for p in still}
-        return Looked(found, frozenset(fence), deal)
-
-    def _image(self, records: Iterable[tuple[bytes, bytes | None]]) -> StateImage | StateError:
-        try:
-            return read_image(records, self.around.codec.read)
-        except StateError as error:
-            return error
-        except (ValueError, TypeError, KeyError) as error:  # not a record of ours, or one of a newer version
-            return StateError(f"the state cannot be read: {type(error).__name__}: {error}")
+        self._looking = self.around.log.background(lambda: self._looks.look(wanted, sorted(overdue), timeout_s, seen))
 
     def _finish_look(self, looking: Future[Looked], wait_s: float) -> None:
         again_s = LOOK_AGAIN_S
@@ -236,7 +185,7 @@ class TakeOver:
         try:
             if isinstance(image, StateError):
                 raise image
-            _check(image, look, partition)
+            look.check(image, partition)
             self._take(partition, arrival, image, look.first)
             self.state_ends.pop(partition, None)
         except StateError as error:
@@ -347,6 +296,7 @@ class TakeOver:
         for detector in piece.disabled:
             self.hosts.disable(raw.partition, detector)
         while True:
+            started = self.around.clock.now()
             try:
                 step = fold.begin(raw, piece.changes, emit=False)
                 break
@@ -358,6 +308,7 @@ class TakeOver:
         self.hosts.judge([step.work], snapshot=False)()
         fold.replayed(step)
         self.replayed += len(raw)
+        self.replay_s += self.around.clock.now() - started
 
     def _arrive(self, partition: int) -> PartitionFold:
         arrival = self.arriving.pop(partition)
@@ -381,23 +332,3 @@ class TakeOver:
         if partition in self.arriving:
             self._drop(partition)
         self.quarantined[partition] = why
-
-
-def _check(image: StateImage, look: Look, partition: int) -> None:
-    """Raise StateError where the log's parts do not agree."""
-    position, committed, first = image.position, look.committed, look.first
-    if position is None:
-        if committed is not None:
-            raise StateError(f"offset {committed} is committed but there is no position record: state is lost")
-        return
-    if committed is not None and committed != position.next_offset:
-        raise StateError(f"torn transaction: committed offset {committed}, position {position.next_offset}")
-    if look.newest is not None and look.newest.seq == position.seq + 1:
-        raise StateError(
-            f"torn transaction: a chart block of step {look.newest.seq}, from {look.newest.first_offset} to "
-            f"{look.newest.next_offset}, stands beyond the position {position.next_offset}"
-        )
-    if position.snapshot_offset < min(first, position.next_offset):
-        raise StateError(
-            f"input of partition {partition} before {first} is gone; the snapshot stands at {position.snapshot_offset}"
-        )

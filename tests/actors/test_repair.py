@@ -17,7 +17,8 @@ from actors.engine.outputs import Kind as Wrong
 from actors.engine.position import Record
 from actors.engine.torn import Cure
 from actors.errors import FencedError, ReopenError
-from actors.outputs_check import check_outputs, newest_steps
+from actors.kafka.transaction import TRANSACTION_TIMEOUT_MS
+from actors.outputs_check import TAIL_IDLE_S, TAIL_OFFSETS, TAIL_OFFSETS_MAX, check_outputs, newest_steps
 from actors.repair import Plan, apply, plan
 from models.limit_versions import Kind, Limits, SeriesChange
 from tests.actors.engine.world import Above, Json
@@ -371,14 +372,27 @@ def test_records_that_cannot_be_read_are_told_and_passed_over() -> None:
     line.broker.append(("charts", 0), b"junk")
     (problem,) = check_outputs(line.pipeline, line.around).problems
     assert (problem.kind, problem.what) == (Wrong.UNREADABLE, "1 records of the outputs")
-    assert newest_steps(line.pipeline, line.around, [0])[0].next_offset == 8
+    assert newest_steps(line.pipeline, line.around, [0], [0])[0].next_offset == 8
     assert planned(line).diagnosis.cure is Cure.NOTHING
 
 
-def test_an_end_that_an_open_transaction_hides_is_not_waited_for_at_opening() -> None:
+def test_an_end_that_an_open_transaction_hides_is_waited_for_as_long_as_one_may_last() -> None:
     line = stepped(4, 4)
     other = Client(line.broker, "another", Runtime(), Faults())
     other.init()
     other.begin()
     other.produce(Record("charts", 0, b"k", b"v"))
-    assert newest_steps(line.pipeline, line.around, [0])[0].next_offset == 8
+    began = line.around.clock.now()
+    assert newest_steps(line.pipeline, line.around, [0], [0])[0].next_offset == 8
+    assert TRANSACTION_TIMEOUT_MS / 1000 <= line.around.clock.now() - began < TAIL_IDLE_S
+
+
+def test_the_newest_step_is_found_behind_what_other_pipelines_have_written_since() -> None:
+    line = stepped(4, 4)
+    for _ in range(2 * TAIL_OFFSETS):
+        line.broker.append(("charts", 0), b"of another")
+    assert newest_steps(line.pipeline, line.around, [0], [0])[0].next_offset == 8
+    assert newest_steps(line.pipeline, line.around, [0], []) == {}, "one that has written nothing is not looked for"
+    for _ in range(TAIL_OFFSETS_MAX):
+        line.broker.append(("charts", 0), b"of another")
+    assert newest_steps(line.pipeline, line.around, [0], [0]) == {}

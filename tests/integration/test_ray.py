@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import psutil
 import pytest
 import ray
+from ray.actor import ActorHandle
 
 from actors import supervisor
 from actors.deal import Seat
@@ -18,6 +21,7 @@ from actors.supervision import places
 from actors.supervision.places import Member
 from cluster.local.stack import Endpoints
 from models.builtin import FAMILIES
+from schemas.charts import step_of
 from tests.integration.line import WAIT_S, TestLine, same_as_undisturbed, wait_for, wait_owner
 from tests.integration.test_slot import run_to_end
 
@@ -36,6 +40,12 @@ def line(stack: Endpoints, ray_cluster: None) -> Iterator[TestLine]:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+def owner_of(line: TestLine) -> ActorHandle[Any]:
+    """Return the actor that works, once it is live."""
+    seat = wait_owner(line, lambda said: said["state"] == "live")
+    return places.members(line.name)[Member(Seat(seat["slot"], seat["incarnation"]))]
 
 
 def test_stream_through_actors(line: TestLine) -> None:
@@ -143,9 +153,7 @@ def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoi
         supervisor.wait_live(line.name, WAIT_S)
         line.write_noise(50)
         line.wait_done()
-        seat = wait_owner(line, lambda s: s["state"] == "live")
-        owner = places.members(line.name)[Member(Seat(seat["slot"], seat["incarnation"]))]
-        hung = next(iter(ray.get(owner.detector_pids.remote()).values()))
+        hung = next(iter(ray.get(owner_of(line).detector_pids.remote()).values()))
         os.kill(hung, signal.SIGSTOP)
         line.write_noise(50, seed=2)
         line.wait_done()
@@ -156,6 +164,38 @@ def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoi
     finally:
         supervisor.stop_pipeline(line.name)
     same_as_undisturbed(line, run_to_end)
+
+
+def test_a_pipeline_that_stands_delays_no_other_that_writes_to_the_same_topics(
+    line: TestLine, stack: Endpoints
+) -> None:
+    quick = TestLine(stack, families={"spc": FEW["spc"]}, settings={"hosting": "actor", "snapshot_interval_ms": 400})
+    quick.topics = replace(quick.topics, charts=line.topics.charts, alerts=line.topics.alerts)
+    supervisor.start_pipeline(quick.pipeline())
+    try:
+        supervisor.wait_live(quick.name, WAIT_S)
+        line.write_noise(50)
+        line.wait_done()
+        standing = list(ray.get(owner_of(line).detector_pids.remote()).values())
+        for pid in standing:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            before = line.committed()
+            line.write_noise(50, seed=2)
+            quick.write_noise(200)
+            quick.wait_done()
+            seen = [
+                step_of(value or b"") for records in quick.read(quick.topics.charts).values() for _, value in records
+            ]
+            ends = {step.partition: step.next_offset for step in seen if step.pipeline == quick.name}
+            assert ends == dict.fromkeys(range(quick.partitions), 200)
+            assert line.committed() == before
+        finally:
+            for pid in standing:
+                os.kill(pid, signal.SIGCONT)
+        line.wait_done()
+    finally:
+        supervisor.stop_pipeline(quick.name)
 
 
 def test_the_workers_import_our_packages(ray_cluster: None) -> None:
