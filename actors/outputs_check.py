@@ -27,10 +27,8 @@ POLL_WAIT_S = 0.1
 IDLE_S = 30.0  # without getting on: an open transaction holds readers up, or the broker is away
 STATE_TIMEOUT_S = 60.0
 TAIL_OFFSETS = 300  # of a chart partition, at its end: some seconds of all pipelines that write there
-TAIL_OFFSETS_MAX, TAIL_GROWS = (
-    76_800,
-    4,
-)  # 256 times as many: some 20 minutes of another pipeline in which ours has stood
+TAIL_GROWS = 4  # times as many are looked at next, where there is none of ours
+TAIL_OFFSETS_MAX = TAIL_OFFSETS * TAIL_GROWS**4  # some 20 minutes of another pipeline in which ours has stood
 TAIL_IDLE_S = 12.0  # longer than a transaction of any pipeline may last
 
 
