@@ -81,10 +81,7 @@ class Slot:
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
         self._commit: Future[None] | None = None
         self._last_step = self._last_commit = now = around.clock.now()
-        self._pacer = self._new_pacer(now)
-
-    def _new_pacer(self, now: float) -> SnapshotPacer:
-        return SnapshotPacer(self.pipeline.snapshot_bytes_per_s, self.pipeline.snapshot_interval_ms / 1000, now)
+        self._pacer = SnapshotPacer(pipeline.snapshot_bytes_per_s, pipeline.snapshot_interval_ms / 1000, now)
 
     # ---- opening
 
@@ -120,7 +117,7 @@ class Slot:
             self._advance(OPEN_POLL_S)
             self._follow_if_new()
         watch.lap("state, replay")
-        self._pacer = self._new_pacer(now())  # the slot may have stood by for hours
+        self._pacer.start(now())
         _LOG.info("slot %d of %s opened: %s", self.seat.slot, self.pipeline.name, watch)
 
     def _follow_if_new(self) -> None:
@@ -163,7 +160,9 @@ class Slot:
 
     def _advance(self, wait_s: float) -> None:
         """Go on with the partitions that are on their way."""
+        replayed, replay_s = self._takeover.replayed, self._takeover.replay_s
         came = self._takeover.advance(wait_s)
+        self._pacer.replayed(self._takeover.replayed - replayed, self._takeover.replay_s - replay_s)
         if self._takeover.claims:
             if self._takeover.fenced_others and not self.folds:
                 self._renew_writer()
@@ -172,8 +171,15 @@ class Slot:
         self.status.replayed = self._takeover.replayed
         self._tell_arriving()
         if came:
-            self.folds |= {fold.position.partition: fold for fold in came}
-            self._reader.add({fold.position.partition: fold.position.next_offset for fold in came})
+            self._take_in(came)
+
+    def _take_in(self, came: Sequence[PartitionFold]) -> None:
+        """Have folds that are live now. What they folded again the next owner would have to, until there is a snapshot."""
+        positions = [fold.position for fold in came]
+        self.folds |= {fold.position.partition: fold for fold in came}
+        self._reader.add({position.partition: position.next_offset for position in positions})
+        self._pacer.came(sum(position.next_offset - position.snapshot_offset for position in positions))
+        self.status.replay_worst_s = self._pacer.replay_worst_s
 
     def _tell_arriving(self) -> None:
         self.status.arriving = {partition: str(arrival) for partition, arrival in self._takeover.arriving.items()}

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _OWNER = (  # name in the owner's status → metric, what it says
-    ("rows", "chipquality_owner_rows", "Rows that the owner's incarnation has judged or set aside"),
+    ("rows", "chipquality_owner_rows", "Rows of the owner's incarnation, judged or missing"),
     ("dead_lettered", "chipquality_owner_dead_lettered", "Dead letters of the owner's incarnation"),
     ("duplicates", "chipquality_owner_duplicates", "Records set aside because their event id was folded before"),
     ("late", "chipquality_owner_late", "Records set aside because they came later than is allowed"),
@@ -90,6 +90,11 @@ def _of_owners(owners: Sequence[dict[str, Any]]) -> Iterator[Metric]:
     live = GaugeMetricFamily("chipquality_owner_live", "1 if the owner is live", labels=labels)
     quarantined = GaugeMetricFamily("chipquality_owner_quarantined", "Partitions in quarantine", labels=labels)
     took = GaugeMetricFamily("chipquality_owner_seconds", "What a step and a commit took", labels=[*labels, "part"])
+    replay = GaugeMetricFamily(
+        "chipquality_owner_replay_worst_seconds",
+        "How long a recovery could have to fold again if the owner died at the worst moment",
+        labels=labels,
+    )
     for owner in owners:
         named = [str(owner["slot"]), str(owner.get("incarnation", ""))]
         for key, counter in counters.items():
@@ -100,7 +105,9 @@ def _of_owners(owners: Sequence[dict[str, Any]]) -> Iterator[Metric]:
             value = owner.get(f"{part}_ms")
             if isinstance(value, int | float):
                 took.add_metric([*named, part], value / 1000)
-    yield from (*counters.values(), live, quarantined, took)
+        if "replay_worst_s" in owner:
+            replay.add_metric(named, owner["replay_worst_s"])
+    yield from (*counters.values(), live, quarantined, took, replay)
 
 
 def _lag(groups: Sequence[dict[str, Any]]) -> Metric:

@@ -12,7 +12,8 @@ page between two snapshots, and all 170 MB go out again. So the traffic is bound
 A recovery folds what came since the snapshot that was named last. At worst the owner dies just before the next one is named: then
 that is max(i, w) + w seconds of input, where i is the interval and w = bytes / bytes_per_s the time that a snapshot is written
 for. `replay_worst_s` is the rows of that time at the present rate, or those that are there to be folded again already if they are
-more, over the rate at which steps have folded.
+more, over the rate at which steps and replays have folded. A partition that was taken over may bring such rows: no snapshot has
+them yet, and the next owner would fold them as this one did.
 """
 
 from __future__ import annotations
@@ -49,7 +50,12 @@ class SnapshotPacer:
         self._bytes = 0  # of the last snapshot that was named, or of this one if it is more already
         self._writing = 0  # written of the one under way
         self._rows_since = self._rows_since_begun = 0  # since the snapshot named last; since the one under way began
-        self._rows = self._busy_s = self._wall_s = 0.0  # decayed
+        self._rows = self._wall_s = 0.0  # of steps, decayed: the present rate
+        self._folded = self._busy_s = 0.0  # of steps and replays, decayed: how fast a replay is
+
+    def start(self, now: float) -> None:
+        """Begin to count time: the slot is open now, after it may have stood by for hours."""
+        self._begun = self._seen = self._stepped = now
 
     def due(self, now: float) -> bool:
         """Say whether a snapshot should begin."""
@@ -76,12 +82,22 @@ class SnapshotPacer:
         if self._under_way:
             self._under_way, self._bytes, self._rows_since = False, self._writing, self._rows_since_begun
 
-    def stepped(self, rows: int, busy_s: float, now: float) -> None:
-        """Note a step: the rows that it folded, and the time that decoding and judging took."""
+    def replayed(self, rows: int, busy_s: float) -> None:
+        """Note rows that were folded again for a partition that comes, and the time that decoding and judging them took."""
+        if rows:  # what takes time without any says nothing about a replay
+            self._folded = self._folded * _KEPT + rows
+            self._busy_s = self._busy_s * _KEPT + busy_s
+
+    def came(self, rows: int) -> None:
+        """Note a partition that was taken over, with so many rows since its snapshot. One that is under way has none of them."""
         self._rows_since += rows
         self._rows_since_begun += rows
+
+    def stepped(self, rows: int, busy_s: float, now: float) -> None:
+        """Note a step: the rows that it folded, and the time that decoding and judging took."""
+        self.came(rows)
+        self.replayed(rows, busy_s)
         self._rows = self._rows * _KEPT + rows
-        self._busy_s = self._busy_s * _KEPT + busy_s
         self._wall_s = self._wall_s * _KEPT + max(0.0, now - self._stepped)
         self._stepped = max(now, self._stepped)
 
@@ -93,8 +109,9 @@ class SnapshotPacer:
     @property
     def replay_worst_s(self) -> float:
         """Return how long a recovery could fold again, in seconds; 0.0 as long as nothing was folded."""
-        if not self._rows or not self._busy_s or not self._wall_s:
+        if not self._folded:
             return 0.0
         writing_s = self._bytes / self.bytes_per_s if self._bytes > BURST_BYTES else 0.0
-        coming = self._rows / self._wall_s * (max(self.interval_s, writing_s) + writing_s)
-        return max(coming, self._rows_since) * self._busy_s / self._rows
+        rate = self._rows / self._wall_s if self._wall_s else 0.0
+        coming = rate * (max(self.interval_s, writing_s) + writing_s)
+        return max(coming, self._rows_since) * self._busy_s / self._folded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from actors import takeover
 from actors.deal import Dealer, DealFollower
+from actors.engine.family import Work
 from actors.errors import FencedError, StateError, SupersededError
+from actors.slot import Slot
 from actors.takeover import HANDOVER_S, REPLAY_IDLE_S
 from schemas.registry import RegistryUnavailable
 from tests.actors.slot_line import SlotLine, before_each_advance, crashed
@@ -297,3 +300,52 @@ def test_a_slot_without_a_deal_or_with_another_incarnation_does_not_open() -> No
     with pytest.raises(SupersededError):
         on.until(lambda: False, current)
     current.abandon()
+
+
+ROW_S = 0.01
+
+
+def slow(slot: Slot) -> Slot:
+    """Let a slot take so long for every row that it judges."""
+    hosts: Any = slot.hosts
+    honest = hosts.judge
+
+    def judge(works: Sequence[Work], snapshot: bool) -> Any:
+        slot.around.clock.sleep(ROW_S * sum(len(work.batch) for work in works))
+        return honest(works, snapshot)
+
+    hosts.judge = judge
+    return slot
+
+
+def test_what_was_folded_again_counts_for_the_next_replay_until_there_is_a_snapshot() -> None:
+    on = crashed(SlotLine(2))  # 20 rows of each partition
+    for _ in range(3):
+        slot = slow(on.slot())
+        slot.open()
+        assert slot.status.replayed == 40
+        assert slot.status.replay_worst_s == pytest.approx(40 * ROW_S), "also before a record comes"
+        slot.abandon()
+    on.noise(0, 10, 20)
+    slot = slow(on.slot(snapshot_interval_ms=2_000))
+    slot.open()
+    on.fold_all(slot, [0])
+    assert slot._pacer.rows_since == 50
+    assert slot.status.replay_worst_s >= 50 * ROW_S
+    on.until(lambda: all(fold.position.snapshot_seq for fold in slot.folds.values()), slot)
+    slot.abandon()
+    after = slow(on.slot())
+    after.open()
+    assert (after.status.replayed, after.status.replay_worst_s) == (0, 0.0)
+    after.close()
+
+
+def test_a_partition_that_comes_later_brings_its_rows() -> None:
+    on = crashed(SlotLine(2))
+    on.deal(lambda deal: deal.scaled(2) if deal else None)
+    heir = slow(on.opened(1))
+    assert heir.status.replay_worst_s == 0.0
+    on.until(lambda: 1 in heir.folds, heir)
+    assert heir.status.replayed == 20
+    assert heir.status.replay_worst_s == pytest.approx(20 * ROW_S)
+    heir.close()

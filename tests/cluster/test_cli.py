@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from actors import supervisor
 from actors.errors import ConfigError
 from cluster import cli
 from cluster.local import Endpoints
-from tests.integration.line import TestLine
+from tests.integration.line import TestLine, wait_owner
 
 runner = CliRunner()
 
@@ -53,11 +54,17 @@ def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> N
         text = runner.invoke(cli.app, ["pipeline", "list"]).output
         assert f"{line.name}  1 slot  deal 1" in text
         assert "  slot 0  live  incarnation 1  re-opened 0×" in text
+        assert "replay at most" not in text
+        line.write_noise(20)
+        line.wait_done()
+        wait_owner(line, lambda said: said.get("rows") == 40)
+        text = runner.invoke(cli.app, ["pipeline", "list"]).output
+        assert re.search(r"  slot 0  live .*  \{0: \d+, 1: \d+\}  replay at most \d+\.\d s$", text, re.MULTILINE)
         found = json.loads(runner.invoke(cli.app, ["pipeline", "list", "--output", "json"]).output)
         assert line.name in [status["pipeline"] for status in found]
         scaled = runner.invoke(cli.app, ["pipeline", "scale", line.name, "2"])
         assert (scaled.exit_code, f"{line.name}  2 slots  deal 3" in scaled.output) == (0, True)
-        assert "  slot 1  live  incarnation 1  re-opened 0×  {1: 0}" in scaled.output
+        assert "  slot 1  live  incarnation 1  re-opened 0×  {1: 20}" in scaled.output
         for wrong, says in ((["nobody", "1"], "no pipeline 'nobody' runs"), ([line.name, "3"], "3 slots: a pipeline")):
             refused = runner.invoke(cli.app, ["pipeline", "scale", *wrong])
             assert isinstance(refused.exception, ConfigError)

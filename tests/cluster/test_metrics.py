@@ -12,7 +12,7 @@ from tests.actors.view_support import alert, block
 
 OWNER: dict[str, Any] = {
     "slot": 0, "incarnation": 7, "state": "live", "rows": 120, "dead_lettered": 2, "reopened": 1,
-    "step_ms": 1.5, "commit_ms": 4.0, "quarantined": {1: "torn"},
+    "duplicates": 3, "late": 4, "ahead": 5, "step_ms": 1.5, "commit_ms": 4.0, "replay_worst_s": 0.25, "quarantined": {1: "torn"},
 }  # fmt: skip
 GROUPS = [{"group": "quality", "partitions": [
     {"topic": "fab.measurements", "partition": 0, "lag": 5}, {"topic": "gone", "partition": 0, "lag": None},
@@ -41,7 +41,11 @@ def test_everything_known_is_said() -> None:
     assert said["chipquality_latency_seconds", "quality", "0.95"] == 0.101
     assert said["chipquality_owner_live", "7", "0"] == 1
     assert said["chipquality_owner_quarantined", "7", "1"] == 1
+    counted = {"rows": 120, "dead_lettered": 2, "duplicates": 3, "late": 4, "ahead": 5, "reopened": 1}
+    for slot in ("0", "1"):
+        assert {name: said[f"chipquality_owner_{name}_total", "7", slot] for name in counted} == counted
     assert said["chipquality_owner_seconds", "7", "commit", "0"] == 0.004
+    assert said["chipquality_owner_replay_worst_seconds", "7", "0"] == 0.25
     assert said["chipquality_consumer_lag", "quality", "0", "fab.measurements"] == 5
     assert ("chipquality_consumer_lag", "quality", "0", "gone") not in said
 
@@ -51,4 +55,5 @@ def test_parts_that_do_not_answer_are_left_out_and_said() -> None:
     assert said == {("chipquality_part_up", part): 0.0 for part in ("view", "owners", "kafka")}
     opening = samples(exposition(None, {"owners": [{"slot": 0, "state": "opening"}]}, []))
     assert opening["chipquality_owner_live", "", "0"] == 0
+    assert ("chipquality_owner_replay_worst_seconds", "", "0") not in opening, "it has not said one yet"
     assert opening["chipquality_part_up", "kafka"] == 1

@@ -90,6 +90,32 @@ def test_nothing_is_shown_before_anything_was_folded() -> None:
     assert pacer.due(5.0)
 
 
+def test_what_partitions_bring_is_counted_until_a_snapshot_that_has_it() -> None:
+    pacer = SnapshotPacer(RATE, 5.0, 0.0)
+    pacer.replayed(1_000, 2.0)
+    pacer.came(1_000)
+    assert (pacer.rows_since, pacer.replay_worst_s) == (1_000, 2.0)
+    pacer.start(3_600.0)
+    assert (pacer.due(3_604.0), pacer.due(3_605.0), pacer.replay_worst_s) == (False, True, 2.0)
+    pacer.begin(3_605.0)
+    pacer.came(500)  # while the snapshot is on its way
+    pacer.named()
+    assert (pacer.rows_since, pacer.replay_worst_s) == (500, 1.0)
+    pacer.begin(3_610.0)
+    pacer.named()
+    assert pacer.replay_worst_s == 0.0
+
+
+def test_rows_that_were_folded_again_are_not_of_the_present_rate() -> None:
+    pacer = SnapshotPacer(RATE, 5.0, 0.0)
+    pacer.replayed(1_000_000, 10.0)
+    pacer.stepped(100, 0.001, 1.0)
+    assert pacer.replay_worst_s == pytest.approx(5.0 * 100 * 1e-5)
+    for step in range(10_000):
+        pacer.stepped(0, 0.001, 1.0 + step)
+    assert pacer.replay_worst_s == pytest.approx(100 * 1e-5), "a time without rows makes no row slower"
+
+
 def test_a_clock_that_stands_still_gives_no_room() -> None:
     pacer = SnapshotPacer(RATE, 5.0, 10.0)
     pacer.wrote(2 * BURST_BYTES)
