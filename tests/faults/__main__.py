@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.faults.case import Case
 from tests.faults.cases import CASES
-from tests.faults.report import missed, table
+from tests.faults.report import facts, missed, table
 from tests.faults.run import Clusters, Options, Outcome, run_case
 
 _KINDS = ("plain", "proxied", "small disk")
@@ -51,7 +51,7 @@ def main() -> int:
                 lines.flush()
                 if outcome.state == "not run":
                     break
-    sys.stdout.write(table(CASES, outcomes) + "\n")
+    sys.stdout.write(table(CASES, outcomes) + "\n" + facts(CASES, outcomes))
     failed = {name: why for name, of in outcomes.items() if (why := missed(CASES[name], of))}
     sys.stdout.writelines(f"{name}: {why}\n" for name, why in failed.items())
     sys.stderr.write(f"results: {results}\n")
@@ -66,7 +66,8 @@ def _run(case: Case, repetition: int, clusters: Clusters, options: Options) -> O
 
     outcome = run_case(case, repetition, clusters, options, say)
     back = ", ".join(f"{recovery:.2f} s" for recovery in outcome.recoveries)
-    say(f"{outcome.state} {outcome.why} back: {back or '-'}; longest gap {outcome.longest_gap_s:.2f} s")
+    told = "".join(f"; {fact}: {outcome.facts[fact]}" for fact in case.tells if fact in outcome.facts)
+    say(f"{outcome.state} {outcome.why} back: {back or '-'}; longest gap {outcome.longest_gap_s:.2f} s{told}")
     return outcome
 
 

@@ -82,6 +82,7 @@ class Case:
     log: Callable[[Any], Any] | None = None  # makes the pipeline's log from the folder of the repetition
     drain_s: float = 90.0  # after the last record
     after: Callable[[Scene, Any], None] | None = None  # checks of its own; raises MissedError
+    tells: tuple[str, ...] = ()  # names of facts that are printed below the table, of every repetition
     fault_at: float = 0.25  # of the stream
     endless: bool = False  # the case ends the stream itself; records are sent again and again
     may_quarantine: bool = False  # a partition that is torn is repaired, and then checked as all others

@@ -57,7 +57,7 @@ class Outcome:
     why: str = ""
     counts: dict[str, Any] = field(default_factory=dict)
     recoveries: list[float] = field(default_factory=list)  # s
-    longest_gap_s: float = 0.0  # from the fault on
+    longest_gap_s: float = 0.0  # from the fault on; 0: it was not measured
     seconds: float = 0.0  # of the whole repetition
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -146,6 +146,7 @@ def _repetition(
     producer = VerifiableProducer(line.endpoints.bootstrap_servers, line.input, messages, rate)
     tail = Tail(line.endpoints.bootstrap_servers, line.topics.charts, next(iter(pipeline.families)))
     scene = Scene(stage.stack, nodes, line, pipeline, producer, tail, options, stage.proxy, stage.disk)
+    outcome.facts = scene.facts  # the same: also what is found last, and what was found before something was missed
     try:
         steering.start(pipeline)
         say("live")
@@ -157,7 +158,7 @@ def _repetition(
         say("fault is over")
         sent = producer.finish(case.drain_s + case.seconds)
         drained = tail.wait_until(scene.waits_for, case.drain_s)
-        outcome.facts = scene.facts | {
+        scene.facts |= {
             "owners": _owners(line.name),
             "supervisor": steering.deal(line.name),
             "unacknowledged": dict(sent.errors),
@@ -166,7 +167,7 @@ def _repetition(
         outcome.longest_gap_s = max(gap(receipts, began) for receipts in tail.receipts.values())
         torn = steering.quarantined(line.name)
         if torn and case.may_quarantine:
-            outcome.facts |= {"torn": torn, "repair": steering.repair(line.pipeline())}
+            scene.facts |= {"torn": torn, "repair": steering.repair(line.pipeline())}
             drained = tail.wait_until(scene.waits_for, case.drain_s)
         if not drained:
             raise MissedError(f"after {case.drain_s:.0f} s judged {tail.total()} of {scene.waits_for}")
