@@ -168,7 +168,9 @@ class RouteConfig(_Section):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
     urls: list[SecretStr] = Field(
-        min_length=1, description="as apprise has them: mailto://user:pass@host, slack://token, json://host/path, …"
+        min_length=1,
+        description="as apprise has them: mailtos://user:password@mail.example.com?to=quality@example.com, "
+        "slack://TokenA/TokenB/TokenC/#line, json://host/path, …",
     )
     severities: list[Literal["warning", "critical"]] = Field(["warning", "critical"], min_length=1)
     states: list[Literal["open", "closed"]] = Field(

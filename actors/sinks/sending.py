@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import apprise
 
@@ -20,6 +22,21 @@ _TYPE = {
 DETAIL_CHARS = 300  # of why a message was not accepted
 
 
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Let apprise log nothing from this thread: of an address that it cannot read it logs a part, which may be a token."""
+    log, here = logging.getLogger("apprise"), threading.get_ident()
+
+    def elsewhere(entry: logging.LogRecord) -> bool:
+        return entry.thread != here
+
+    log.addFilter(elsewhere)
+    try:
+        yield
+    finally:
+        log.removeFilter(elsewhere)
+
+
 class AppriseSender:
     """Sends to the addresses of routes. Raises ConfigError, naming the route, for one that apprise cannot read."""
 
@@ -31,7 +48,9 @@ class AppriseSender:
         for route in routes:
             for number, url in enumerate(route.urls):
                 service = apprise.Apprise(asset=asset)
-                if not service.add(url):
+                with _unsaid():
+                    taken = service.add(url)
+                if not taken:
                     raise ConfigError(f"notify.routes: {route.name}: url {number} is none that apprise can read")
                 self._services[url] = service
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from actors.kafka.client import Cluster
+from actors.sinks.routes import Route
+from actors.sinks.sending import AppriseSender
 from cluster.commands.notify import FAILED, app, notify_task, routes_of
-from cluster.config import load, render
+from cluster.config import RouteConfig, load, render
 from cluster.local import Endpoints
 from schemas.encode import Encoder
 from schemas.topics import ALERTS
@@ -58,6 +61,26 @@ def test_routes_as_configured_and_no_address_is_shown(monkeypatch: pytest.Monkey
     task = notify_task(config, Cluster("h:1"))
     assert (task.stale_s, task.plan.topic) == (120, ALERTS)
     assert "secret" not in render(config) + repr(task)
+
+
+def test_the_routes_that_docs_dead_letters_shows_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/dead-letters.md").read_text()
+    (tmp_path / "chipquality.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    chat, mail = routes = routes_of(load())
+    send = AppriseSender(routes)
+    [slack], [email] = (send._services[route.urls[0]] for route in (chat, mail))
+    assert (slack.service_name, slack.channels) == ("Slack", ["#line"])
+    assert (email.service_name, email.secure, email.smtp_host) == ("E-Mail", True, "mail.example.com")
+    assert email.targets == [(False, "quality@example.com")]
+    assert ([len(route.urls) for route in routes], chat.per_minute, mail.states) == ([1, 1], 10, ("open",))
+
+
+def test_the_addresses_that_the_setting_describes_are_read() -> None:
+    shown = re.findall(r"\w+://[^\s,]+", str(RouteConfig.model_fields["urls"].description))
+    send = AppriseSender([Route("shown", tuple(shown))])
+    names = [service.service_name for url in shown for service in send._services[url]]
+    assert names == ["E-Mail", "Slack", "JSON"]
 
 
 def test_without_routes_it_is_one_clear_line(tmp_path: Path) -> None:

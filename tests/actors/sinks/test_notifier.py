@@ -189,3 +189,25 @@ def test_bad_routes_are_one_clear_line_without_the_address() -> None:
         AppriseSender([Route("line", ("json://host", "nonsense://user:secret@host"))])
     assert str(told.value) == "notify.routes: line: url 1 is none that apprise can read"
     assert "secret" not in repr(Route("line", ("nonsense://user:secret@host",)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "mailtos://user:secret@host",  # no domain to send from
+        "mailtos://",
+        "slack://TokenA/se-cret",  # two of three tokens
+        "slack://TokenA/TokenB/se cret/#line",  # apprise's own log says the token
+        "maitos://user:secret@mail.example.com?to=quality@example.com",
+        "json://user:secret@:80",
+    ],
+)
+def test_a_malformed_address_of_each_kind_is_the_same_line_and_is_not_logged(
+    wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = Route("good", ("mailtos://user:secret@mail.example.com?to=quality@example.com", "json://host"))
+    with caplog.at_level(1), pytest.raises(ConfigError) as told:
+        AppriseSender([good, Route("line", ("json://host/path", wrong))])
+    assert str(told.value) == "notify.routes: line: url 1 is none that apprise can read"
+    said = [entry.getMessage() for entry in caplog.records if entry.name == "apprise"]
+    assert [line for line in said if "cret" in line or wrong in line] == []
