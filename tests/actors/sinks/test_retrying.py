@@ -10,6 +10,9 @@ import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from actors.kafka.client import Cluster
+from actors.kafka.letters import read_records
+from actors.producers.trace import CORRELATION_ID, TRACEPARENT, TRACESTATE
+from actors.sinks.journey import PREFIX
 from actors.sinks.retrying import RetryingConsumer
 from cluster.local import Endpoints
 from tests.actors.sinks.group_line import GroupLine, Scripted, later
@@ -53,6 +56,24 @@ def test_retries_then_success_or_a_dead_letter_and_nobody_waits_behind(stack: En
     assert committed[line.plan.topic, 0] == 7
     assert [committed[topic, 0] for topic in line.plan.retries] == [2, 1]
     assert dict(made[0].counts) == {"retried": 3, "handled": 3, "dead_lettered": 4}
+
+
+def test_the_trace_of_a_record_goes_with_it_to_every_retry_and_to_its_dead_letter(stack: Endpoints) -> None:
+    line = GroupLine(stack, delays_s=(0.1, 0.2))
+    trace = [(TRACEPARENT, b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), (TRACESTATE, b"fab=7")]
+    line.write(line.event("traced"), b"not Avro", headers=[*trace, (CORRELATION_ID, b"lot-1")])
+    line.write(line.event("untraced"))
+    handler = Scripted(traced=[later("no")] * 3, untraced=[later("no")] * 3)
+    with line.consuming(handler) as made:
+        wait_for(lambda: bool(made) and made[0].counts["dead_lettered"] == 3, "dead letters")
+    came = {b"traced": 0, b"untraced": 0, b"not Avro": 0}
+    for topic in (*line.plan.retries, line.plan.dead_letters):
+        for record in read_records(line.cluster, topic, [0], None):
+            name = next(name for name in (b"untraced", b"traced", b"not Avro") if name in (record.value or b""))
+            came[name] += 1
+            own = [(header, value) for header, value in record.headers if not header.startswith(PREFIX)]
+            assert own == ([] if name == b"untraced" else [*trace, (CORRELATION_ID, b"lot-1")]), (topic, name)
+    assert came == {b"traced": 3, b"untraced": 3, b"not Avro": 1}
 
 
 def test_what_was_not_committed_comes_again_and_what_was_does_not(stack: Endpoints) -> None:
