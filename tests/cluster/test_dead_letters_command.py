@@ -231,6 +231,32 @@ def test_a_redrive_that_was_killed_has_done_nothing_and_a_second_fences_the_firs
     assert (record.value, record.offset) == (b"x", sent["to_offset"])
 
 
+def test_a_filter_that_takes_more_letters_than_the_cap_is_refused_and_nothing_is_done(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no more than --max of them would go: all of them are held in memory."""
+    for number in range(3):
+        desk.dead(number, b"x")
+    desk.dead(3, None, Reason.MALFORMED)
+    monkeypatch.setattr(module, "REDRIVE_CAP", 3)
+    for apply in ([], ["--apply"]):
+        told = refused("redrive", "--reason", "malformed", "--max", "3", *apply)
+        assert told == "more than 3 dead letters: narrow the filter"
+    assert desk.records(desk.topic) == desk.records(desk.redrives) == []
+    monkeypatch.setattr(module, "REDRIVE_CAP", 4)
+    done = ask("redrive", "--reason", "malformed", "--max", "3", "--apply")
+    assert len(done["redriven"]) == len(desk.records(desk.topic)) == 3
+
+
+def test_no_max_reaches_beyond_the_cap(desk: Desk) -> None:
+    desk.dead(0, b"x")
+    assert len(ask("redrive", "--reason", "malformed", "--max", "10000")["would_redrive"]) == 1
+    told = call("redrive", "--reason", "malformed", "--max", "10001")
+    assert told.exit_code == REFUSED
+    assert "--max" in told.stderr
+    assert "10000" in told.stderr
+
+
 def test_bad_input_is_one_clear_line(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         desk.dead(number, b"x")
