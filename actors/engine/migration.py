@@ -1,4 +1,4 @@
-"""State that another version of a detector wrote: taken over by the detector's `migrate`, or refused, never misread.
+"""State that was written in another layout or version: taken over by a declared function, or refused, never misread.
 
 Theory of operation
 -------------------
@@ -15,7 +15,11 @@ of parameters, or an identity that the detector lists in `formerly`. The highest
 | has a `migrate` that raises, or returns what does not fit | StateError: nothing is lost, a corrected one finds the pages |
 
 The pages that were not taken as they are, are deleted from the log by the snapshot that replaces them
-(actors/engine/retired.py). Parameters that people gave (actors/engine/params.py) migrate by field name.
+(actors/engine/snapshot.py). Parameters that people gave (actors/engine/params.py) migrate by field name.
+
+A book of alerts goes with the identity of its detector: the rules of another version are others. Its columns are ours and go by
+name too, but bits and entries stand for rules by number. So a book of another number of rules in which alerts are open is refused
+(StateError): nobody can say which rules they are of. One in which none is open is passed over: it holds nothing.
 
 Rules of this file: a migration sees rows of a page, in any cut, and only those that are not as new; so it must treat each row by
 itself, and new rows get the new fill.
@@ -147,3 +151,19 @@ def by_name(table: StateTable, pages: Iterable[Page]) -> None:
         if unknown:
             raise StateError(f"{what}: it has {', '.join(unknown)}: written by a newer version")
         table.put(rows, {name: _fitting(table, name, values, len(rows), what) for name, values in columns.items()})
+
+
+def take_over_book(book: StateTable, pages: Iterable[Page]) -> None:
+    """Fill a book of alerts from its pages of another layout. Raises StateError if alerts are open in them that do not fit it."""
+    written = [page for page in pages if len(rows_of(page))]
+    (rules,) = book.columns["clean"].shape
+    for page in written:
+        for column in page.columns:
+            if column.name == "clean" and column.dtype and column.shape != (rules,):
+                series = sum(len(rows_of(each)) for each in written)
+                raise StateError(
+                    f"{book.detector}: alerts of {series} series are open, and were written for {column.shape[0]} rules; the "
+                    f"detector has {rules} in the same version: put its rules back as they were, or raise its version, in "
+                    "which open alerts are not carried over"
+                )
+    by_name(book, written)

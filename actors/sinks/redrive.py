@@ -5,7 +5,7 @@ Theory of operation
 A letter is known by the record that it is of: `<dead-letter topic>/<topic>:<partition>:<offset>#<times>`, where `times` is how
 often that record had been redriven when it failed; one that never reached its topic is known by the letter's own place. What was
 redriven stands, under that name, in `quality.redrives`, written in the transaction that published the record (see
-actors/kafka/redrive.py). So a letter is redriven at most once, however often the command runs, and two letters of one record
+actors/kafka/letters.py). So a letter is redriven at most once, however often the command runs, and two letters of one record
 (a plain consumer may write two) count as one.
 
 `times` comes from the letter, if a plain consumer wrote it; a pipeline does not see headers, so there it comes from

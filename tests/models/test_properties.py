@@ -1,4 +1,4 @@
-"""Each kernel against its slow, obvious oracle in tests/naive.py, on whatever values hypothesis finds.
+"""Each kernel against its slow, obvious oracle in tests/naive/, on whatever values hypothesis finds.
 
 Values lie on a coarse grid, so that ties and values on a limit are common. Given mu and sigma are sums of a few powers of two,
 so that the oracle's arithmetic is the kernel's, and a point on a line is on it in both.
