@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.engine import alerts
-from actors.engine.migration import take_over
+from actors.engine.migration import take_over, take_over_book
 from actors.engine.state import Page, StateTable, series_bytes
 from actors.errors import ConfigError
 from models.detector import Detector, SeriesBatch, Verdicts, dimension, identity, read_only
@@ -108,13 +108,9 @@ class Judge:
 
         A book is taken over from the same version only: the rules of another are others. Raises StateError.
         """
-        ours = [page for page in pages if (page.detector, page.layout) == (self.table.detector, self.table.layout)]
-        for page in ours:
-            self.table.restore(page)
-        for page in pages:
-            if (page.detector, page.layout) == (self.book.detector, self.book.layout):
-                self.book.restore(page)
-        return "" if ours else take_over(self.table, self.detector, pages)
+        if not _put_back(self.book, pages):
+            take_over_book(self.book, [page for page in pages if page.detector == self.book.detector])
+        return "" if _put_back(self.table, pages) else take_over(self.table, self.detector, pages)
 
     def judges(self, key: str) -> bool:
         """Say whether a series is one of this detector's."""
@@ -162,6 +158,14 @@ def checked(detector: Detector, said: Verdicts, n: int) -> Verdicts:
         raise ValueError(f"{detector.name}: signal must be uint32 and valid bool")
     wide = [np.ascontiguousarray(np.broadcast_to(np.asarray(part, np.float64), (n, q))) for part in said[:4]]
     return Verdicts(wide[0], wide[1], wide[2], wide[3], said.signal, said.valid)
+
+
+def _put_back(table: StateTable, pages: Sequence[Page]) -> bool:
+    """Restore the pages that the table wrote, in its own layout; say whether there are any."""
+    ours = [page for page in pages if (page.detector, page.layout) == (table.detector, table.layout)]
+    for page in ours:
+        table.restore(page)
+    return bool(ours)
 
 
 def _rows(seen: SeriesBatch, at: np.ndarray) -> SeriesBatch:

@@ -1,4 +1,4 @@
-"""State that another version of a detector wrote: taken over by a declared function, or refused, never misread."""
+"""State that was written in another layout or version: taken over by a declared function, or refused, never misread."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.engine import migration
+from actors.engine import alerts, migration
 from actors.engine.params import ParamsChange, ParamsTable
-from actors.engine.state import Page, PageColumn, StateTable
+from actors.engine.state import Page, PageColumn, StateTable, rows_of
 from actors.errors import StateError
-from models.detector import Column, identity
+from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts, identity
 from tests.actors.engine.world import Above, World, decode_json
 
 Columns = Mapping[str, np.ndarray]
@@ -69,7 +69,7 @@ def numbers(world: World, column: str) -> list[float]:
     return table.arrays[column][: table.rows].tolist()
 
 
-def reopened(world: World, detector: Above) -> tuple[str, ...]:
+def reopened(world: World, detector: Detector) -> tuple[str, ...]:
     world.detectors = (detector,)
     return world.open()
 
@@ -206,6 +206,98 @@ def test_pages_survive_the_wire_with_their_description() -> None:
         ("run", "i8", ()),
     ]
     assert all("dtype" in c for r in world.log if r.key.startswith(b"page") for c in decode_json(r.value)["columns"])
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """As Above; its rules are no parameter, so that they are no part of its identity."""
+
+    name = "test.ruled"
+    version = 1
+    statistics = ("x",)
+    rules = Above().rules
+
+    @property
+    def state(self) -> Mapping[str, Column]:
+        return Above().state
+
+    def update(self, state: Mapping[str, np.ndarray], batch: SeriesBatch) -> Verdicts:
+        return Above().update(state, batch)
+
+
+class MoreRules(Ruled):
+    """Another rule in front, and the version was not raised."""
+
+    rules = (Rule("first", "another rule"), *Ruled.rules)
+
+
+def said_of(world: World) -> list[tuple[str, str, int, str]]:
+    return [(alert["series"], alert["rule"], alert["opened_offset"], alert["state"]) for alert in world.alerts()]
+
+
+def books_in(world: World) -> list[tuple[str, int]]:
+    """Return layout and rows of the books in the log's snapshot."""
+    pages = [page for page in world.image().pages if page.detector.startswith("alerts/")]
+    return [(page.layout, len(rows_of(page))) for page in pages]
+
+
+def test_open_alerts_of_other_rules_are_refused_and_not_lost() -> None:
+    world = World((Ruled(),))
+    world.step(WORDS, snapshot=True)
+    says = (
+        f"alerts/{identity(Ruled())}: alerts of 2 series are open, and were written for 2 rules; the detector has 3 in the "
+        "same version: put its rules back as they were, or raise its version"
+    )
+    with pytest.raises(StateError, match=says):
+        reopened(world, MoreRules())
+    assert reopened(world, Ruled()) == ()
+    world.step(["b 1", "b 1"])
+    assert said_of(world)[-1] == ("b", "above", 4, "CLOSED")
+
+
+def test_a_book_in_which_no_alert_is_open_is_of_any_rules() -> None:
+    world = World((Ruled(),))
+    world.step(["a 11", "b 1"], snapshot=True)
+    world.step(["a 1", "a 1"], snapshot=True)
+    assert [rows for _, rows in books_in(world)] == [0]
+    assert reopened(world, MoreRules()) == ()
+    world.step(["a 11"], snapshot=True)
+    assert said_of(world)[-1] == ("a", "first", 4, "OPEN")
+    assert [rows for _, rows in books_in(world)] == [1]
+
+
+def test_a_book_of_other_columns_is_taken_over_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World((Ruled(),))
+    world.step(WORDS, snapshot=True)
+    (before,) = books_in(world)
+    honest = alerts.alert_columns
+
+    def wider(rules: int) -> dict[str, Column]:
+        return honest(rules) | {"shelved": Column("i8", (rules,), -1)}
+
+    monkeypatch.setattr(alerts, "alert_columns", wider)
+    assert reopened(world, Ruled()) == ()
+    book = world.family._partitions[0].judges[0].book
+    assert book.arrays["shelved"][:2].tolist() == [[-1, -1], [-1, -1]]
+    assert book.arrays["open"][:2].tolist() == [3, 1]
+    world.step(["b 1", "b 1"], snapshot=True)
+    assert said_of(world)[-1] == ("b", "above", 4, "CLOSED")
+    ((layout, rows),) = books_in(world)
+    assert (layout != before[0], rows) == (True, 1)
+    assert reopened(world, Ruled()) == ()
+    world.step(["a 1"], snapshot=True)
+    assert said_of(world)[-2:] == [("a", "above", 0, "CLOSED"), ("a", "twice", 2, "CLOSED")]
+
+
+def test_a_book_with_a_column_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World((Ruled(),))
+    honest = alerts.alert_columns
+    with monkeypatch.context() as newer:
+        newer.setattr(alerts, "alert_columns", lambda rules: honest(rules) | {"shelved": Column("i8", (rules,))})
+        world.open()
+        world.step(WORDS, snapshot=True)
+    with pytest.raises(StateError, match="it has shelved: written by a newer version"):
+        world.open()
 
 
 def older_params(names: dict[str, Column]) -> tuple[Page, ...]:
