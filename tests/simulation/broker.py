@@ -79,6 +79,7 @@ class ProducerState:
     open: Transaction | None = None
     ending: Transaction | None = None  # markers to come
     last: bool | None = None  # how the last transaction of this epoch ended
+    timeout_s: float = TRANSACTION_TIMEOUT_S
 
 
 class Partition:
@@ -178,8 +179,8 @@ class Broker:
 
     # ---- the coordinator
 
-    def open(self, producer: str) -> int:
-        """Fence older epochs, abort what is open; return the new epoch."""
+    def open(self, producer: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> int:
+        """Fence older epochs, abort what is open; return the new epoch. `timeout_s`: of its transactions."""
         self.expire()
         state = self.producers.setdefault(producer, ProducerState())
         if state.open is not None:
@@ -187,6 +188,7 @@ class Broker:
         self._mark(state, everything=True)
         state.epoch += 1
         state.last = None
+        state.timeout_s = timeout_s
         return state.epoch
 
     def join(self, producer: str, epoch: int, place: Place) -> None:
@@ -236,9 +238,9 @@ class Broker:
 
     def expire(self) -> None:
         """Abort transactions that are open for too long; their producers are fenced."""
-        before = self.clock.now() - TRANSACTION_TIMEOUT_S
+        now = self.clock.now()
         for producer, state in self.producers.items():
-            if state.open is not None and state.open.started < before:
+            if state.open is not None and state.open.started < now - state.timeout_s:
                 self._end(producer, state, False)
                 state.epoch += 1
 

@@ -31,7 +31,7 @@ from actors.errors import ReopenError
 from actors.log import Clock, Entry, Polled, compact
 from schemas.batch import RawBatch
 from tests.simulation import broker as brokers
-from tests.simulation.broker import Broker, Late, Place
+from tests.simulation.broker import TRANSACTION_TIMEOUT_S, Broker, Late, Place
 
 CALL_TIMEOUT_S = 10.0
 ASK_AGAIN_S = 0.05
@@ -90,9 +90,17 @@ class Faults:
 class Client:
     """A transactional producer as librdkafka is one, method by method."""
 
-    def __init__(self, broker: Broker, transactional_id: str, runtime: Runtime, faults: Faults) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        transactional_id: str,
+        runtime: Runtime,
+        faults: Faults,
+        timeout_s: float = TRANSACTION_TIMEOUT_S,
+    ) -> None:
         self.broker = broker
         self.transactional_id = transactional_id
+        self.timeout_s = timeout_s
         self._runtime = runtime
         self._faults = faults
         self._epoch = -1
@@ -102,7 +110,7 @@ class Client:
 
     def init(self) -> None:
         self._runtime.at("init")
-        self._epoch = self.broker.open(self.transactional_id)
+        self._epoch = self.broker.open(self.transactional_id, self.timeout_s)
         self._runtime.at("init answered")
 
     def begin(self) -> None:

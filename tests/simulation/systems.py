@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from random import Random
 from typing import Protocol, TypeVar
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from actors.engine.position import Record
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
+from actors.kafka.errors import translate
 from actors.kafka.log import KafkaLog
 from actors.log import Log
 from tests.integration.line import wait_for
-from tests.simulation.broker import Broker
+from tests.simulation.broker import TRANSACTION_TIMEOUT_S, Broker, Late
 from tests.simulation.model import Client, Faults, ModelLog, Runtime, VirtualClock
+from tests.simulation.raw_end import INVALID_PRODUCER_EPOCH, NONE, PRODUCER_FENCED, producer_of, send_end
+
+SOCKET_TIMEOUT_MS = 5_000
 
 T = TypeVar("T")
 
@@ -44,7 +50,12 @@ class System(Protocol):
     def topic(self, partitions: int) -> str: ...
     def append(self, topic: str, partition: int, *values: bytes) -> None: ...
     def delete_before(self, topic: str, partition: int, offset: int) -> None: ...
-    def client(self, transactional_id: str) -> RawClient: ...
+    def client(self, transactional_id: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> RawClient: ...
+    def now(self) -> float: ...
+    def end_of(self, transactional_id: str, *, committed: bool) -> Callable[[], None]:
+        """Return what lets an end arrive, of whatever transaction is open then, in the epoch that the id has now."""
+        ...
+
     def meanwhile(self, call: Callable[[], T], other: Callable[[], None]) -> T:
         """Do `other` a moment after `call` has begun to wait; return what `call` returns."""
         ...
@@ -70,8 +81,20 @@ class Model:
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         self.broker.partition((topic, partition)).delete_before(offset)
 
-    def client(self, transactional_id: str) -> Client:
-        return Client(self.broker, transactional_id, Runtime(), Faults())
+    def client(self, transactional_id: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> Client:
+        return Client(self.broker, transactional_id, Runtime(), Faults(), timeout_s)
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    def end_of(self, transactional_id: str, *, committed: bool) -> Callable[[], None]:
+        late = Late(transactional_id, self.broker.producers[transactional_id].epoch, committed)
+
+        def arrive() -> None:
+            self.broker.late.append(late)
+            self.broker.arrive(late)
+
+        return arrive
 
     def meanwhile(self, call: Callable[[], T], other: Callable[[], None]) -> T:
         clock, sleep = self.clock, self.clock.sleep
@@ -91,11 +114,27 @@ class Model:
         return result
 
 
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise ReopenError or FencedError, as a writer does."""
+    try:
+        yield
+    except KafkaException as error:
+        raise translate(error, doing) from error
+
+
 class RealClient:
     """A producer of librdkafka."""
 
-    def __init__(self, cluster: Cluster, transactional_id: str) -> None:
-        self._producer = Producer(cluster.settings(transactional_id=transactional_id, linger_ms=0))
+    def __init__(self, cluster: Cluster, transactional_id: str, timeout_s: float) -> None:
+        timeout_ms = round(timeout_s * 1000)
+        settings = cluster.settings(
+            transactional_id=transactional_id,
+            transaction_timeout_ms=timeout_ms,
+            socket_timeout_ms=min(timeout_ms, SOCKET_TIMEOUT_MS),  # librdkafka wants a request to fit the transaction
+            linger_ms=0,
+        )
+        self._producer = Producer(settings)
 
     def init(self) -> None:
         self._producer.init_transactions(20)
@@ -104,7 +143,8 @@ class RealClient:
         self._producer.begin_transaction()
 
     def produce(self, record: Record) -> None:
-        self._producer.produce(record.topic, record.value, record.key, record.partition)
+        with translated("produce"):
+            self._producer.produce(record.topic, record.value, record.key, record.partition)
 
     def flush(self) -> None:
         assert self._producer.flush(10) == 0
@@ -118,10 +158,12 @@ class RealClient:
         consumer.close()
 
     def commit(self) -> None:
-        self._producer.commit_transaction(10)
+        with translated("commit"):
+            self._producer.commit_transaction(10)
 
     def abort(self) -> None:
-        self._producer.abort_transaction(10)
+        with translated("abort"):
+            self._producer.abort_transaction(10)
 
 
 class Real:
@@ -155,8 +197,21 @@ class Real:
         for future in self._admin.delete_records(asked).values():
             future.result(20)
 
-    def client(self, transactional_id: str) -> RealClient:
-        return RealClient(self.cluster, transactional_id)
+    def client(self, transactional_id: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> RealClient:
+        return RealClient(self.cluster, transactional_id, timeout_s)
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def end_of(self, transactional_id: str, *, committed: bool) -> Callable[[], None]:
+        brokers = [(broker.host, broker.port) for broker in self._admin.list_topics(timeout=10).brokers.values()]
+        producer = producer_of(brokers, transactional_id)
+
+        def arrive() -> None:
+            code = send_end(producer, committed=committed)
+            assert code in (NONE, INVALID_PRODUCER_EPOCH, PRODUCER_FENCED), f"EndTxn: error {code}"
+
+        return arrive
 
     def meanwhile(self, call: Callable[[], T], other: Callable[[], None]) -> T:
         answer: Future[T] = Future()

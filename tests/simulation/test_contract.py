@@ -11,10 +11,11 @@ from actors.engine.position import Record
 from actors.errors import FencedError, ReopenError
 from actors.log import Reader
 from tests.integration.line import wait_for
-from tests.simulation.systems import Model, Real, System
+from tests.simulation.systems import Model, RawClient, Real, System
 
 POLLS_MAX = 100
 WAIT_S = 0.1
+TIMEOUT_S = 2.0  # of a transaction that is left open; a broker of ours looks every second
 
 
 @pytest.fixture(params=["model", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -148,6 +149,94 @@ def test_a_newer_writer_of_the_same_id_fences_the_older(system: System) -> None:
     assert values == [b"old", b"new", b"other"]
     assert committed(system, topic) == {0: 1}
     old.abandon()
+
+
+def test_a_transaction_that_is_open_for_too_long_is_aborted_and_its_producer_fenced(system: System) -> None:
+    topic, owner = system.topic(1), new_id()
+    client = system.client(owner, TIMEOUT_S)
+    client.init()
+    began = system.now()
+    client.begin()
+    client.produce(*of(topic, b"slow"))
+    client.flush()
+    system.append(topic, 0, b"after")
+    assert system.log.read_to_end("g", topic, {0: 3}, 20.0) == {0: [(b"key", b"after")]}
+    assert system.now() - began >= TIMEOUT_S
+    with pytest.raises(FencedError):
+        client.commit()
+    writer = system.log.writer(owner)
+    writer.open()
+    writer.commit(of(topic, b"next"), "", {}, None).result(10)
+    assert system.log.read_to_end("g", topic, {0: 5}, 5.0) == {0: [(b"key", b"after"), (b"knext", b"next")]}
+    writer.close()
+
+
+def test_a_late_end_commits_what_was_left_open_if_nobody_has_opened_the_id_since(system: System) -> None:
+    topic = system.topic(1)
+    leave_open(system, owner := new_id(), of(topic, b"a"))
+    system.end_of(owner, committed=True)()
+    assert system.log.read_to_end("g", topic, {0: 2}, 5.0) == {0: [(b"ka", b"a")]}
+
+
+def test_a_late_end_is_dropped_after_the_id_was_opened_anew(system: System) -> None:
+    topic = system.topic(1)
+    leave_open(system, owner := new_id(), of(topic, b"old"))
+    late = system.end_of(owner, committed=True)
+    client = system.client(owner)
+    client.init()
+    client.begin()
+    client.produce(*of(topic, b"new"))
+    client.flush()
+    late()
+    client.abort()
+    assert system.log.read_to_end("g", topic, {0: 4}, 5.0) == {0: []}
+
+
+def half_ended(system: System, topic: str, owner: str) -> RawClient:
+    """Commit a transaction, write a record of the next one, and let the end of the first arrive once more."""
+    client = system.client(owner)
+    client.init()
+    client.begin()
+    client.produce(*of(topic, b"whole"))
+    client.flush()
+    again = system.end_of(owner, committed=True)
+    client.commit()
+    client.begin()
+    client.produce(*of(topic, b"half"))
+    client.flush()
+    again()
+    wait_for(
+        lambda: system.log.end(topic, [0]) == {0: 4}, "the marker: until then the partition takes more of what is ended"
+    )
+    return client
+
+
+def test_an_end_that_comes_twice_commits_a_part_of_what_its_producer_then_aborts(system: System) -> None:
+    """The hole that docs/guarantees.md tells of: nothing in the request says which transaction of the epoch is meant."""
+    topic = system.topic(2)
+    client = half_ended(system, topic, new_id())
+    client.produce(*of(topic, b"other half", partition=1))  # a partition that joins now opens a transaction anew
+    client.flush()
+    client.abort()
+    found = system.log.read_to_end("g", topic, {0: 4, 1: 2}, 5.0)
+    assert found == {0: [(b"kwhole", b"whole"), (b"khalf", b"half")], 1: []}
+
+
+def test_after_an_end_that_came_twice_a_partition_that_it_ended_takes_no_more(system: System) -> None:
+    topic, owner = system.topic(1), new_id()
+    client = half_ended(system, topic, owner)
+
+    def go_on() -> None:
+        client.produce(*of(topic, b"other half"))
+        client.flush()
+        client.commit()
+
+    with pytest.raises(ReopenError):
+        go_on()
+    system.log.writer(owner).open()
+    end = system.log.end(topic, [0])
+    assert system.log.read_to_end("g", topic, end, 5.0) == {0: [(b"kwhole", b"whole"), (b"khalf", b"half")]}
+    KEPT.append(client)
 
 
 def group(system: System, topic: str) -> object:
