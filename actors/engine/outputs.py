@@ -7,14 +7,16 @@ Theory of operation
 - a chart block covers the input offsets from `first_offset` to `next_offset`, and the next block of the same partition and
   family begins where it ended: else there is a gap, or an overlap (rows that stand twice);
 - an alert opens once, and closes at most once and after it opened; a dead letter stands once;
+- a detector that the position says is off has no alert from there on, and nothing says that it failed anywhere else: alerts that
+  were seen of a torn step need not come again when the step is taken again in another cut, in which a detector fails or does not;
 - each family's blocks end where the position stands; so does the committed offset; pages are not newer than their snapshot.
 
 A pipeline that runs moves while it is read. So a `Standing` holds two positions, read before the outputs and after them: what
 lies between the two may be there or not.
 
-Rules of this file: memory is bounded. One number pair is kept per chain, the last offset of dead letters per partition, and the
-state of at most `ALERTS_MAX` alerts, of which the oldest are forgotten first. Only what is retained is checked: the oldest block
-of a chain may begin anywhere.
+Rules of this file: memory is bounded. One number pair is kept per chain, the last offset of dead letters per partition, the last
+alert and two offsets per detector and partition, and the state of at most `ALERTS_MAX` alerts, of which the oldest are forgotten
+first. Only what is retained is checked: the oldest block of a chain may begin anywhere.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from actors.engine.position import Position
+from actors.engine.position import DISABLED, Position
 from schemas.charts import ChartStep
 
 ALERTS_MAX = 1_000_000  # whose state is remembered, about 150 bytes each
 PROBLEMS_MAX = 1_000  # told one by one; all are counted
+DETECTOR_ERROR = "detector_error"  # rule of the alert that says that a detector is off; it has no series
 _OPEN, _CLOSED = 1, 2  # bits: which records of an alert were seen
 
 
@@ -44,6 +47,8 @@ class Kind(StrEnum):
     STATE = "state does not fit together"
     ALERT_TWICE = "alert twice"
     ALERT_UNOPENED = "alert closed and never opened"
+    ALERT_OFF = "alert of a detector that was off"
+    ERROR_UNKNOWN = "detector error that the position does not know of"
     LETTER_TWICE = "dead letter twice"
     ASIDE_TWICE = "set aside twice"
     UNREADABLE = "unreadable"
@@ -75,6 +80,13 @@ class Chain:
     blocks: int = 0
 
 
+class Last(NamedTuple):
+    """The alert record of a detector that reaches farthest into the input."""
+
+    offset: int
+    named: str
+
+
 @dataclass(slots=True)
 class OutputsCheck:
     """Takes what is read, and tells what does not fit."""
@@ -90,6 +102,8 @@ class OutputsCheck:
     forgotten: int = 0  # alerts
     _seen: dict[bytes, int] = field(default_factory=dict)  # alert id → which of its records
     _reach: dict[tuple[int, str], int] = field(default_factory=dict)  # (partition, what) → largest input offset
+    _last: dict[tuple[int, str], Last] = field(default_factory=dict)  # by partition and detector
+    _failed: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)  # the same → first, last offset
 
     def chart(self, step: ChartStep) -> None:
         """Take a block, in the order of its partition."""
@@ -125,10 +139,20 @@ class OutputsCheck:
             self._report(Kind.ALERT_TWICE, partition, f"{named}: {alert['state']} stands twice")
         elif record == _CLOSED and not known and whole and not self.forgotten:
             self._report(Kind.ALERT_UNOPENED, partition, named)
+        self._note(alert, named)
         self._seen[ident] = known | record
         while len(self._seen) > ALERTS_MAX:
             del self._seen[next(iter(self._seen))]
             self.forgotten += 1
+
+    def _note(self, alert: Mapping[str, Any], named: str) -> None:
+        """Keep what tells whether the detector was off."""
+        of, offset = (alert["partition"], alert["detector"]), reached(alert)
+        if alert["rule"] == DETECTOR_ERROR and not alert["series"]:
+            first, last = self._failed.get(of, (offset, offset))
+            self._failed[of] = min(first, offset), max(last, offset)
+        elif of not in self._last or offset > self._last[of].offset:
+            self._last[of] = Last(offset, named)
 
     def letter(self, letter: Mapping[str, Any]) -> None:
         """Take a dead letter, in the order of its partition. Steps write them in the order of the input."""
@@ -175,6 +199,19 @@ class OutputsCheck:
         for (of, what), offset in sorted(self._reach.items()):
             if of == partition and offset >= after.next_offset:
                 self._beyond(partition, what, offset, after)
+        self._stand_off(partition, after)
+
+    def _stand_off(self, partition: int, position: Position) -> None:
+        """Compare alerts with the detectors that are off."""
+        off = {entry.subject: entry.at_offset for entry in position.applied if entry.kind == DISABLED}
+        for (of, detector), last in sorted(self._last.items()):
+            if of == partition and detector in off and last.offset >= off[detector]:
+                self._report(Kind.ALERT_OFF, partition, f"{last.named}: at {last.offset}, off from {off[detector]} on")
+        for (of, detector), offsets in sorted(self._failed.items()):
+            for offset in sorted(set(offsets)):
+                if of == partition and offset < position.next_offset and off.get(detector) != offset:
+                    where = f"off from {off[detector]} on" if detector in off else "not off"
+                    self._report(Kind.ERROR_UNKNOWN, partition, f"{detector}: failed at {offset}, and is {where}")
 
     def _beyond(self, partition: int, what: str, offset: int, position: Position) -> None:
         self._report(Kind.BEYOND, partition, f"{what}: up to {offset}, the position is {position.next_offset}")

@@ -14,6 +14,7 @@ import pytest
 from actors import takeover
 from actors.engine.replay import Replay
 from actors.errors import FencedError, ReopenError
+from actors.looks import Look
 from actors.slot import Slot
 from actors.takeover import TakeOver
 from tests.simulation import line, world
@@ -24,13 +25,14 @@ from tests.simulation.seeds import report, run
 from tests.simulation.world import World
 
 SEEDS_HERE = 40
+SEEDS_KNOWN = (30347,)  # that failed once; what happens in them has changed with all that a slot asks of the log since
 SEEDS_BESIDE = 2000  # in processes of their own
 SEEDS_FOR_A_BUG = 150
 
 
 @pytest.mark.slow
 def test_what_comes_out_is_a_plain_fold_of_the_log_whatever_happens() -> None:
-    failed = run(range(SEEDS_HERE)).failed
+    failed = run([*range(SEEDS_HERE), *SEEDS_KNOWN]).failed
     assert not failed, "\n".join(report(seed, wrong, verbose=False) for seed, wrong in failed.items())
 
 
@@ -120,7 +122,7 @@ def not_all_that_may_hold_a_partition_are_fenced(patch: pytest.MonkeyPatch) -> N
 
 
 def torn_transactions_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(takeover, "_check", lambda *_: None)
+    patch.setattr(Look, "check", lambda *_: None)
     patch.setitem(world.FAULTS, "end_twice", 0.4)
 
 

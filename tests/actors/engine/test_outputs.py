@@ -8,7 +8,7 @@ import pytest
 
 from actors.engine import outputs
 from actors.engine.outputs import Kind, OutputsCheck, Problem, Standing
-from actors.engine.position import Position
+from actors.engine.position import DISABLED, Applied, Position
 from schemas.charts import ChartStep
 
 
@@ -20,8 +20,8 @@ def block(first: int, end: int, family: str = "spc", partition: int = 0, pipelin
     return ChartStep(pipeline, family, "fab", partition, 1, first, end)
 
 
-def at(offset: int) -> Position:
-    return Position("fab", 0, offset, 1, 0, 0, "1")
+def at(offset: int, *applied: Applied) -> Position:
+    return Position("fab", 0, offset, 1, 0, 0, "1", applied)
 
 
 def alert(ident: str, state: str = "OPEN", offset: int = 3, **further: Any) -> dict[str, Any]:
@@ -122,6 +122,68 @@ def test_alerts_and_letters() -> None:
         (Kind.ASIDE_TWICE, "offset 6"),
         (Kind.BEYOND, "dead letters: up to 20, the position is 9"),
     ]
+
+
+def off(detector: str, offset: int) -> Applied:
+    return Applied(offset, DISABLED, detector, "why")
+
+
+def failed(detector: str, offset: int) -> dict[str, Any]:
+    ident = f"{offset:04x}"
+    return alert(ident, offset=offset, detector=detector, rule="detector_error", series="", closed_offset=None)
+
+
+@pytest.mark.parametrize(
+    ("alerts", "expected"),
+    [
+        # opened while it ran, never closed since; closed while it ran
+        ((alert("aa", offset=19), alert("bb", offset=3), alert("bb", "CLOSED", 19)), []),
+        # another detector, and one whose own rule has that name
+        ((alert("aa", offset=25, detector="e"), alert("bb", offset=25, detector="e", rule="detector_error")), []),
+        ((alert("aa", offset=20),), [(Kind.ALERT_OFF, "r of d on s, aa: at 20, off from 20 on")]),
+        (
+            (alert("aa", offset=25), alert("bb", offset=31), alert("cc", offset=27)),
+            [(Kind.ALERT_OFF, "r of d on s, bb: at 31, off from 20 on")],
+        ),
+        (
+            (alert("aa", offset=3), alert("aa", "CLOSED", 22, opened_offset=3)),
+            [(Kind.ALERT_OFF, "r of d on s, aa: at 22, off from 20 on")],
+        ),
+    ],
+)
+def test_a_detector_that_is_off_says_nothing(
+    alerts: tuple[dict[str, Any], ...], expected: list[tuple[Kind, str]]
+) -> None:
+    check = checker()
+    for said in (failed("d", 20), *alerts):
+        check.alert(said, whole=True)
+    standing = Standing(at(40, off("d", 20)), at(40, off("d", 20)), 40)
+    assert check.conclude({0: standing}) == [Problem(kind, 0, what) for kind, what in expected]
+
+
+def test_a_detector_that_fails_while_the_outputs_are_read_is_no_problem() -> None:
+    check = checker()
+    check.alert(alert("aa", offset=19), whole=True)
+    check.alert(failed("d", 20), whole=True)
+    assert check.conclude({0: Standing(at(20), at(25, off("d", 20)), 20)}) == []
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        (at(40, off("d", 20)), []),
+        (at(40, off("d", 24)), [(Kind.ERROR_UNKNOWN, "d: failed at 20, and is off from 24 on")]),
+        (at(40, off("e", 20)), [(Kind.ERROR_UNKNOWN, "d: failed at 20, and is not off")]),
+        (at(20), [(Kind.BEYOND, "alerts: up to 20, the position is 20")]),  # it may come yet: the step is not over
+    ],
+)
+def test_a_failure_that_the_position_does_not_know_of(position: Position, expected: list[tuple[Kind, str]]) -> None:
+    check = checker()
+    check.alert(failed("d", 20), whole=True)
+    if ("d", 24) in [(entry.subject, entry.at_offset) for entry in position.applied]:
+        check.alert(failed("d", 24), whole=True)
+    problems = check.conclude({0: Standing(position, position, position.next_offset)})
+    assert [(problem.kind, problem.what) for problem in problems] == expected
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
