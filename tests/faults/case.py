@@ -58,11 +58,7 @@ class Scene:
     @property
     def waits_for(self) -> dict[int, int]:
         """The input offsets that the tail must reach: the ends of what was acknowledged."""
-        sent = self.producer.sent
-        ends: dict[int, int] = {}
-        for _, partition, offset in sent.places():
-            ends[partition] = max(ends.get(partition, 0), offset + 1)
-        return ends
+        return self.producer.sent.ends()
 
 
 @dataclass(frozen=True)

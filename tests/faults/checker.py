@@ -2,33 +2,34 @@
 
 Theory of operation
 -------------------
-A chart record is unpacked to rows; a row's place is (partition, family, detector, offset). Rows of a place are compared as bytes:
-a NaN equals a NaN of the same bits, and 0.0 is not -0.0. How the log was cut into steps is not compared: it depends on timing,
-and the detectors' answers do not. Records carry no time of processing, so nothing has to be left out.
+A partition is checked from its first record to its last, some records at a time: the records that are read next are folded by the
+oracle, and all that came out of them is compared and forgotten. So memory holds some thousand rows of charts, and, of the whole
+partition, its events and 12 bytes a record.
 
-Beside that: the chain of steps has no gap (`first_offset` is the `next_offset` before it); every alert and every dead letter is
-there once and equals the oracle's; every acknowledged record is in the log, unchanged, and has come out: a row or a dead letter.
+The chain of steps has no gap (`first_offset` is the `next_offset` before it); every row of a chart (tests/faults/rows.py), every
+alert and every dead letter is there once and equals the oracle's; every acknowledged record is in the log, unchanged, and has
+come out: a row or a dead letter.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from schemas.charts import ChartBlock
-from tests.faults.oracle import Truth
+from tests.faults.oracle import Oracle, Truth
 from tests.faults.producer import Sent
 from tests.faults.reading import Entry
+from tests.faults.rows import NONE, Names, Place, Table, joined, split, tables
 
 EXAMPLES_MAX = 20  # of what is wrong, in the report
-_ROW = ("event_time_ms", "published_ms", "value", "lsl", "usl", "target")
-_SAID = ("statistic", "centre", "lcl", "ucl", "signal", "valid")
+_FOREIGN = -1  # instead of the number of a value that was sent
 
-Place = tuple[int, str, str]  # partition, family, detector; "" = the columns of the row itself
+Event = dict[str, Any]
 
 
 @dataclass
@@ -64,137 +65,186 @@ class Counts:
             self.examples.append(what)
 
 
-def check_log(counts: Counts, sent: Sent, log: Mapping[int, list[Entry]], partition: int) -> None:
-    """Every record acknowledged at this partition is in the log at its place, with its hash; none is there twice."""
-    values = {entry.offset: entry.value for entry in log[partition]}
-    counts.records += len(values)
-    for number, _, offset in sent.places(partition):
-        counts.acknowledged += 1
-        if not sent.is_record(number, values.get(offset)):
-            counts.lost += 1
-            counts.note(f"record {number}, acknowledged at {partition}:{offset}, is not there")
-    sent_copies = sent.copies(partition)
-    for value, times in Counter(values.values()).items():
-        copies = sent_copies.get(value or b"", 0)
-        if not copies:
-            counts.mismatches += times
-            counts.note(f"a record in the log that nobody sent: {value!r:.60}")
-        elif times > copies:
-            counts.duplicates += times - copies
-            counts.note(f"a record sent {copies} times is {times} times in the log: {value!r:.60}")
-
-
-def check_outputs(
-    counts: Counts,
-    log: Mapping[int, list[Entry]],
-    truth: Truth,
-    blocks: Sequence[ChartBlock],
-    alerts: Sequence[dict[str, Any]],
-    dead_letters: Sequence[dict[str, Any]],
-    aside: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Compare all that came out of these partitions, in the order of its topic, with what was to come out; add to the counts."""
-    _check_chain(counts, blocks, {partition: entries[-1].offset + 1 for partition, entries in log.items() if entries})
-    names: dict[str, int] = {}
-    found, wanted = _tables(blocks, names), _tables(truth.blocks, names)
-    for table in sorted(found.keys() | wanted.keys()):
-        _compare(counts, table, found.get(table, _NONE), wanted.get(table, _NONE))
-    counts.alerts += len(alerts)
-    _once(counts, "alert", alerts, truth.alerts, ("alert_id", "state"))
-    place = ("topic", "partition", "offset")
-    _once(counts, "dead letter", _told(dead_letters), _told(truth.dead_letters), place)
-    _once(counts, "row set aside", aside, truth.aside, place)
-    judged, missing = _rows(found)
-    counts.judged += judged
-    counts.missing += missing
-    counts.dead_lettered += len({(letter["partition"], letter["offset"]) for letter in dead_letters})
-    counts.aside += len({(row["partition"], row["offset"]) for row in aside})
-
-
-def _told(letters: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return dead letters as they can be compared: what the registry says of an id that it does not know is its own wording."""
-    own_words = {"unknown_schema": {"detail": ""}}
-    return [letter | own_words.get(letter["reason"], {}) for letter in letters]
-
-
-def _rows(found: Mapping[Place, _Table]) -> tuple[int, int]:
-    """Return the rows with and without a value of the family that has the fewest."""
-    rows: Counter[str] = Counter()
-    missing: Counter[str] = Counter()
-    for (_, family, detector), table in found.items():
-        if not detector:
-            value = table.columns[_ROW.index("value")].view(np.float64)
-            rows[family] += len(value)
-            missing[family] += int(np.isnan(value).sum())
-    fewest = min(rows, key=lambda family: rows[family], default="")
-    return rows[fewest] - missing[fewest], missing[fewest]
-
-
-def _check_chain(counts: Counts, blocks: Iterable[ChartBlock], ends: Mapping[int, int]) -> None:
-    at: dict[tuple[int, str], int] = {}
-    for block in blocks:
-        chain = (block.partition, block.family)
-        if block.first_offset != at.get(chain, 0):
-            counts.gaps += 1
-            counts.note(f"{chain}: a step from {block.first_offset} follows one to {at.get(chain, 0)}")
-        at[chain] = block.next_offset
-    for partition, end in ends.items():
-        for (of, family), reached in at.items():
-            if of == partition and reached != end:
-                counts.gaps += 1
-                counts.note(f"{(partition, family)}: steps end at {reached}, the log at {end}")
-
-
 @dataclass
-class _Table:
-    offset: np.ndarray  # (n,) int64
-    columns: tuple[np.ndarray, ...]  # (n,) or (n, q), integers: the bits of what was said
+class Outputs:
+    """All that came out of one partition."""
+
+    blocks: Iterable[ChartBlock] = ()  # in the order of its topic
+    alerts: Iterable[Event] = ()
+    dead_letters: Iterable[Event] = ()
+    aside: Iterable[Event] = ()
 
 
-_NONE = _Table(np.zeros(0, np.int64), ())
+def check_partition(
+    counts: Counts, sent: Sent, log: Iterable[Sequence[Entry]], oracle: Oracle, outputs: Outputs
+) -> None:
+    """Compare the log of a partition with what was sent, and what came out of it with what was to come; add to the counts."""
+    written = LogCheck(counts, sent, oracle.partition)
+    came = OutputsCheck(counts, oracle.partition, oracle.families, outputs)
+    end = 0
+    for entries in log:
+        end = entries[-1].offset + 1
+        written.take(entries)
+        came.compare(oracle.fold(entries), end)
+    written.close()
+    came.close(end)
 
 
-def _tables(blocks: Iterable[ChartBlock], names: dict[str, int]) -> dict[Place, _Table]:
-    """Return the rows of every place. `names` numbers texts, the same way for both sides."""
-    parts: dict[Place, list[tuple[np.ndarray, ...]]] = {}
-    for block in blocks:
-        series = _numbers(names, block.series_keys)[block.series]
-        row = (
-            block.offset,
-            *(_bits(getattr(block, name)) for name in _ROW),
-            series,
-            _numbers(names, block.lot),
-            _numbers(names, block.wafer),
-        )
-        parts.setdefault((block.partition, block.family, ""), []).append(row)
-        for name, said in block.detectors.items():
-            identity = f"{said.detector} {said.statistics} {said.rules}"
-            of = np.full(len(block), names.setdefault(identity, len(names)))
-            columns = (block.offset, *(_bits(getattr(said, column)) for column in _SAID), of)
-            parts.setdefault((block.partition, block.family, name), []).append(columns)
-    joined = {place: [np.concatenate(column) for column in zip(*rows, strict=True)] for place, rows in parts.items()}
-    return {place: _Table(offset, tuple(columns)) for place, (offset, *columns) in joined.items()}
+class LogCheck:
+    """Every record acknowledged at a partition is in the log at its place, unchanged; none is there twice."""
+
+    def __init__(self, counts: Counts, sent: Sent, partition: int) -> None:
+        self._counts, self._sent, self._partition = counts, sent, partition
+        self._offsets = [np.zeros(0, np.int64)]
+        self._values = [np.zeros(0, np.int32)]  # numbers of what stands there; _FOREIGN: nobody sent it
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Take the next records of the log."""
+        known, n = self._sent.known, len(entries)
+        self._offsets.append(np.fromiter((entry.offset for entry in entries), np.int64, n))
+        self._values.append(np.fromiter((known.get(entry.value or b"", _FOREIGN) for entry in entries), np.int32, n))
+        for row in np.flatnonzero(self._values[-1] == _FOREIGN).tolist():
+            self._counts.mismatches += 1
+            self._counts.note(f"a record in the log that nobody sent: {entries[row].value!r:.60}")
+
+    def close(self) -> None:
+        """The log is at its end."""
+        counts, sent = self._counts, self._sent
+        offsets, values = np.concatenate(self._offsets), np.concatenate(self._values)
+        counts.records += len(offsets)
+        numbers = np.flatnonzero((sent.offset >= 0) & (sent.partition == self._partition))
+        counts.acknowledged += len(numbers)
+        at = np.searchsorted(offsets, sent.offset[numbers])
+        there = at < len(offsets)
+        there[there] = offsets[at[there]] == sent.offset[numbers[there]]
+        there[there] = values[at[there]] == sent.value[numbers[there]]
+        counts.lost += int((~there).sum())
+        for number in numbers[~there][:EXAMPLES_MAX].tolist():
+            counts.note(
+                f"record {number}, acknowledged at {self._partition}:{sent.offset[number]}, is not there as it was sent"
+            )
+        self._count_copies(values[values != _FOREIGN])
+
+    def _count_copies(self, values: np.ndarray) -> None:
+        """A duplicate that is sent on purpose are two copies."""
+        counts, sent, n = self._counts, self._sent, len(self._sent.known)
+        handed_over = ~np.isnan(sent.sent_at) & (sent.partition == self._partition)
+        copies, times = np.bincount(sent.value[handed_over], minlength=n), np.bincount(values, minlength=n)
+        counts.mismatches += int(times[copies == 0].sum())
+        again = np.where(copies > 0, np.maximum(times - copies, 0), 0)
+        counts.duplicates += int(again.sum())
+        for value in np.flatnonzero((copies == 0) & (times > 0))[:EXAMPLES_MAX].tolist():
+            counts.note(f"value {value} is in the log of a partition that it was not sent to")
+        for value in np.flatnonzero(again)[:EXAMPLES_MAX].tolist():
+            counts.note(f"value {value}, sent {copies[value]} times, is {times[value]} times in the log")
 
 
-def _numbers(names: dict[str, int], texts: Sequence[str]) -> np.ndarray:
-    return np.fromiter((names.setdefault(text, len(names)) for text in texts), np.int64, len(texts))
+class OutputsCheck:
+    """Chart rows, alerts, dead letters and rows set aside of one partition against the oracle's."""
+
+    def __init__(self, counts: Counts, partition: int, families: Iterable[str], outputs: Outputs) -> None:
+        self._counts = counts
+        self._rows = RowsCheck(counts, partition, families, outputs.blocks)
+        place = ("topic", "partition", "offset")
+        self._alerts = EventsCheck(counts, "alert", ("alert_id", "state"), outputs.alerts)
+        self._dead_letters = EventsCheck(counts, "dead letter", place, _told(outputs.dead_letters))
+        self._aside = EventsCheck(counts, "row set aside", place, outputs.aside)
+        counts.alerts += self._alerts.count
+        counts.dead_lettered += self._dead_letters.distinct
+        counts.aside += self._aside.distinct
+
+    def compare(self, truth: Truth, end: int) -> None:
+        """Compare what came of the records before `end` that were not compared yet."""
+        self._rows.compare(truth.blocks, end)
+        self._alerts.expect(truth.alerts)
+        self._dead_letters.expect(_told(truth.dead_letters))
+        self._aside.expect(truth.aside)
+
+    def close(self, end: int) -> None:
+        """The log is at its end."""
+        self._rows.close(end)
+        for events in (self._alerts, self._dead_letters, self._aside):
+            events.close()
 
 
-def _bits(column: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(column).view(np.int64) if column.dtype == np.float64 else column
+def _told(letters: Iterable[Event]) -> Iterator[Event]:
+    """Give dead letters as they can be compared: what the registry says of an id that it does not know is its own wording."""
+    own_words = {"unknown_schema": {"detail": ""}}
+    return (letter | own_words.get(letter["reason"], {}) for letter in letters)
 
 
-def _compare(counts: Counts, place: Place, found: _Table, wanted: _Table) -> None:
+class RowsCheck:
+    """Every row of a partition's charts, and the chain of its steps."""
+
+    def __init__(self, counts: Counts, partition: int, families: Iterable[str], blocks: Iterable[ChartBlock]) -> None:
+        self._counts, self._partition = counts, partition
+        self._blocks = iter(blocks)
+        self._names = Names()
+        self._reached = dict.fromkeys(families, 0)  # input offsets, in what was read
+        self._ahead: dict[Place, Table] = {}  # read, and not compared yet
+        self._compared = 0  # up to this input offset
+        self._judged = dict.fromkeys(self._reached, 0)
+        self._missing = dict.fromkeys(self._reached, 0)
+
+    def compare(self, wanted: Iterable[ChartBlock], end: int) -> None:
+        """Compare the rows before `end`."""
+        self._compare(tables(self._read_to(end), self._names), wanted, end)
+        self._compared = end
+
+    def close(self, end: int) -> None:
+        """Nothing more is to come."""
+        left = list(self._blocks)
+        self._check_chain(left)
+        self._compare(tables(left, self._names), (), np.iinfo(np.int64).max)
+        for family, reached in self._reached.items():
+            if reached != end:
+                self._counts.gaps += 1
+                self._counts.note(f"{(self._partition, family)}: steps end at {reached}, the log at {end}")
+        fewest = min(self._judged, key=lambda family: self._judged[family] + self._missing[family])
+        self._counts.judged += self._judged[fewest]
+        self._counts.missing += self._missing[fewest]
+
+    def _read_to(self, end: int) -> list[ChartBlock]:
+        read: list[ChartBlock] = []
+        while min(self._reached.values()) < end and (more := list(islice(self._blocks, len(self._reached)))):
+            self._check_chain(more)
+            read += more
+        return read
+
+    def _check_chain(self, blocks: Iterable[ChartBlock]) -> None:
+        for block in blocks:
+            reached = self._reached.get(block.family, 0)
+            if block.first_offset != reached:
+                self._counts.gaps += 1
+                chain = (block.partition, block.family)
+                self._counts.note(f"{chain}: a step from {block.first_offset} follows one to {reached}")
+            self._reached[block.family] = block.next_offset
+
+    def _compare(self, read: dict[Place, Table], wanted_blocks: Iterable[ChartBlock], end: int) -> None:
+        found, self._ahead = split(joined(self._ahead, read), end)
+        wanted = tables(wanted_blocks, self._names)
+        for place in sorted(found.keys() | wanted.keys()):
+            _compare(self._counts, place, found.get(place, NONE), wanted.get(place, NONE), self._compared)
+        for (_, family, detector), table in found.items():
+            if not detector:
+                missing = int(np.isnan(table.values).sum())
+                self._missing[family] = self._missing.get(family, 0) + missing
+                self._judged[family] = self._judged.get(family, 0) + len(table) - missing
+
+
+def _compare(counts: Counts, place: Place, found: Table, wanted: Table, compared: int) -> None:
+    """Compare the rows of a place. Those before `compared` were there already."""
     offsets, first, times = np.unique(found.offset, return_index=True, return_counts=True)
-    twice = int((times - 1).sum())
-    if twice:
-        counts.duplicates += twice
-        counts.note(f"{place}: offsets {offsets[times > 1][:5].tolist()} … stand more than once")
-    absent = np.setdiff1d(wanted.offset, offsets)
+    again = int((times - 1).sum()) + int((offsets < compared).sum())
+    if again:
+        counts.duplicates += again
+        examples = offsets[(times > 1) | (offsets < compared)][:5].tolist()
+        counts.note(f"{place}: offsets {examples} … stand more than once")
+    absent = np.setdiff1d(wanted.offset, offsets, assume_unique=True)
     if len(absent):
         counts.lost += len(absent)
         counts.note(f"{place}: {len(absent)} rows are not there, {absent[:5].tolist()} …")
-    extra = np.setdiff1d(offsets, wanted.offset)
+    extra = np.setdiff1d(offsets[offsets >= compared], wanted.offset, assume_unique=True)
     if len(extra):
         counts.mismatches += len(extra)
         counts.note(f"{place}: {len(extra)} rows that the oracle does not have, {extra[:5].tolist()} …")
@@ -210,26 +260,41 @@ def _compare(counts: Counts, place: Place, found: _Table, wanted: _Table) -> Non
         counts.note(f"{place}: {int(differs.sum())} rows differ, {both[differs][:5].tolist()} …")
 
 
-def _once(
-    counts: Counts, what: str, found: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]], key: tuple[str, ...]
-) -> None:
-    def keyed(events: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
-        return {tuple(event[name] for name in key): event for event in events}
+class EventsCheck:
+    """Events of one kind: each is there once, as the oracle has it."""
 
-    by_key, expected = keyed(found), keyed(wanted)
-    if len(by_key) < len(found):
-        counts.duplicates += len(found) - len(by_key)
-        counts.note(f"{len(found) - len(by_key)} records of a {what} more than once")
-    for absent in expected.keys() - by_key.keys():
-        counts.lost += 1
-        counts.note(f"{what} {absent} is not there")
-    for extra in by_key.keys() - expected.keys():
-        counts.mismatches += 1
-        counts.note(f"{what} {extra} is one too many")
-    for same in by_key.keys() & expected.keys():
-        if by_key[same] != expected[same]:
-            counts.mismatches += 1
-            here, there = by_key[same], expected[same]
-            differ = [name for name in here.keys() | there.keys() if here.get(name) != there.get(name)]
-            said = "; ".join(f"{name} {here.get(name)!r:.80} instead of {there.get(name)!r:.80}" for name in differ)
-            counts.note(f"{what} {same}: {said}")
+    def __init__(self, counts: Counts, what: str, key: tuple[str, ...], found: Iterable[Event]) -> None:
+        self._counts, self._what, self._key = counts, what, key
+        self._found: dict[tuple[Any, ...], Event] = {}  # those that were not expected yet
+        self.count = 0
+        for event in found:
+            self.count += 1
+            self._found[self._key_of(event)] = event
+        self.distinct = len(self._found)
+        if self.distinct < self.count:
+            counts.duplicates += self.count - self.distinct
+            counts.note(f"{self.count - self.distinct} records of a {what} more than once")
+
+    def expect(self, wanted: Iterable[Event]) -> None:
+        """Compare these with what was found."""
+        counts, what = self._counts, self._what
+        for event in wanted:
+            key = self._key_of(event)
+            found = self._found.pop(key, None)
+            if found is None:
+                counts.lost += 1
+                counts.note(f"{what} {key} is not there")
+            elif found != event:
+                counts.mismatches += 1
+                differ = [name for name in found.keys() | event.keys() if found.get(name) != event.get(name)]
+                said = "; ".join(f"{n} {found.get(n)!r:.80} instead of {event.get(n)!r:.80}" for n in differ)
+                counts.note(f"{what} {key}: {said}")
+
+    def close(self) -> None:
+        """Nothing more is expected."""
+        self._counts.mismatches += len(self._found)
+        for key in islice(self._found, EXAMPLES_MAX):
+            self._counts.note(f"{self._what} {key} is one too many")
+
+    def _key_of(self, event: Event) -> tuple[Any, ...]:
+        return tuple(event[name] for name in self._key)

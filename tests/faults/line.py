@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -21,7 +21,7 @@ from schemas.decode import decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry
 from schemas.topics import schema_text
-from tests.faults.reading import Entry, read_whole
+from tests.faults.reading import Entry, pieces
 from tests.faults.stream import WRONG_TYPES, Encoders
 
 PHASE_ONE_ROWS = 50
@@ -132,21 +132,17 @@ class FaultLine:
 
     # ---- what there is at the end
 
-    def log(self, partition: int) -> dict[int, list[Entry]]:
-        """Return a partition of the input as written."""
-        return read_whole(self.endpoints.bootstrap_servers, self.input, partition)
+    def log(self, partition: int) -> Iterator[list[Entry]]:
+        """Give a partition of the input as written, some records at a time."""
+        return pieces(self.endpoints.bootstrap_servers, self.input, partition)
 
-    def blocks(self, partition: int) -> list[ChartBlock]:
-        """Return the chart records of a partition in the order of its topic."""
-        found = read_whole(self.endpoints.bootstrap_servers, self.topics.charts, partition)
-        return [unpack(entry.value or b"") for entries in found.values() for entry in entries]
+    def blocks(self, partition: int) -> Iterator[ChartBlock]:
+        """Give the chart records of a partition in the order of its topic."""
+        for entries in pieces(self.endpoints.bootstrap_servers, self.topics.charts, partition):
+            yield from (unpack(entry.value or b"") for entry in entries)
 
-    def events(self, topic: str) -> list[dict[str, Any]]:
-        """Return the Avro records of a topic."""
-        found = read_whole(self.endpoints.bootstrap_servers, topic)
-        return [
-            decode_event(entry.value, self.registry.schema)
-            for entries in found.values()
-            for entry in entries
-            if entry.value is not None
-        ]
+    def events(self, topic: str, partition: int | None = None) -> Iterator[dict[str, Any]]:
+        """Give the Avro records of a topic; those that came of one partition of the input."""
+        for entries in pieces(self.endpoints.bootstrap_servers, topic):
+            events = (decode_event(entry.value, self.registry.schema) for entry in entries if entry.value is not None)
+            yield from (event for event in events if partition is None or event["partition"] == partition)

@@ -6,7 +6,7 @@ is that no fault changes what they say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from actors.engine.family import FamilyFold
 from actors.engine.fold import PartitionFold
 from actors.engine.position import Position
 from actors.pipeline import Pipeline
+from schemas.batch import RawBatch
 from schemas.charts import ChartBlock, unpack
 from schemas.decode import MeasurementDecoder, decode_event
 from schemas.encode import Encoder
@@ -46,40 +47,43 @@ class Truth:
     aside: list[dict[str, Any]] = field(default_factory=list)  # came twice, too late or from a wrong clock
 
 
-def fold_log(pipeline: Pipeline, log: Mapping[int, list[Entry]], schema_of: SchemaOf) -> Truth:
-    """Fold the input topic's partitions, from offset 0 to their ends."""
-    truth = Truth()
-    families = [
-        FamilyFold(pipeline.name, family, detectors, pipeline.clean_rows)
-        for family, detectors in pipeline.families.items()
-    ]
-    for partition, entries in log.items():
-        start = Position(pipeline.input_topic, partition, 0, 0, 0, 0, pipeline.code_version)
-        for family in families:
-            family.open(pipeline.input_topic, partition, (), (), frozenset())
-        fold = PartitionFold(
+class Oracle:
+    """Folds one partition of the input from offset 0 on, some records at a time; keeps the fold's state, and nothing else."""
+
+    def __init__(self, pipeline: Pipeline, partition: int, schema_of: SchemaOf) -> None:
+        topic = self._topic = pipeline.input_topic
+        self.partition = partition
+        self.families = tuple(pipeline.families)
+        self._families = [
+            FamilyFold(pipeline.name, family, detectors, pipeline.clean_rows)
+            for family, detectors in pipeline.families.items()
+        ]
+        for family in self._families:
+            family.open(topic, partition, (), (), frozenset())
+        self._fold = PartitionFold(
             pipeline.name,
-            start,
+            Position(topic, partition, 0, 0, 0, 0, pipeline.code_version),
             (),
             MeasurementDecoder(schema_of),
             _ENCODERS,
             pipeline.topics,
             arrivals=pipeline.arrivals,
         )
+
+    def fold(self, entries: Sequence[Entry]) -> Truth:
+        """Return what was to be put out because of the next records."""
+        truth = Truth()
         for first in range(0, len(entries), STEP_ROWS):
-            _step(fold, families, as_raw(pipeline.input_topic, partition, entries[first : first + STEP_ROWS]), truth)
-    return truth
+            self._step(as_raw(self._topic, self.partition, list(entries[first : first + STEP_ROWS])), truth)
+        return truth
 
-
-def _step(fold: PartitionFold, families: list[FamilyFold], raw: Any, truth: Truth) -> None:
-    step = fold.begin(raw)
-    outputs = [family.step(step.work) for family in families]
-    charts = [chart for output in outputs for chart in (output.chart, *output.more_charts) if chart is not None]
-    truth.blocks += [unpack(chart) for chart in charts]
-    for record in fold.conclude(step, outputs):
-        if record.topic == fold.topics.alerts:
-            truth.alerts.append(decode_event(record.value, _SCHEMAS.__getitem__))
-        elif record.topic == fold.topics.dead_letters:
-            truth.dead_letters.append(decode_event(record.value, _SCHEMAS.__getitem__))
-        elif record.topic == fold.topics.late:
-            truth.aside.append(decode_event(record.value, _SCHEMAS.__getitem__))
+    def _step(self, raw: RawBatch, truth: Truth) -> None:
+        step = self._fold.begin(raw)
+        outputs = [family.step(step.work) for family in self._families]
+        charts = [chart for output in outputs for chart in (output.chart, *output.more_charts) if chart is not None]
+        truth.blocks += [unpack(chart) for chart in charts]
+        topics = self._fold.topics
+        events = {topics.alerts: truth.alerts, topics.dead_letters: truth.dead_letters, topics.late: truth.aside}
+        for record in self._fold.conclude(step, outputs):
+            if record.topic in events:
+                events[record.topic].append(decode_event(record.value, _SCHEMAS.__getitem__))

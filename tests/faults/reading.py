@@ -1,17 +1,18 @@
-"""Reading a topic whole, with a consumer of its own: the checker shares no reading code with what it checks."""
+"""Reading a topic to its end, with a consumer of its own: the checker shares no reading code with what it checks."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from schemas.batch import RawBatch
 
-TIMEOUT_S = 90.0
+TIMEOUT_S = 90.0  # without a record
 _POLL_MESSAGES = 5_000
 
 
@@ -50,31 +51,36 @@ def partitions_of(reader: Consumer, topic: str) -> list[int]:
     return sorted(reader.list_topics(topic, 30).topics[topic].partitions)
 
 
-def read_whole(bootstrap: str, topic: str, only: int | None = None) -> dict[int, list[Entry]]:
-    """Return every committed record of a topic (or of one partition) by partition, up to the last stable offsets of now.
+def pieces(bootstrap: str, topic: str, only: int | None = None) -> Iterator[list[Entry]]:
+    """Give every committed record of a topic (or of one partition), some at a time, up to the last stable offsets of now.
 
-    Raises TimeoutError if a partition's end is not reached: nothing is taken for whole that is not.
+    In a partition's order. Raises TimeoutError if the end of one is not reached: nothing is taken for whole that is not.
     """
     reader = consumer(bootstrap)
-    deadline = time.monotonic() + TIMEOUT_S
     try:
-        partitions = partitions_of(reader, topic) if only is None else [only]
-        found: dict[int, list[Entry]] = {partition: [] for partition in partitions}
-        behind = set(partitions)
-        reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        behind = {only} if only is not None else set(partitions_of(reader, topic))
+        reader.assign([TopicPartition(topic, partition, 0) for partition in behind])
+        heard = time.monotonic()
         while behind:
-            for message in reader.consume(_POLL_MESSAGES, 0.1):
-                error = message.error()
-                if error is None:
-                    entry = Entry(message.offset(), message.timestamp()[1], message.key(), message.value())
-                    found[message.partition()].append(entry)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    behind.discard(message.partition())
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{topic}: partitions {sorted(behind)} not read to their end in {TIMEOUT_S} s")
-        return found
+            messages = reader.consume(_POLL_MESSAGES, 0.1)
+            ended = {m.partition() for m in messages if _code(m) == KafkaError._PARTITION_EOF}
+            found = [Entry(m.offset(), m.timestamp()[1], m.key(), m.value()) for m in messages if _code(m) is None]
+            behind -= ended
+            if found:
+                yield found
+            if found or ended:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > TIMEOUT_S:
+                raise TimeoutError(
+                    f"{topic}: partitions {sorted(behind)} not read to their end: silent for {TIMEOUT_S} s"
+                )
     finally:
         reader.close()
+
+
+def _code(message: Message) -> int | None:
+    error = message.error()
+    return None if error is None else error.code()
 
 
 def as_raw(topic: str, partition: int, entries: list[Entry]) -> RawBatch:

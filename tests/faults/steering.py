@@ -78,6 +78,10 @@ def owners(name: str) -> list[dict[str, Any]]:
 
 
 def _working(name: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(actor, said) for actor, said in _statuses(name) if said["state"] != STANDBY]
+
+
+def _statuses(name: str) -> list[tuple[str, dict[str, Any]]]:
     statuses = []
     for actor in [*_named(f"owner:{name}:"), *_named(f"standby:{name}:")]:
         try:
@@ -85,7 +89,7 @@ def _working(name: str) -> list[tuple[str, dict[str, Any]]]:
         except UNREACHABLE as error:
             said = {"name": actor, "state": "unreachable", "last_error": str(error)[:500]}
         statuses.append((actor, said))
-    return [(actor, said) for actor, said in statuses if said["state"] != STANDBY]
+    return statuses
 
 
 def pids(name: str) -> dict[int, int]:
@@ -95,8 +99,25 @@ def pids(name: str) -> dict[int, int]:
 
 def detector_pids(name: str) -> dict[str, int]:
     """Return the process ids of the detector actors of the first owner, by family."""
-    owner = ray.get_actor(_working(name)[0][0], NAMESPACE)
-    return dict(ray.get(owner.detector_pids.remote(), timeout=CALL_TIMEOUT_S))
+    return _detector_pids(_working(name)[0][0])
+
+
+def _detector_pids(owner: str) -> dict[str, int]:
+    return dict(ray.get(ray.get_actor(owner, NAMESPACE).detector_pids.remote(), timeout=CALL_TIMEOUT_S))
+
+
+def processes(name: str) -> dict[str, int]:
+    """Return the process id of all that a pipeline runs, and that answers: of "supervisor", "owner 0", "standby 0", "spc 0", …"""
+    found = {"supervisor": supervisor_pid(name)}
+    for actor, said in _statuses(name):
+        slot = said.get("slot")
+        if said["state"] == STANDBY:
+            found[f"standby {slot}"] = said["pid"]
+        elif slot is not None:
+            found[f"owner {slot}"] = said["pid"]
+            found |= {f"{family} {slot}": pid for family, pid in _detector_pids(actor).items()}
+            found |= {f"spare {slot}": said["spare"]} if said["spare"] else {}
+    return found
 
 
 def supervisor_pid(name: str) -> int:

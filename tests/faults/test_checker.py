@@ -21,8 +21,8 @@ from schemas.encode import Encoder
 from schemas.registry import UnknownSchema
 from schemas.texts import Texts
 from schemas.topics import load
-from tests.faults.checker import Counts, check_log, check_outputs
-from tests.faults.oracle import Truth, fold_log
+from tests.faults.checker import Counts, LogCheck, Outputs, check_partition
+from tests.faults.oracle import Oracle, Truth
 from tests.faults.producer import Sent
 from tests.faults.reading import Entry
 from tests.faults.stream import WRONG_TYPES, Encoders, Message, Trouble, make, poisoned
@@ -30,6 +30,7 @@ from tests.faults.stream import WRONG_TYPES, Encoders, Message, Trouble, make, p
 ENCODERS = Encoders(Encoder("measurement", 1), Encoder("measurement", 2), 3)
 SCHEMAS = {1: load("measurement"), 2: load("measurement"), 3: json.loads(WRONG_TYPES)}
 PARTITIONS = 2
+STEP_ROWS = 70  # of what came out: several steps a partition
 
 
 @dataclass
@@ -38,17 +39,23 @@ class Run:
 
     sent: Sent
     log: dict[int, list[Entry]]
-    truth: Truth
     blocks: list[ChartBlock]
     alerts: list[dict[str, Any]]
     dead_letters: list[dict[str, Any]]
     aside: list[dict[str, Any]]
+    piece: int = 1_000  # records of the log that are checked at a time
 
     def counts(self) -> Counts:
         counts = Counts()
-        for partition in self.log:
-            check_log(counts, self.sent, self.log, partition)
-        check_outputs(counts, self.log, self.truth, self.blocks, self.alerts, self.dead_letters, self.aside)
+        for partition, entries in self.log.items():
+            pieces = [entries[at : at + self.piece] for at in range(0, len(entries), self.piece)]
+            blocks = [block for block in self.blocks if block.partition == partition]
+            events = (
+                [event for event in events if event["partition"] == partition]
+                for events in (self.alerts, self.dead_letters, self.aside)
+            )
+            oracle = Oracle(pipeline(), partition, schema_of)
+            check_partition(counts, self.sent, pieces, oracle, Outputs(blocks, *events))
         return counts
 
 
@@ -88,9 +95,15 @@ def undamaged() -> Run:
     messages = make(ENCODERS, 600, PARTITIONS, 1, Trouble(poison=0.05, duplicates=0.02), series=4)
     assert poisoned(messages) > 10
     sent, log = written(messages)
-    truth = fold_log(pipeline(), log, schema_of)
+    truth = Truth()
+    for partition, entries in log.items():
+        oracle = Oracle(pipeline(), partition, schema_of)
+        for at in range(0, len(entries), STEP_ROWS):
+            of_step = oracle.fold(entries[at : at + STEP_ROWS])
+            for name in ("blocks", "alerts", "dead_letters", "aside"):
+                getattr(truth, name).extend(getattr(of_step, name))
     assert truth.alerts
-    return Run(sent, log, truth, truth.blocks, truth.alerts, truth.dead_letters, truth.aside)
+    return Run(sent, log, truth.blocks, truth.alerts, truth.dead_letters, truth.aside)
 
 
 @pytest.fixture
@@ -110,6 +123,12 @@ def test_good_outputs_pass(run: Run) -> None:
     assert counts.missing > 0
     assert counts.aside > 0
     assert counts.judged + counts.missing + counts.dead_lettered + counts.aside == counts.records
+
+
+@pytest.mark.parametrize("piece", [1, 7, 70, 100])
+def test_how_the_log_is_cut_to_be_checked_does_not_matter(run: Run, piece: int) -> None:
+    whole = run.counts()
+    assert replace(run, piece=piece).counts() == whole
 
 
 def one_bit(run: Run) -> None:
@@ -151,11 +170,40 @@ def test_a_block_twice_is_told_as_duplicates_and_as_a_gap(run: Run) -> None:
     assert counts.gaps > 0
 
 
-def test_a_block_that_is_not_there_is_lost(run: Run) -> None:
-    rows = len(run.blocks.pop(0))
-    counts = run.counts()
+@pytest.mark.parametrize("piece", [7, 1_000])
+def test_a_block_that_comes_again_later_is_told_as_duplicates_and_as_a_gap(run: Run, piece: int) -> None:
+    first = run.blocks[0]
+    again = next(at for at in reversed(range(len(run.blocks))) if run.blocks[at].partition == first.partition)
+    run.blocks.insert(again, first)
+    counts = replace(run, piece=piece).counts()
+    assert counts.duplicates >= len(first) > 0
+    assert counts.mismatches == counts.lost == 0
+    assert counts.gaps > 0
+
+
+@pytest.mark.parametrize("piece", [7, 1_000])
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_block_that_is_not_there_is_lost(run: Run, which: int, piece: int) -> None:
+    rows = len(run.blocks.pop(which))
+    counts = replace(run, piece=piece).counts()
     assert counts.lost >= rows > 0
+    assert counts.gaps > 0
     assert not counts.adds_up
+
+
+def test_blocks_of_a_family_that_says_nothing_are_lost(run: Run) -> None:
+    run.blocks[:] = [block for block in run.blocks if block.family != "drift"]
+    counts = run.counts()
+    assert counts.lost > 0
+    assert not counts.adds_up
+
+
+def test_rows_after_the_end_of_the_log_are_mismatches(run: Run) -> None:
+    last = run.blocks[-1]
+    run.log = {**run.log, last.partition: run.log[last.partition][:-1]}
+    counts = run.counts()
+    assert counts.mismatches > 0
+    assert counts.lost == 1, "the record that was acknowledged"
 
 
 @pytest.mark.parametrize("which", ["alerts", "dead_letters", "aside"])
@@ -179,22 +227,35 @@ def test_an_acknowledged_record_that_is_not_in_the_log_is_lost(run: Run) -> None
     assert "record 7" in counts.examples[0]
 
 
+def log_counts(sent: Sent, log: dict[int, list[Entry]]) -> Counts:
+    counts = Counts()
+    for partition, entries in log.items():
+        check = LogCheck(counts, sent, partition)
+        check.take(entries[:10])
+        check.take(entries[10:])
+        check.close()
+    return counts
+
+
 def test_a_record_twice_in_the_log_is_a_duplicate_and_a_foreign_one_is_told() -> None:
     messages = make(ENCODERS, 50, PARTITIONS, 1, Trouble(), series=4)
     sent, log = written(messages)
     log[0].append(log[0][0]._replace(offset=len(log[0])))
     log[1].append(Entry(len(log[1]), 5, None, b"foreign"))
-    counts = Counts()
-    for partition in log:
-        check_log(counts, sent, log, partition)
+    counts = log_counts(sent, log)
     assert (counts.duplicates, counts.mismatches, counts.lost) == (1, 1, 0)
+
+
+def test_a_record_in_a_partition_that_it_was_not_sent_to_is_a_mismatch() -> None:
+    sent, log = written(make(ENCODERS, 50, PARTITIONS, 1, Trouble(), series=4))
+    log[1].append(log[0][0]._replace(offset=len(log[1])))
+    counts = log_counts(sent, log)
+    assert (counts.duplicates, counts.mismatches, counts.lost) == (0, 1, 0)
 
 
 def test_what_is_sent_twice_on_purpose_may_be_there_twice() -> None:
     messages = make(ENCODERS, 500, PARTITIONS, 1, Trouble(duplicates=0.1), series=4)
     assert len(messages) > 510
     sent, log = written(messages)
-    counts = Counts()
-    for partition in log:
-        check_log(counts, sent, log, partition)
+    counts = log_counts(sent, log)
     assert counts.duplicates == counts.lost == counts.mismatches == 0

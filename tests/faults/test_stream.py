@@ -80,6 +80,18 @@ def test_first_after_finds_the_first_acknowledged_record_of_each_partition() -> 
     assert sent.first_after(1.5) == {0: 2, 1: 0}
 
 
+def test_ends_are_those_of_what_was_acknowledged() -> None:
+    sent = Sent(make(ENCODERS, 5, 2, 1, Trouble(), series=2))
+    sent.partition[:] = (0, 1, 0, 0, 1)
+    sent.offset[:] = (7, -1, 9, 8, -1)
+    assert sent.ends() == {0: 10}
+
+
+def test_copies_of_a_value_have_one_number() -> None:
+    messages = make(ENCODERS, 5, 2, 1, Trouble(), series=2)
+    assert Sent(messages * 2).value.tolist() == [0, 1, 2, 3, 4] * 2
+
+
 def test_a_gap_is_looked_for_in_its_window() -> None:
     receipts = [Receipt(at, 0) for at in (0.0, 3.0, 3.1, 5.1, 5.2, 9.0)]
     assert gap(receipts, since=3.05) == pytest.approx(3.8)
