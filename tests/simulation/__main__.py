@@ -1,11 +1,11 @@
-"""Run seeds: `python -m tests.simulation --seeds 1000 --first-seed 0 [--processes 2] [--verbose]`."""
+"""Run seeds: `python -m tests.simulation --seeds 1000 --first-seed 0 [--processes 2] [--verbose] [--json]`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--verbose", action="store_true", help="print all that happened in a seed that fails")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: what failed, what was met where")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
@@ -29,17 +30,11 @@ def main(arguments: list[str]) -> int:
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
         for part in pool.map(run, chunks):
             outcome += part
-            for seed, wrong in part.failed.items():
+            for seed, wrong in part.failed.items() if not options.json else ():
                 sys.stdout.write(report(seed, wrong, verbose=options.verbose) + "\n")
     spent_s = time.monotonic() - started
-    met = Counter[str]()
-    for where, times in outcome.met.items():
-        met[where.partition(" at ")[0]] += times
-    told = ", ".join(f"{times} × {fault}" for fault, times in sorted(met.items()))
-    sys.stdout.write(
-        f"{outcome.seeds} seeds from {options.first_seed}: {len(outcome.failed)} failed; {told}, {outcome.torn} × torn, at "
-        f"{len(outcome.met)} places; {outcome.switches} switches; {spent_s:.0f} s\n"
-    )
+    as_json, as_text = outcome.to_json(options.first_seed, spent_s), outcome.text(options.first_seed, spent_s)
+    sys.stdout.write((json.dumps(as_json) if options.json else as_text) + "\n")
     return 1 if outcome.failed else 0
 
 

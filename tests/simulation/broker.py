@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -62,6 +63,7 @@ class Late(NamedTuple):
     producer: str
     epoch: int
     committed: bool
+    transaction: Transaction | None = None  # that it was sent for; the request does not say so
 
 
 class Torn(NamedTuple):
@@ -130,13 +132,17 @@ class Partition:
         self.first = max(self.first, offset)
         self.entries = self.entries[self.index(self.first) :]
 
-    def compact(self, active: int) -> None:
-        """Keep the newest committed record of each key; leave the last `active` offsets and all that is unstable alone."""
+    def compact(self, active: int) -> int:
+        """Keep the newest committed record of each key; leave the last `active` offsets and all that is unstable alone.
+
+        Returns how many committed records were taken.
+        """
         before = min(self.stable, self.end - active)
         cleaned = [entry for entry in self.entries if entry.offset < before and _visible(entry)]
         newest = {entry.key: entry.offset for entry in cleaned}
         kept = [entry for entry in cleaned if newest[entry.key] == entry.offset]
         self.entries = kept + [entry for entry in self.entries if entry.offset >= before]
+        return len(cleaned) - len(kept)
 
 
 def _visible(entry: Entry) -> bool:
@@ -146,13 +152,16 @@ def _visible(entry: Entry) -> bool:
 class Broker:
     """A cluster in memory. Raises ReopenError and FencedError where a client of Kafka would get such errors."""
 
-    def __init__(self, clock: Clock, random: Random, slow_markers: float = 0.0) -> None:
+    def __init__(
+        self, clock: Clock, random: Random, slow_markers: float = 0.0, met: Counter[str] | None = None
+    ) -> None:
         self.clock = clock
         self.random = random
         self.slow_markers = slow_markers  # chance of a marker not to be written at once
         self.topics: dict[str, list[Partition]] = {}
         self.producers: dict[str, ProducerState] = {}
         self.offsets: dict[tuple[str, Place], int] = {}  # (group, place) → committed
+        self.met = Counter[str]() if met is None else met  # what happened to transactions → how often
         self.late: list[Late] = []
         self.torn: list[Torn] = []
 
@@ -184,6 +193,7 @@ class Broker:
         self.expire()
         state = self.producers.setdefault(producer, ProducerState())
         if state.open is not None:
+            self.met["aborted: by the next owner"] += 1
             self._end(producer, state, False)
         self._mark(state, everything=True)
         state.epoch += 1
@@ -241,6 +251,7 @@ class Broker:
         now = self.clock.now()
         for producer, state in self.producers.items():
             if state.open is not None and state.open.started < now - state.timeout_s:
+                self.met["aborted: by its timeout"] += 1
                 self._end(producer, state, False)
                 state.epoch += 1
 
@@ -249,8 +260,11 @@ class Broker:
         self.late.remove(late)
         state = self.producers[late.producer]
         if late.epoch != state.epoch or state.open is None:
+            self.met["late end: dropped"] += 1
             return
-        if state.last is late.committed:  # the end of the transaction before this one, once more
+        own = state.open is late.transaction
+        self.met["late end: in time" if own else "late end: of the transaction before"] += 1
+        if not own:
             self.torn.append(Torn(late.producer, frozenset(state.open.participants)))
         self._end(late.producer, state, late.committed)
 
@@ -287,6 +301,8 @@ class Broker:
             if everything or self.random.random() >= self.slow_markers:
                 transaction.unmarked.remove(place)
                 self._write_marker(transaction, place)
+            else:
+                self.met["slow_markers"] += 1
         if not transaction.unmarked:
             state.ending = None
 

@@ -18,6 +18,7 @@ brokers do.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -76,11 +77,15 @@ class Runtime:
 
 @dataclass
 class Faults:
-    """What the network does to requests: chances by name, and the random that decides."""
+    """What the network does to requests: chances by name, and the random that decides.
+
+    Who asks whether something happens writes down in `met` that it did, where it does.
+    """
 
     random: Random = field(default_factory=lambda: Random(0))
     chances: Mapping[str, float] = field(default_factory=dict)
     over: bool = False  # the network is whole again: what is on its way is lost
+    met: Counter[str] = field(default_factory=Counter)
 
     def happens(self, what: str) -> bool:
         chance = self.chances.get(what, 0.0)
@@ -147,18 +152,20 @@ class Client:
             self._end(committed=False)
 
     def _end(self, *, committed: bool) -> None:
-        broker, end = self.broker, Late(self.transactional_id, self._epoch, committed)
-        if self._faults.happens("commit_unknown"):
-            how = self._faults.random.choice(("lost", "done", "late"))
+        broker, producer, faults = self.broker, self.transactional_id, self._faults
+        end = Late(producer, self._epoch, committed, broker.producers[producer].open)
+        if faults.happens("commit_unknown"):
+            how = faults.random.choice(("lost", "done", "late"))
+            faults.met[f"commit_unknown: {how}"] += 1
             if how == "done":
-                broker.end(*end)
+                broker.end(producer, self._epoch, committed)
             elif how == "late":
                 broker.late.append(end)
-            raise ReopenError(f"{self.transactional_id}: no answer to the end of the transaction ({how})")
-        broker.end(*end)
-        if self._faults.happens("end_twice"):
+            raise ReopenError(f"{producer}: no answer to the end of the transaction ({how})")
+        broker.end(producer, self._epoch, committed)
+        if faults.happens("end_twice"):
             self._again = end
-            self._again_in = self._faults.random.randint(2, LATE_PHASES_MAX)
+            self._again_in = faults.random.randint(2, LATE_PHASES_MAX)
 
     def _phase(self, phase: str) -> None:
         self._runtime.at(phase)
@@ -166,6 +173,7 @@ class Client:
             self._again_in -= 1
             if self._again_in == 0:
                 again, self._again = self._again, None
+                self._faults.met["end_twice"] += 1
                 self.broker.late.append(again)
                 self.broker.arrive(again)
 
@@ -201,6 +209,7 @@ class ModelWriter:
         """Return the records in the order in which the broker gets them."""
         if not self._faults.happens("shuffle"):
             return records
+        self._faults.met["shuffle"] += 1
         waiting: dict[tuple[str, int, bytes], list[Record]] = {}
         for record in records:
             by_key = record.key if record.partition == -1 else b""

@@ -8,7 +8,8 @@ checks that it is no later than the record that broke it, and no earlier than th
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -171,11 +172,20 @@ def position(broker: Broker, partition: int) -> dict[str, Any] | None:
     return read(values[-1] or b"") if values else None
 
 
-def differences(broker: Broker, group: str, arrivals: Arrivals) -> dict[int, list[str]]:
-    """Compare; return for each partition what is wrong with it."""
-    partitions = len(broker.topics[INPUT])
-    inputs, came = visible(broker.topics[INPUT]), found(broker, partitions)
-    return {p: wrong for p in range(partitions) if (wrong := _wrong(broker, group, arrivals, p, inputs[p], came[p]))}
+def told(came: Iterable[Said]) -> Counter[str]:
+    """Count what was told of rows that were not simply judged, and of detectors."""
+    counts = Counter[str]()
+    for said in came:
+        counts["dead letter"] += len(said.dead)
+        counts["detector failed"] += sum(alert.rule == "detector_error" for alert in said.alerts)
+        counts.update(f"set aside: {reason}" for _, reason in said.aside)
+    return counts
+
+
+def differences(broker: Broker, group: str, arrivals: Arrivals, came: Sequence[Said]) -> dict[int, list[str]]:
+    """Compare with what came, by partition; return for each partition what is wrong with it."""
+    inputs, partitions = visible(broker.topics[INPUT]), range(len(came))
+    return {p: wrong for p in partitions if (wrong := _wrong(broker, group, arrivals, p, inputs[p], came[p]))}
 
 
 def _wrong(

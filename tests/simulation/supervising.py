@@ -84,9 +84,14 @@ class Supervisor:
 
         try:
             deal = self.dealer.change(made)
-        except (ReopenError, FencedError):
+        except (ReopenError, FencedError) as error:
+            if isinstance(error, FencedError):
+                self.world.met["supervisor fenced"] += 1
             return self.supervision.failed(self._now())
         if deal is None:
             return []
         self.world.scheduler.note("deal", str(deal))
+        before = read[-1]
+        if before is not None and before.slots != deal.slots:
+            self.world.met["scale: up" if deal.slots > before.slots else "scale: down"] += 1
         return self.supervision.on(decisions.DealSeen(deal, deal != read[-1], self._now()))

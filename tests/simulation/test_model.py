@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_crash_at_each_phase_leaves_what_a_dead_process_leaves(
 
 
 def test_a_commit_without_answer_is_done_or_not_and_its_late_end_is_dropped_after_fencing(broker: Broker) -> None:
-    seen = set()
+    seen = Counter[str]()
     for seed in range(12):
         faults = Scripted("commit_unknown", seed=seed)
         client = Client(broker, "id", Runtime(), faults)
@@ -88,13 +89,35 @@ def test_a_commit_without_answer_is_done_or_not_and_its_late_end_is_dropped_afte
         with pytest.raises(ReopenError, match="no answer") as raised:
             client.commit()
         how = str(raised.value).rpartition("(")[2].rstrip(")")
-        seen.add(how)
+        seen[f"commit_unknown: {how}"] += 1
+        assert faults.met == {f"commit_unknown: {how}": 1}
         Client(broker, "id", Runtime(), Faults()).init()
         for late in list(broker.late):
             broker.arrive(late)
         assert (b"%d" % seed in values(broker)) is (how == "done")
-    assert seen == {"lost", "done", "late"}
+    assert seen.keys() == {"commit_unknown: lost", "commit_unknown: done", "commit_unknown: late"}
+    assert broker.met["late end: dropped"] == seen["commit_unknown: late"]
+    assert broker.met["aborted: by the next owner"] == 12 - seen["commit_unknown: done"]
     assert broker.torn == []
+
+
+def test_a_late_end_that_comes_in_time_commits_the_whole_and_tears_nothing(broker: Broker) -> None:
+    faults = Scripted()
+    faults.random.choice = lambda ways: "late"  # type: ignore[method-assign,assignment,return-value]
+    client = Client(broker, "id", Runtime(), faults)
+    client.init()
+    for word in (b"before", b"late"):
+        client.begin()
+        client.produce(rec(word))
+        if word == b"late":
+            faults.due.append("commit_unknown")
+            with pytest.raises(ReopenError):
+                client.commit()
+        else:
+            client.commit()
+    broker.arrive(*broker.late)
+    assert values(broker) == [b"before", b"late"]
+    assert (broker.torn, broker.met) == ([], {"late end: in time": 1})
 
 
 def test_an_end_that_was_sent_twice_tears_the_next_transaction(broker: Broker) -> None:
@@ -110,6 +133,7 @@ def test_an_end_that_was_sent_twice_tears_the_next_transaction(broker: Broker) -
     assert broker.torn == []
     client.produce(rec(b"elsewhere", 1))  # a partition that joins now opens a transaction anew
     assert [torn.producer for torn in broker.torn] == ["id"]
+    assert (faults.met, broker.met) == ({"end_twice": 1}, {"late end: of the transaction before": 1})
     with pytest.raises(ReopenError, match="not in an open transaction"):
         client.produce(rec(b"second half"))
     Client(broker, "id", Runtime(), Faults()).init()
@@ -131,6 +155,7 @@ def test_markers_may_come_after_the_answer_and_then_all_waits_for_them() -> None
         log = ModelLog(broker, broker.clock)
         assert log.committed("g", "t", [0]) == {0: n}
     assert 0 < waited < 30
+    assert broker.met["slow_markers"] >= waited
     client.init()
     assert len(values(broker)) == 30
 
@@ -150,10 +175,10 @@ def test_compaction_keeps_the_newest_of_each_key_and_leaves_the_active_segment_a
     client.begin()
     client.produce(rec(b"open"))
     broker.append(("t", 0), b"4", b"key")
-    log.compact(active=0)
+    assert log.compact(active=0) == 2
     assert [(e.offset, e.value) for e in log.entries] == [(4, b"3"), (5, b"other"), (6, b"open"), (7, b"4")]
     client.commit()
-    log.compact(active=4)
+    assert log.compact(active=4) == 0
     assert len(log.entries) == 5
     log.compact(active=0)
     assert values(broker) == [b"other", b"open", b"4"]
@@ -168,5 +193,6 @@ def test_records_keep_their_order_within_a_partition_however_they_are_mixed(brok
     sent = writer._sent(records)
     assert sorted(sent) == sorted(records)
     assert sent != records
+    assert faults.met == {"shuffle": 1}
     writer.commit(records, "t", {}, None).result(0)
     assert values(broker) == [b"%d" % n for n in range(0, 20, 2)]

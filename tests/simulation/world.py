@@ -33,7 +33,7 @@ from actors.surroundings import Surroundings
 from tests.simulation import line
 from tests.simulation.broker import Broker
 from tests.simulation.model import Client, Faults, ModelLog, VirtualClock
-from tests.simulation.oracle import differences
+from tests.simulation.oracle import differences, found, told
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.supervising import Supervisor
 
@@ -108,12 +108,12 @@ class World:
         self.scenario = scenario = Scenario.draw(self.random)
         chances = scenario.chances
         self.scheduler = Scheduler(self.random, chances)
-        self.broker = Broker(self.scheduler, self.random, chances.get("slow_markers", 0.0))
-        self.faults = Faults(self.random, chances)
+        self.met = self.scheduler.met
+        self.broker = Broker(self.scheduler, self.random, chances.get("slow_markers", 0.0), self.met)
+        self.faults = Faults(self.random, chances, met=self.met)
         self.calm = Faults(self.random)
         self.peace = False
         self.failures: list[str] = []  # what may never happen
-        self.met = self.scheduler.met
         self.owners: dict[Seat, Owner] = {}  # that Ray knows by name
         self.others: list[Owner] = []  # that it does not: lost, ended, replaced
         self.supervisors: list[Process] = []
@@ -142,6 +142,7 @@ class World:
                 self._outside(f"producer-{partition}", lambda p=partition: self._produce(p))
             for _ in range(scenario.supervisors):
                 self._start_supervisor()
+            self.met["two supervisors"] += scenario.supervisors == 2
             scheduler.run(lambda: scheduler.time >= scenario.trouble_s, scenario.trouble_s)
             self._make_peace()
             if not scheduler.run(self._rests, scheduler.time + REST_MAX_S):
@@ -238,16 +239,18 @@ class World:
         torn = bool(self.broker.torn)
         if not torn:
             wrong += [f"{p} is in quarantine for no reason: {why}" for p, why in quarantined.items()]
-        found = differences(self.broker, self.pipeline.name, self.scenario.arrivals)
-        told = self._told() if found else set()
-        for partition, what in found.items():
-            if torn and (partition in quarantined or partition in told):
-                self.met["torn, told by " + ("quarantine" if partition in quarantined else "the checker")] += 1
+        came = found(self.broker, self.scenario.partitions)
+        self.met += told(came)
+        different = differences(self.broker, self.pipeline.name, self.scenario.arrivals, came)
+        checked = self._checked() if different else set()
+        for partition, what in different.items():
+            if torn and (partition in quarantined or partition in checked):
+                self.met["told: by " + ("quarantine" if partition in quarantined else "the checker")] += 1
             else:
                 wrong += [f"partition {partition}: {line}" for line in what]
         return wrong
 
-    def _told(self) -> set[int]:
+    def _checked(self) -> set[int]:
         """Return the partitions of which the checker says that a step was taken again, and nothing else.
 
         Alerts and letters of a torn step, and nothing else of it, may be in the log: no opening slot sees that (docs/torn.md).
@@ -289,11 +292,14 @@ class World:
                     slot.step()
                 slot.close()
             except SupersededError:
+                self._note_zombie(owner)
                 slot.abandon()
                 owner.state, owner.slot = "superseded", None
                 return
             except (ReopenError, FencedError) as error:
                 self.scheduler.note(owner.process.name, f"abandons its slot: {error}")
+                if isinstance(error, FencedError):
+                    self._note_zombie(owner)
                 slot.abandon()
                 if self.scheduler.now() - since > BACKOFF_MAX_S:
                     backoff_s = BACKOFF_FIRST_S
@@ -302,6 +308,10 @@ class World:
             else:
                 owner.state = "retired"
                 return
+
+    def _note_zombie(self, owner: Owner) -> None:
+        """Count an owner that was told by the log that there is another one, of which nobody else could have told it."""
+        self.met["zombie stopped"] += self.owners.get(owner.seat) is not owner
 
     def _end_owner(self, seat: Seat) -> None:
         owner = self.owners.pop(seat, None)
@@ -340,6 +350,7 @@ class World:
                 if owner.process.dead and (self.peace or random.random() < 0.6):
                     self._replace(seat, owner)
                 elif twin and not owner.process.dead:
+                    self.met["twin"] += 1
                     owner.lost = True
                     self._replace(seat, owner)
             for process in [process for process in self.supervisors if process.dead]:
@@ -348,7 +359,7 @@ class World:
             if self.faults.happens("compact"):
                 topic = random.choice((line.TOPICS.state, line.TOPICS.deals))
                 for partition in self.broker.topics[topic]:
-                    partition.compact(active=random.choice((0, 5, 20)))
+                    self.met["compact"] += partition.compact(active=random.choice((0, 5, 20))) > 0
 
     def _replace(self, seat: Seat, owner: Owner) -> None:
         self.others.append(owner)
@@ -390,6 +401,7 @@ class World:
                 client.produce(line.record(partition, value))
                 self.scheduler.sleep(random.random())
             if self.faults.happens("abort"):
+                self.met["abort"] += 1
                 client.abort()
             else:
                 client.commit()
