@@ -56,7 +56,8 @@ class Names:
     def of(self, texts: Sequence[str]) -> np.ndarray:
         """Return (n,) int64."""
         if isinstance(texts, Texts):
-            return self.of(texts.words)[texts.codes]
+            numbers: np.ndarray = self.of(texts.words)[texts.codes]
+            return numbers
         return np.fromiter((self.one(text) for text in texts), np.int64, len(texts))
 
     def one(self, text: str) -> int:

@@ -126,16 +126,6 @@ def supervisor_pid(name: str) -> int:
     return int(ray.get(handle.pid.remote(), timeout=CALL_TIMEOUT_S))
 
 
-def in_control(name: str) -> bool:
-    """Return whether whoever is asked how the pipeline is answers."""
-    try:
-        if SLOTTED:
-            return bool(supervisor.status(name)["owners"])
-        return bool(pids(name))
-    except UNREACHABLE:
-        return False
-
-
 def deal(name: str) -> dict[str, Any]:
     """Return what the supervisor says of the deal, and of what it cannot do."""
     try:
@@ -162,11 +152,11 @@ def repair(pipeline: Pipeline) -> list[str]:
 
 
 def second_supervisor(pipeline: Pipeline) -> Callable[[], None]:
-    """Start another supervisor of the same pipeline beside the first; the returned call ends it."""
+    """Start another supervisor of the same pipeline beside the first, until it has read the deal; the returned call ends it."""
     from actors.supervision.actor import Supervisor
 
     other = Supervisor.options(namespace=NAMESPACE, num_cpus=0, max_concurrency=4).remote(pipeline)
-    ray.get(other.status.remote(), timeout=LIVE_TIMEOUT_S)
+    wait(lambda: ray.get(other.status.remote(), timeout=LIVE_TIMEOUT_S)["deal"], "the other has a deal", LIVE_TIMEOUT_S)
     return lambda: ray.kill(other)
 
 

@@ -14,10 +14,12 @@ import psutil
 
 from tests.faults import steering
 from tests.faults.case import Case, MissedError, Scene
+from tests.faults.control import Control
 from tests.faults.recovery import gap
 
 PAUSE_MAX_S = 1.5  # a longer gap between two steps of a partition is a pause
 CONTROL_S = 15.0
+CONTROL_MAX_S = 60.0  # that it is waited for
 BACK_S = 120.0  # for an owner to be live on a machine that is busy
 STOPPED_S = 30.0
 GCS_DOWN_S = 10.0
@@ -37,19 +39,22 @@ def detector(scene: Scene) -> None:
 
 
 def supervisor(scene: Scene) -> None:
-    pid = steering.supervisor_pid(scene.line.name)
+    pid, control = steering.supervisor_pid(scene.line.name), Control(scene.line.name)
     began = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    _control_back(scene, began, lambda: steering.supervisor_pid(scene.line.name) != pid)
+    _control_back(scene, control, began)
+    if steering.supervisor_pid(scene.line.name) == pid:
+        raise MissedError("the supervisor was not killed")
 
 
 def two_supervisors(scene: Scene) -> None:
-    began = time.monotonic()
+    control, began = Control(scene.line.name), time.monotonic()
     end = steering.second_supervisor(scene.pipeline)
-    _control_back(scene, began, lambda: steering.in_control(scene.line.name))
+    _control_back(scene, control, began)
     scene.producer.wait_sent(scene.producer.done + int(BESIDE_S * scene.producer.rate))
+    control, since = Control(scene.line.name), time.monotonic()
     end()
-    steering.wait(lambda: steering.in_control(scene.line.name), "control goes on", CONTROL_S)
+    _control_back(scene, control, began, since)
 
 
 def step_of_the_transaction(scene: Scene) -> None:
@@ -97,12 +102,12 @@ def node(scene: Scene) -> None:
 
 
 def gcs(scene: Scene) -> None:
-    began = time.monotonic()
+    control, began = Control(scene.line.name), time.monotonic()
     scene.nodes.kill_gcs()
     _sleep(GCS_DOWN_S)
     since = time.monotonic()
     scene.nodes.start_gcs()
-    _control_back(scene, began, lambda: steering.in_control(scene.line.name), since)
+    _control_back(scene, control, began, since)
 
 
 def goes_on(scene: Scene, _: Any) -> None:
@@ -117,16 +122,19 @@ def _owner_pid(scene: Scene) -> int:
     return next(iter(steering.pids(scene.line.name).values()))
 
 
-def _control_back(scene: Scene, began: float, back: Any, since: float | None = None) -> None:
+def _control_back(scene: Scene, control: Control, began: float, since: float | None = None) -> None:
+    """Wait until control is back, note how long it took (since the fault `began`, if not said otherwise), undo what showed it."""
     scene.facts["began"] = began
 
     def reached() -> bool:
         with contextlib.suppress(*steering.UNREACHABLE):
-            return bool(back())
+            return control.is_back()
         return False
 
-    steering.wait(reached, "control is back", 60)
+    steering.wait(reached, "control is back", CONTROL_MAX_S)
     scene.recoveries.append(time.monotonic() - (since or began))
+    scene.facts.setdefault("control after s", []).append(control.parts(since or began))
+    control.undo()
 
 
 @contextlib.contextmanager
@@ -165,7 +173,7 @@ CASES = (
     Case("owner", "kill -9 owner", "5 s", 5.0, owner, settings={"hosting": "actor"}),
     Case("detector", "kill -9 a detector actor", "5 s", 5.0, detector, settings={"hosting": "actor"}),
     Case("supervisor", "kill -9 supervisor", run=supervisor, needs=_slotted, **_GOES_ON),
-    Case("two-supervisors", "a second supervisor started", run=two_supervisors, needs=_slotted, **_GOES_ON),
+    Case("two-supervisors", "a second supervisor started", run=two_supervisors, needs=_slotted, seconds=40, **_GOES_ON),
     *(
         Case(
             f"step-{step.replace(' ', '-')}",
