@@ -69,6 +69,9 @@ def judging_of(config: Config) -> Judging:
     """Return what the configuration says of both pipelines. Raises ConfigError."""
     rows = config.pipeline.phase_one_rows
     main = families_of("pipeline.detectors", config.pipeline.detectors, rows)
+    for assignment in (each for family in main.values() for each in family):
+        if dimension(assignment.detector) is not None:
+            raise ConfigError(f"pipeline.detectors: {assignment.name} judges vectors: it belongs to vectors.detectors")
     if config.vectors.vector is None:
         return Judging(main, {}, None)
     vectors = families_of("vectors.detectors", config.vectors.detectors, rows)

@@ -136,6 +136,17 @@ def test_state_of_a_series_that_does_not_fit_a_page_is_refused(tmp_path: Path) -
     assert list(mmd(328, window=99)) == list(mmd(327, window=100)) == ["drift"]
 
 
+def test_config_refuses_detectors_of_vectors_where_single_values_are_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wanted = [{"detector": "drift.mmd", "parameters": {"reference": reference(tmp_path, 3)}}]
+    monkeypatch.setenv("CHIPQUALITY_PIPELINE__DETECTORS", json.dumps(wanted))
+    result = CliRunner().invoke(app, ["config"])
+    assert isinstance(result.exception, ConfigError)
+    assert "drift.mmd" in str(result.exception)
+    assert "judges vectors: it belongs to vectors.detectors" in str(result.exception)
+
+
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["detectors", *arguments])
     assert result.exit_code == 0, result.output
