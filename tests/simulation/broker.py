@@ -70,7 +70,7 @@ class Torn(NamedTuple):
     """A transaction that a late end has cut in two."""
 
     producer: str
-    participants: frozenset[Place]
+    transaction: Transaction
 
 
 @dataclass(slots=True)
@@ -265,7 +265,7 @@ class Broker:
         own = state.open is late.transaction
         self.met["late end: in time" if own else "late end: of the transaction before"] += 1
         if not own:
-            self.torn.append(Torn(late.producer, frozenset(state.open.participants)))
+            self.torn.append(Torn(late.producer, state.open))
         self._end(late.producer, state, late.committed)
 
     # ---- inside

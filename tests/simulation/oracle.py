@@ -155,6 +155,13 @@ def found(broker: Broker, partitions: int) -> list[Said]:
     return said
 
 
+class Difference(NamedTuple):
+    """One thing in which a partition's outputs are not what they should be."""
+
+    text: str
+    only_more: bool = False  # all is there that should be, and something else too
+
+
 def chains(blocks: list[tuple[str, int, int]]) -> list[str]:
     """Say where the chart blocks of a partition do not follow each other."""
     said: list[str] = []
@@ -182,7 +189,7 @@ def told(came: Iterable[Said]) -> Counter[str]:
     return counts
 
 
-def differences(broker: Broker, group: str, arrivals: Arrivals, came: Sequence[Said]) -> dict[int, list[str]]:
+def differences(broker: Broker, group: str, arrivals: Arrivals, came: Sequence[Said]) -> dict[int, list[Difference]]:
     """Compare with what came, by partition; return for each partition what is wrong with it."""
     inputs, partitions = visible(broker.topics[INPUT]), range(len(came))
     return {p: wrong for p in partitions if (wrong := _wrong(broker, group, arrivals, p, inputs[p], came[p]))}
@@ -190,29 +197,31 @@ def differences(broker: Broker, group: str, arrivals: Arrivals, came: Sequence[S
 
 def _wrong(
     broker: Broker, group: str, arrivals: Arrivals, partition: int, entries: list[Entry], came: Said
-) -> list[str]:
+) -> list[Difference]:
     stands = position(broker, partition)
     committed = broker.offsets.get((group, (INPUT, partition)))
     end = broker.topics[INPUT][partition].end
     if stands is None:
-        return [f"there is no position; committed is {committed}, the input ends at {end}"]
+        return [Difference(f"there is no position; committed is {committed}, the input ends at {end}")]
     wrong = []
     if not stands["next_offset"] == committed == end:
-        wrong.append(f"position {stands['next_offset']}, committed offset {committed}, end of the input {end}")
+        said = f"position {stands['next_offset']}, committed offset {committed}, end of the input {end}"
+        wrong.append(Difference(said))
     off_at = min((entry["at_offset"] for entry in stands["applied"]), default=None)
     try:
         should = expected(entries, arrivals, off_at)
     except AssertionError as error:
-        return [*wrong, str(error)]
+        return [*wrong, Difference(str(error))]
     for place in sorted(should.rows.keys() | came.rows.keys()):
         want, got = should.rows.get(place, []), came.rows.get(place, [])
         if want != got:
-            wrong.append(f"{place}: should be {want}, is {got}")
+            wrong.append(Difference(f"{place}: should be {want}, is {got}"))
     for what in ("alerts", "dead", "aside"):
         want, got = sorted(getattr(should, what), key=repr), sorted(getattr(came, what), key=repr)
         if want != got:
-            wrong.append(f"{what}: missing {_minus(want, got)}, too many {_minus(got, want)}")
-    return wrong + chains(came.blocks)
+            missing = _minus(want, got)
+            wrong.append(Difference(f"{what}: missing {missing}, too many {_minus(got, want)}", not missing))
+    return wrong + [Difference(said) for said in chains(came.blocks)]
 
 
 def _minus(some: list[Any], others: list[Any]) -> list[Any]:

@@ -23,26 +23,21 @@ from random import Random
 from actors import repair
 from actors.deal import Seat
 from actors.engine.arrivals import Arrivals
-from actors.engine.outputs import Kind
 from actors.engine.torn import Cure
 from actors.errors import FencedError, ReopenError, SupersededError
-from actors.outputs_check import check_outputs
 from actors.slot import Slot
 from actors.supervision import decisions
 from actors.surroundings import Surroundings
 from tests.simulation import line
 from tests.simulation.broker import Broker
-from tests.simulation.model import Client, Faults, ModelLog, VirtualClock
-from tests.simulation.oracle import differences, found, told
+from tests.simulation.model import Client, Faults, ModelLog
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.supervising import Supervisor
+from tests.simulation.verdict import judge, torn_partitions, without_reason
 
 TICK_S = 1.0  # of supervisors, and of Ray
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 3.0  # of owners, as in actors/partition_owner.py
 REST_MAX_S = 240.0  # for the pipeline to come to rest when nothing goes wrong any more
-# What tells of a torn step that was taken again because only such records of it could be seen. In another cut a detector that
-# failed in one of the two need not fail in the other.
-TAKEN_AGAIN = frozenset({Kind.ALERT_TWICE, Kind.LETTER_TWICE, Kind.ASIDE_TWICE, Kind.ALERT_OFF, Kind.ERROR_UNKNOWN})
 FAULTS = {  # the chance of each kind at each occasion, where a seed has it
     "crash": 0.004,
     "broken": 0.004,
@@ -212,6 +207,8 @@ class World:
         """Repair what is torn, as an operator does; the owners take it up again by themselves."""
         quarantined = self._quarantined()
         self.met["quarantined"] += len(quarantined)
+        torn = torn_partitions(self.broker)
+        self.failures += [without_reason(p, why) for p, why in quarantined.items() if p not in torn]
         process = self._calm("repair")
         around = Surroundings(ModelLog(self.broker, self.scheduler, process, self.calm), self.scheduler, line.codec())
 
@@ -234,34 +231,9 @@ class World:
             self.failures.append(f"repaired, and it does not come to rest: quarantined {self._quarantined()}")
 
     def _judge(self) -> list[str]:
-        """Return what is wrong. Where a transaction was torn, that must have been told: by quarantine, or by the checker."""
-        quarantined, wrong = self._quarantined(), list(self.failures)
-        torn = bool(self.broker.torn)
-        if not torn:
-            wrong += [f"{p} is in quarantine for no reason: {why}" for p, why in quarantined.items()]
-        came = found(self.broker, self.scenario.partitions)
-        self.met += told(came)
-        different = differences(self.broker, self.pipeline.name, self.scenario.arrivals, came)
-        checked = self._checked() if different else set()
-        for partition, what in different.items():
-            if torn and (partition in quarantined or partition in checked):
-                self.met["told: by " + ("quarantine" if partition in quarantined else "the checker")] += 1
-            else:
-                wrong += [f"partition {partition}: {line}" for line in what]
-        return wrong
-
-    def _checked(self) -> set[int]:
-        """Return the partitions of which the checker says that a step was taken again, and nothing else.
-
-        Alerts and letters of a torn step, and nothing else of it, may be in the log: no opening slot sees that (docs/torn.md).
-        """
-        clock = VirtualClock()
-        around = Surroundings(ModelLog(self.broker, clock), clock, line.codec())
-        problems = check_outputs(self.pipeline, around).problems
-        again, others = set[int](), set[int]()
-        for problem in problems:
-            (again if problem.kind in TAKEN_AGAIN else others).add(problem.partition)
-        return again - others
+        """Return what is wrong."""
+        arrivals, quarantined = self.scenario.arrivals, self._quarantined()
+        return [*self.failures, *judge(self.broker, self.pipeline, arrivals, quarantined, self.met)]
 
     # ---- owners
 
