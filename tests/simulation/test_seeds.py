@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ from tests.simulation.world import World
 SEEDS_HERE = 40
 SEEDS_KNOWN = (30347,)  # that failed once; what happens in them has changed with all that a slot asks of the log since
 SEEDS_BESIDE = 2000  # in processes of their own
+PROCESSOR_S_MAX = 240.0  # that those take together: two minutes of two cores, whatever runs beside them
 SEEDS_FOR_A_BUG = 150
 
 # What the simulation promises to do, and how often at least it happens in the seeds that run beside: a third of what it was when
@@ -82,12 +84,14 @@ def test_what_comes_out_is_a_plain_fold_of_the_log_whatever_happens() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # it is a minute on two idle cores; other tests run beside it
+@pytest.mark.timeout(900)  # it is a minute on two idle cores; other tests run beside it, and go first
 def test_so_it_is_for_thousands_of_seeds_in_which_everything_happens_that_may() -> None:
     unmeasured = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
     seeds = [f"--seeds={SEEDS_BESIDE}", f"--first-seed={SEEDS_HERE}"]
     command = [sys.executable, "-m", "tests.simulation", "--json", *seeds]
+    before_s = _processor_s_of_children()
     done = subprocess.run(command, env=unmeasured, capture_output=True, text=True, check=False)
+    spent_s = _processor_s_of_children() - before_s
     assert done.stdout, done.stderr
     said = json.loads(done.stdout)
     assert not said["failed"], "\n".join(report(int(s), wrong, verbose=False) for s, wrong in said["failed"].items())
@@ -97,6 +101,13 @@ def test_so_it_is_for_thousands_of_seeds_in_which_everything_happens_that_may() 
     rare = {what: times[what] for what, least in HAPPENS.items() if times[what] < least}
     assert not rare, f"{rare}; at least {HAPPENS}"
     assert all(times[fault] for fault in world.FAULTS), times
+    assert 1.0 < spent_s <= PROCESSOR_S_MAX, f"{spent_s:.0f} s of processor time for {SEEDS_BESIDE} seeds"
+
+
+def _processor_s_of_children() -> float:
+    """Return what processes have taken that this one has waited for, and those that they have waited for."""
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return taken.ru_utime + taken.ru_stime
 
 
 def _times(met: Mapping[str, int], what: str) -> int:
