@@ -39,6 +39,7 @@ class Scene:
     options: Any  # of the command line
     proxy: Any = None  # BrokerProxy, of the kind "proxied"
     disk: Any = None  # SmallDisk, of the kind "small disk"
+    repetition: int = 1
     facts: dict[str, Any] = field(default_factory=dict)  # what the case wants to tell beside the figures
     recoveries: list[float] = field(default_factory=list)
     _measure: list[tuple[float, tuple[int, ...] | None]] = field(default_factory=list)

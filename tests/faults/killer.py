@@ -9,16 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from actors.engine.position import Record
+from confluent_kafka import KafkaError
+
 from actors.kafka.client import Cluster
-from actors.kafka.consumer import PartitionReader
-from actors.kafka.log import KafkaLog
-from actors.kafka.transaction import TransactionalWriter
+from tests.faults.watched import WatchedLog
 
 RELEASE_TIMEOUT_S = 8.0  # shorter than a transaction may last
 
@@ -31,9 +30,9 @@ class KillAt:
     step: str  # "after poll", "after produce", "after send offsets", "before commit", "after commit"
     waits: bool = False  # before it dies, until it is released: something else may happen at that very moment
 
-    def __call__(self, cluster: Cluster) -> KafkaLog:
+    def __call__(self, cluster: Cluster) -> WatchedLog:
         """Return the log."""
-        return _Log(cluster, self)
+        return WatchedLog(cluster, self)
 
     def arm(self) -> None:
         """From now on the first to come to the step dies."""
@@ -42,6 +41,20 @@ class KillAt:
     def fired_at(self) -> float | None:
         """Return when somebody died; None: not yet."""
         return float(self._fired.read_text()) if self._fired.exists() else None
+
+    @contextmanager
+    def during(self, step: str) -> Iterator[None]:
+        """Die before or after this step of a transaction, if that is the step."""
+        self.reached(f"before {step}")
+        yield
+        self.reached(f"after {step}")
+
+    def delivered(self, error: KafkaError | None) -> None:
+        """Nothing dies of an answer."""
+
+    def polled(self) -> None:
+        """Die, if this is the step."""
+        self.reached("after poll")
 
     def reached(self, step: str) -> None:
         """Die, if this is the step, and nobody has died of it."""
@@ -73,48 +86,3 @@ class KillAt:
     @property
     def _fired(self) -> Path:
         return Path(self.folder) / "fired"
-
-
-class _Log(KafkaLog):
-    def __init__(self, cluster: Cluster, killer: KillAt) -> None:
-        super().__init__(cluster)
-        self._killer = killer
-
-    def writer(self, transactional_id: str) -> TransactionalWriter:
-        if transactional_id.endswith("-supervisor"):
-            return super().writer(transactional_id)
-        writer = _Writer(self._cluster, transactional_id)
-        writer.killer = self._killer
-        return writer
-
-    def reader(self, group: str, topic: str) -> PartitionReader:
-        reader = _Reader(self._cluster, group, topic)
-        reader.killer = self._killer
-        return reader
-
-
-class _Writer(TransactionalWriter):
-    killer: KillAt
-
-    def _produce_all(self, records: Sequence[Record]) -> None:
-        super()._produce_all(records)
-        self.killer.reached("after produce")
-
-    def _send_offsets(self, topic: str, offsets: Mapping[int, int], group_metadata: object) -> None:
-        super()._send_offsets(topic, offsets, group_metadata)
-        self.killer.reached("after send offsets")
-
-    def _end(self) -> None:
-        self.killer.reached("before commit")
-        super()._end()
-        self.killer.reached("after commit")
-
-
-class _Reader(PartitionReader):
-    killer: KillAt
-
-    def poll(self, rows_max: int, wait_s: float) -> Any:
-        polled = super().poll(rows_max, wait_s)
-        if any(len(batch) for batch in polled.batches):
-            self.killer.reached("after poll")
-        return polled

@@ -147,7 +147,9 @@ def _repetition(
     pipeline = line.pipeline(case.log(folder) if case.log else None)
     producer = VerifiableProducer(line.endpoints.bootstrap_servers, line.input, messages, rate)
     tail = Tail(line.endpoints.bootstrap_servers, line.topics.charts, next(iter(pipeline.families)))
-    scene = Scene(stage.stack, nodes, line, pipeline, producer, tail, options, stage.proxy, stage.disk)
+    scene = Scene(
+        stage.stack, nodes, line, pipeline, producer, tail, options, stage.proxy, stage.disk, outcome.repetition
+    )
     outcome.facts = scene.facts  # the same: also what is found last, and what was found before something was missed
     try:
         steering.start(pipeline)

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import time
+from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.faults import steering
 from tests.faults.case import Case, MissedError, Scene
 from tests.faults.control import Control
 from tests.faults.recovery import gap
+from tests.faults.witness import Attempt, Witness
 
 PAUSE_MAX_S = 1.5  # a longer gap between two steps of a partition is a pause
 CONTROL_S = 15.0
@@ -23,6 +26,7 @@ CONTROL_MAX_S = 60.0  # that it is waited for
 BACK_S = 120.0  # for an owner to be live on a machine that is busy
 STOPPED_S = 30.0
 GCS_DOWN_S = 10.0
+ZOMBIE_STEPS = ("commit", "produce")  # before one of which the owner is frozen
 BESIDE_S = 8.0  # for which two supervisors run
 
 
@@ -65,16 +69,39 @@ def step_of_the_transaction(scene: Scene) -> None:
 
 
 def stopped_beside_its_successor(scene: Scene) -> None:
-    """Its whole node is frozen: if its process alone were, the one that stands by would end it, and there would be no zombie."""
-    pid = _owner_pid(scene)
+    """Its whole node is frozen: if its process alone were, the one that stands by would end it, and there would be no zombie.
+
+    It is frozen in the middle of a transaction, so that it goes on with writing.
+    """
+    witness, name = scene.pipeline.log, scene.line.name
+    step = scene.facts["frozen before"] = ZOMBIE_STEPS[scene.repetition % len(ZOMBIE_STEPS)]
+    witness.hold(step)
+    steering.wait(lambda: witness.held() is not None, f"the owner is about to {step}", BACK_S)
+    pid = witness.held()
     scene.fault()
     began = time.monotonic()
     with scene.nodes.frozen_node_of(pid):
-        steering.wait(lambda: set(steering.pids(scene.line.name).values()) - {pid}, "a successor is live", BACK_S)
+        witness.release()
+        steering.wait(lambda: set(steering.pids(name).values()) - {pid}, "a successor is live", BACK_S)
         _sleep(max(0.0, began + STOPPED_S - time.monotonic()))
         if not psutil.pid_exists(pid):
             raise MissedError("the owner was ended before it went on: there was no zombie")
-    _sleep(2.0)  # the zombie writes, or tries to
+        resumed = time.monotonic()
+        psutil.Process(pid).resume()  # before its raylet, which ends it
+        steering.wait(lambda: any(a.raised for a in witness.attempts(pid, resumed)), "the zombie is refused", BACK_S)
+    steering.wait(lambda: not psutil.pid_exists(pid), "the zombie ends", BACK_S)
+    tried = witness.attempts(pid, resumed)
+    scene.facts["zombie"] = _told(tried)
+    if any(attempt.succeeded for attempt in tried):
+        raise MissedError("the zombie wrote")
+
+
+def _told(attempts: Iterable[Attempt]) -> str:
+    """Return attempts in a line: "3 x record: _PURGE_QUEUE; commit: KafkaException …"."""
+    outcomes = Counter(
+        f"{each.step}: {each.raised or ('done' if each.succeeded else 'no answer')}" for each in attempts
+    )
+    return "; ".join(f"{times} x {what}" if times > 1 else what for what, times in outcomes.items())
 
 
 def silent(scene: Scene) -> None:
@@ -160,6 +187,10 @@ def _log() -> str:
     return "" if steering.HAS_LOG else "Pipeline has no field `log` in this version"
 
 
+def _witness(folder: Path) -> Any:
+    return Witness(str(folder))
+
+
 def _killer(step: str, folder: Path) -> Any:
     from tests.faults.killer import KillAt
 
@@ -188,7 +219,8 @@ CASES = (
     ),
     Case(
         "zombie", "SIGSTOP owner and its node 30 s, then resume, beside its successor", "8 s", 8.0,
-        stopped_beside_its_successor, needs=_slotted, seconds=60,
+        stopped_beside_its_successor, needs=_slotted, seconds=60, log=_witness,
+        tells=("frozen before", "zombie"),
     ),
     Case(
         "silent", "SIGSTOP owner, where another process stands by", "8 s", 8.0, silent, needs=_slotted, seconds=40,
