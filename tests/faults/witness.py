@@ -62,7 +62,8 @@ class Witness:
     def attempts(self, pid: int, since: float) -> list[Attempt]:
         """Return what a process has tried since then, and what it was in the middle of."""
         found: dict[float, Attempt] = {}
-        for line in self._notes(pid).read_text().splitlines() if self._notes(pid).exists() else ():
+        noted = self._notes(pid).read_text() if self._notes(pid).exists() else ""
+        for line in noted.split("\n")[:-1]:  # the last may not be whole yet
             attempt = Attempt(*json.loads(line))
             found[attempt.began] = attempt
         return [attempt for attempt in found.values() if attempt.ended is None or attempt.ended >= since]

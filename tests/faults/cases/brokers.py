@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from cluster.local.errors import LocalStackError
+from cluster.local.stack import LocalStack
 from tests.faults import steering
 from tests.faults.case import Case, MissedError, Scene
+from tests.faults.readiness import Answer, Readiness
 from tests.faults.recovery import gap
 from tests.faults.stream import Trouble
 
@@ -70,31 +74,46 @@ def registry(scene: Scene) -> None:
 
 
 def disk_full(scene: Scene) -> None:
-    scene.disk.fill()
-    dead = [name for name in scene.stack.pids if name != "registry"]
-    steering.wait(lambda: any(scene.stack.exit_code(name) is not None for name in dead), "a broker stops", UP_TIMEOUT_S)
-    steering.wait(lambda: _not_ready(scene), "the pipeline says that it is not ready", UP_TIMEOUT_S)
+    stack = scene.stack
+    brokers = [name for name in stack.pids if name != "registry"]
+    with Readiness(scene.line) as readiness:
+        steering.wait(lambda: readiness.ask().ready, "it is ready before", UP_TIMEOUT_S)
+        scene.disk.fill()
+        steering.wait(lambda: _dead(stack, brokers), "a broker stops", UP_TIMEOUT_S)
+        steering.wait(lambda: _says_why(scene, readiness.ask(), brokers), "it says that it is not ready", UP_TIMEOUT_S)
+        _stack_names_the_disk(scene)
+        scene.disk.free()
+        for name in set(brokers) - _dead(stack, brokers):
+            stack.kill(name)
+        for name in brokers:
+            stack.launch(name)
+        for name in brokers:
+            stack.wait_up(name)
+        scene.fault()
+        took = steering.wait(lambda: readiness.ask().ready, "it is ready again", UP_TIMEOUT_S)
+        scene.facts["ready again after s"] = round(took, 1)
+
+
+def _dead(stack: LocalStack, names: Iterable[str]) -> set[str]:
+    return {name for name in names if stack.exit_code(name) is not None}
+
+
+def _says_why(scene: Scene, answer: Answer, brokers: Sequence[str]) -> bool:
+    """Say whether the API names the slot that does not work and its error, and Kafka if all of it is dead."""
+    scene.facts["said by the API"] = f"{answer.status} {answer.body.get('detail', '')}"
+    failing = answer.failing()
+    wanted = {"owners", "kafka"} if _dead(scene.stack, brokers) == set(brokers) else {"owners"}
+    named = wanted <= failing.keys() and all(failing[part] in answer.body["detail"] for part in wanted)
+    return answer.status == HTTPStatus.SERVICE_UNAVAILABLE and named and "ReopenError" in failing["owners"]
+
+
+def _stack_names_the_disk(scene: Scene) -> None:
     try:
         scene.stack.check()
     except LocalStackError as error:
-        scene.facts["said"] = str(error)[:300]
-    if "disk is full" not in scene.facts.get("said", ""):
-        raise MissedError(f"the local stack does not name the disk: {scene.facts.get('said')}")
-    scene.disk.free()
-    for name in dead:
-        if scene.stack.exit_code(name) is None:
-            scene.stack.kill(name)
-    for name in dead:
-        scene.stack.launch(name)
-    for name in dead:
-        scene.stack.wait_up(name)
-    scene.fault()
-
-
-def _not_ready(scene: Scene) -> bool:
-    said = steering.owners(scene.line.name)
-    scene.facts["not ready"] = [(owner.get("state"), owner.get("last_error")) for owner in said]
-    return any(owner.get("state") != "live" for owner in said)
+        scene.facts["said by the stack"] = str(error)[:300]
+    if "disk is full" not in scene.facts.get("said by the stack", ""):
+        raise MissedError(f"the local stack does not name the disk: {scene.facts.get('said by the stack')}")
 
 
 def _kill_and_restart(scene: Scene, number: int) -> None:
@@ -128,7 +147,7 @@ CASES = (
     ),
     Case(
         "disk-full", "disk full on the broker (small tmpfs)", "not ready, clear error, goes on when freed", 0.0, disk_full,
-        kind="small disk", seconds=80, drain_s=150,
+        kind="small disk", seconds=80, drain_s=150, tells=("said by the API", "ready again after s"),
     ),
     Case("two-of-three", "two of three brokers down, then back", "30 s after return", 30.0, two_of_three, seconds=60),
 )  # fmt: skip
