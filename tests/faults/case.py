@@ -53,8 +53,9 @@ class Scene:
         self._measure.append((moment, partitions))
 
     def measured(self, sent: Sent) -> list[float]:
-        """Return how long outputs stayed away after each fault, s."""
-        return self.recoveries + [back_within(self.tail, sent, at, which) for at, which in self._measure]
+        """Return how long outputs stayed away after each fault that there was something to show of, s."""
+        back = [back_within(self.tail.receipts, sent, at, which) for at, which in self._measure]
+        return self.recoveries + [seconds for seconds in back if seconds is not None]
 
     @property
     def waits_for(self) -> dict[int, int]:

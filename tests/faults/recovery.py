@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -89,16 +89,19 @@ def _next_offset(packed: bytes) -> int:
         return int(json.loads(reader.schema.metadata[b"chipquality"])["next_offset"])
 
 
-def back_within(tail: Tail, sent: Sent, fault_at: float, partitions: Iterable[int] | None = None) -> float:
-    """Return seconds; infinite if a partition has not come back. See the theory above."""
+def back_within(
+    receipts: Mapping[int, Sequence[Receipt]], sent: Sent, fault_at: float, partitions: Iterable[int] | None = None
+) -> float | None:
+    """Return seconds; infinite if a partition has not come back, None if nothing was sent that could show it (theory: above).
+
+    receipts: by partition.
+    """
     first = sent.first_after(fault_at)
-    worst = 0.0
-    for partition in tail.partitions if partitions is None else partitions:
-        if partition not in first:
-            continue
-        receipts = tail.receipts[partition]
-        answered = next((r.at for r in receipts if r.at >= fault_at and r.next_offset > first[partition]), float("inf"))
-        worst = max(worst, answered - fault_at, gap(receipts, fault_at))
+    worst = None
+    for partition in first.keys() & set(receipts if partitions is None else partitions):
+        came = (r.at for r in receipts[partition] if r.at >= fault_at and r.next_offset > first[partition])
+        answered = next(came, float("inf"))
+        worst = max(worst or 0.0, answered - fault_at, gap(receipts[partition], fault_at))
     return worst
 
 

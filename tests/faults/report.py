@@ -29,6 +29,9 @@ def missed(case: Case, outcomes: Iterable[Outcome]) -> str:
         return f"run {failed[0].repetition}: {failed[0].why}"
     if not outcomes or any(outcome.state == "not run" for outcome in outcomes):
         return f"not run: {outcomes[0].why if outcomes else ''}"
+    unmeasured = [outcome.repetition for outcome in outcomes if not outcome.recoveries]
+    if case.target_s and unmeasured:
+        return f"run {unmeasured[0]}: nothing was sent after the fault"
     p95 = _percentile(_recoveries(outcomes), 95)
     if case.target_s and not p95 <= case.target_s:
         return f"back after {p95:.1f} s"

@@ -23,6 +23,7 @@ def outcome(state: str = "passed", back: float = 1.0, gap: float = 0.0) -> Outco
         ([outcome(), outcome(back=5.1)], "back after 5.1 s"),
         ([outcome(), outcome(back=float("inf"))], "back after inf s"),
         ([outcome(), outcome("failed")], "run 1: "),
+        ([outcome(), Outcome("owner", 2, "passed")], "run 2: nothing was sent after the fault"),
         ([outcome("not run")], "not run: "),
         ([], "not run: "),
     ],

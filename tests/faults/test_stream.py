@@ -9,7 +9,7 @@ from schemas.encode import Encoder
 from schemas.resolution import UnreadableRecord
 from schemas.topics import load
 from tests.faults.producer import Sent
-from tests.faults.recovery import Receipt, gap
+from tests.faults.recovery import Receipt, back_within, gap
 from tests.faults.stream import POISONS, Encoders, Message, Trouble, make
 
 ENCODERS = Encoders(Encoder("measurement", 1), Encoder("measurement", 2), 3)
@@ -90,6 +90,16 @@ def test_ends_are_those_of_what_was_acknowledged() -> None:
 def test_copies_of_a_value_have_one_number() -> None:
     messages = make(ENCODERS, 5, 2, 1, Trouble(), series=2)
     assert Sent(messages * 2).value.tolist() == [0, 1, 2, 3, 4] * 2
+
+
+def test_back_is_when_what_was_sent_after_the_fault_has_come_out() -> None:
+    sent = Sent(make(ENCODERS, 4, 2, 1, Trouble(), series=2))
+    sent.partition[:], sent.sent_at[:], sent.offset[:] = (0, 1, 0, 0), (1.0, 2.0, 3.0, 4.0), (0, 0, 1, 2)
+    receipts = {0: [Receipt(1.5, 1), Receipt(3.7, 1), Receipt(4.5, 2)], 1: [Receipt(2.5, 1)]}
+    assert back_within(receipts, sent, 2.5) == 2.0
+    assert back_within(receipts, sent, 3.5) == float("inf"), "what was sent at 4.0 is not there"
+    assert back_within(receipts, sent, 2.5, (1,)) is None
+    assert back_within(receipts, sent, 5.0) is None
 
 
 def test_a_gap_is_looked_for_in_its_window() -> None:
