@@ -43,7 +43,7 @@ def _slotted() -> str:
 CASES = (
     Case(
         "rescale", "rescale 1→4→2 under load", "moved 5 s; others' gap 250 ms", 5.0, rescale,
-        settings={"hosting": "owner"},  # four slots of six processes each are no load for one machine
+        settings={"hosting": "owner", "commit_interval_ms": 50},  # four slots of six processes are no load for one machine
         needs=_slotted, seconds=60, after=_others_go_on, tells=("others' gap, s",),
     ),
 )  # fmt: skip
