@@ -1,29 +1,43 @@
-"""Records per second from bytes to columns, and what that costs over reading the same records with fastavro alone.
+"""From bytes to the columns that a pipeline uses: how many times as fast as other readers of the same records.
 
-    .venv/bin/python tests/bench/decode.py
+    .venv/bin/python -m tests.bench.decode [--without-peers]
 
-Times are of the process's CPU, the best of several rounds: what else runs on the machine counts little.
+Times are of the process's CPU, the best of several rounds: what else runs on the machine counts little. The peers read in a
+process of their own, with libraries of their own; fastavro reads in both, and each is compared with it there.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import fastavro
 import numpy as np
 
+from cluster.config import load as config
+from cluster.local import LocalStack
 from schemas.batch import RawBatch, SeriesDictionary
 from schemas.decode import MeasurementDecoder
 from schemas.encode import Encoder, without_logical_types
-from schemas.topics import load
+from schemas.registry import Registry
+from schemas.topics import load, schema_text
+from tests.bench.figures import Figure
+from tests.bench.stream.systems import HERE, python
 
 ROWS = 4_000  # of a batch, as a pipeline's step has at most
 SENSORS = 590
 ROUNDS = 15
+TURNS = 3  # of ours and the peers
+SCHEMA_ID = 1
 
 
 def records() -> list[dict[str, Any]]:
@@ -62,15 +76,15 @@ def rate(work: Callable[[], object]) -> float:
     return ROWS / best
 
 
-def main() -> None:
-    """Print the rates and their ratios."""
+def ours() -> tuple[dict[str, float], list[bytes]]:
+    """Return how many times as fast as fastavro's row loop each of our ways is, and the records."""
     schema, batch = load("measurement"), records()
-    encoder = Encoder(schema, 1)
+    encoder = Encoder(schema, SCHEMA_ID)
     values = [encoder.encode(record) for record in batch]
     raw = RawBatch("fab.measurements", 0, np.arange(ROWS), np.arange(ROWS), [None] * ROWS, values, ROWS)
     parsed: Any = fastavro.parse_schema(without_logical_types(schema))
     newer = {**schema, "fields": [*schema["fields"], {"name": "new", "type": "long"}]}
-    newer_values = [Encoder(newer, 1).encode(record | {"new": 5}) for record in batch]
+    newer_values = [Encoder(newer, SCHEMA_ID).encode(record | {"new": 5}) for record in batch]
     newer_raw = RawBatch("fab.measurements", 0, raw.offset, raw.timestamp_ms, raw.keys, newer_values, ROWS)
 
     def fastavro_reads() -> None:
@@ -83,19 +97,56 @@ def main() -> None:
         for record in batch:
             fastavro.schemaless_writer(BytesIO(), parsed, record)
 
-    decoder, newer_decoder = (MeasurementDecoder({1: written}.__getitem__) for written in (schema, newer))
+    decoder, newer_decoder = (MeasurementDecoder({SCHEMA_ID: written}.__getitem__) for written in (schema, newer))
     known = SeriesDictionary()
     reads, writes = rate(fastavro_reads), rate(fastavro_writes)
-    rows = {
-        "fastavro, row by row": (reads, reads),
-        "MeasurementDecoder": (rate(lambda: decoder.decode(raw, known)), reads),
-        "… of a newer writer": (rate(lambda: newer_decoder.decode(newer_raw, known)), reads),
-        "… all series new": (rate(lambda: decoder.decode(raw, SeriesDictionary())), reads),
-        "fastavro, written": (writes, writes),
-        "Encoder": (rate(lambda: [encoder.encode(record) for record in batch]), writes),
+    found = {
+        "decode": rate(lambda: decoder.decode(raw, known)) / reads,
+        "decode, a newer writer": rate(lambda: newer_decoder.decode(newer_raw, known)) / reads,
+        "decode, all series new": rate(lambda: decoder.decode(raw, SeriesDictionary())) / reads,
+        "encode": rate(lambda: [encoder.encode(record) for record in batch]) / writes,
     }
-    for name, (found, plain) in rows.items():
-        sys.stdout.write(f"{name:<22} {found:>9,.0f} records/s   {found / plain:.2f} of plain fastavro\n")
+    return found, values
+
+
+def peers(values: Sequence[bytes]) -> dict[str, float]:
+    """Return how many times as fast as fastavro's row loop the peers read the same records."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalStack(Path(folder) / "stack", cache=config().local.cache) as stack,
+    ):
+        number = Registry(stack.endpoints.registry_url).register("fab.measurements-value", schema_text("measurement"))
+        file = Path(folder) / "records"
+        framed = [b"\0" + number.to_bytes(4) + value[5:] for value in values]
+        file.write_bytes(b"".join(len(value).to_bytes(4) + value for value in framed))
+        command = [str(python()), str(HERE / "decode_peers.py"), str(file), stack.endpoints.registry_url, str(ROUNDS)]
+        return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def figures(*, with_peers: bool) -> list[Figure]:
+    """Return what was measured, in turns."""
+    found, values = ours()
+    made = [
+        Figure("decode / fastavro's row loop", found["decode"], 40.0),
+        Figure("decode of a newer writer's records / fastavro's row loop", found["decode, a newer writer"]),
+        Figure("decode, every series new / fastavro's row loop", found["decode, all series new"]),
+        Figure("encode / fastavro", found["encode"]),
+    ]
+    if with_peers:
+        turns = [(ours()[0]["decode"], peers(values)) for _ in range(TURNS)]
+        for name, goal in (("AvroDeserializer", 100.0), ("polars-avro", 2.0)):
+            made.append(
+                Figure(f"decode / {name}", statistics.median(own / theirs[name] for own, theirs in turns), goal)
+            )
+    return made
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--without-peers", action="store_true", help="against fastavro only")
+    for figure in figures(with_peers=not parser.parse_args().without_peers):
+        sys.stdout.write(f"{figure}\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ from actors.engine.alerts import alert_columns
 from models.builtin import warm
 from models.detector import Column, Detector, SeriesBatch, dimension, new_params, new_state, series_batch
 from models.individuals import IndividualsChart
-from tests.bench.univariate_ratios import Ratio, keep_memory, ratios
+from tests.bench import figures
+from tests.bench.figures import Figure
+from tests.bench.univariate_ratios import keep_memory, ratios
 from tests.models.catalogue import DETECTORS
 
 TURNS = 12
@@ -132,15 +134,13 @@ def costs() -> list[Cost]:
     return [cost(detector, beside) for _, detector in sorted(first.items())]
 
 
-def text(found: Sequence[Ratio], ns: Mapping[str, float], table: Sequence[Cost]) -> str:
+def text(found: Sequence[Figure], ns: Mapping[str, float], table: Sequence[Cost]) -> str:
     """Return the report for people."""
     lines = [
         "The univariate set: 10,000 series, 10,000 rows a batch, statistics and signals compared before timing",
         "",
     ]
-    for each in found:
-        goal = "" if each.goal is None else f"   goal: at {'most' if each.at_most else 'least'} {each.goal:g}"
-        lines.append(f"  {each.name:34}{each.ratio:9.2f}{goal}{'' if each.met else '   MISSED'}")
+    lines += [str(each) for each in found]
     lines += ["", "  ns per row: " + ", ".join(f"{name} {number:,.0f}" for name, number in ns.items())]
     lines += ["", f"Every detector: {SERIES:,} series, after Phase I; bytes of a series", ""]
     lines.append(f"  {'':28}{'ns/row':>10}{'× I–MR':>9}{'judged':>9}{'state':>9}{'alerts':>9}")
@@ -149,10 +149,10 @@ def text(found: Sequence[Ratio], ns: Mapping[str, float], table: Sequence[Cost])
     return "\n".join(lines) + "\n"
 
 
-def document(found: Sequence[Ratio], ns: Mapping[str, float], table: Sequence[Cost]) -> dict[str, Any]:
+def document(found: Sequence[Figure], ns: Mapping[str, float], table: Sequence[Cost]) -> dict[str, Any]:
     """Return the report for programs."""
     return {
-        "ratios": [{**each._asdict(), "met": each.met} for each in found],
+        "ratios": figures.document(found),
         "ns_a_row": dict(ns),
         "detectors": [each._asdict() for each in table],
     }

@@ -22,6 +22,7 @@ from models.detector import Detector, SeriesBatch, new_params, new_state, series
 from models.ewma import Ewma
 from models.individuals import IndividualsChart
 from models.univariate import UnivariateSet
+from tests.bench.figures import Figure
 from tests.bench.univariate_peers import NumpyRounds, PythonObjects
 
 SERIES = 10_000
@@ -33,20 +34,6 @@ HOT_PART = 0.05  # of the rows, all of one series
 SEPARATE = (IndividualsChart(), Ewma(), Cusum(), Capability(within="moving_range", ppm=False))
 
 Judge = Callable[[SeriesBatch], object]
-
-
-class Ratio(NamedTuple):
-    """A measured ratio, and what is asked of it: `goal` at least, or at most, or None."""
-
-    name: str
-    ratio: float
-    goal: float | None
-    at_most: bool = False
-
-    @property
-    def met(self) -> bool:
-        """Say whether the goal is met; what has none is."""
-        return self.goal is None or (self.ratio <= self.goal if self.at_most else self.ratio >= self.goal)
 
 
 class Contender(NamedTuple):
@@ -147,7 +134,7 @@ def checked_contenders() -> dict[str, Contender]:
     }
 
 
-def ratios(turns: int) -> tuple[list[Ratio], dict[str, float]]:
+def ratios(turns: int) -> tuple[list[Figure], dict[str, float]]:
     """Return the ratios that have goals and the one to separate detectors, and nanoseconds per row by contender."""
     contenders = checked_contenders()
     batches = contenders["fused"].batches
@@ -162,9 +149,9 @@ def ratios(turns: int) -> tuple[list[Ratio], dict[str, float]]:
     in_turns(pair, 2)
     spread = in_turns(pair, 8 * turns)
     found = [
-        Ratio("Python objects / fused", ratio(spent, "python", "fused"), 30.0),
-        Ratio("numpy by rounds / fused", ratio(spent, "numpy", "fused"), 4.0),
-        Ratio("hot series / uniform, fused", ratio(spread, "hot", "uniform"), 1.25, at_most=True),
-        Ratio("four separate detectors / fused", ratio(spent, "separate", "fused"), None),
+        Figure("Python objects / fused", ratio(spent, "python", "fused"), 30.0),
+        Figure("numpy by rounds / fused", ratio(spent, "numpy", "fused"), 4.0),
+        Figure("hot series / uniform, fused", ratio(spread, "hot", "uniform"), 1.25, at_most=True),
+        Figure("four separate detectors / fused", ratio(spent, "separate", "fused"), None),
     ]
     return found, {name: ns_a_row(times) for name, times in {**spent, **spread}.items()}

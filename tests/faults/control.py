@@ -47,7 +47,8 @@ class Control:
                 self._scale(self._slots + 1)
             return False
         owners = steering.owners(self._name)
-        follow = [owner["deal"] > self._deal for owner in owners if owner.get("slot", self._slots) < self._slots]
+        working = [owner for owner in owners if owner.get("slot", self._slots) < self._slots]
+        follow = [owner.get("deal", 0) > self._deal for owner in working]
         if follow and all(follow):
             self._see("deal followed")
         if any(owner.get("slot") == self._slots for owner in owners):

@@ -32,7 +32,7 @@ from tests.faults.ray_nodes import RayNodes
 from tests.faults.recovery import Tail, gap
 from tests.faults.stream import make
 
-ENDLESS_RATE = 15_000  # records/s for which there are enough in a stream that its case ends; some 50 bytes each
+ENDLESS_RATE = 20_000  # records/s for which there are enough in a stream that its case ends; some 50 bytes each
 ENDLESS_MORE = 500_000  # beside that, for its beginning and for a burst
 LOG_BYTES_MAX = 2 * 1024 * 1024  # of each log that is kept: its end
 IN_SYNC_TIMEOUT_S = 90.0

@@ -15,11 +15,11 @@ def key(number: int) -> str:
     return f"ETCH-{number % 200:03d}|A|POLY-{number % 7}|4200|CD_{number:06d}"
 
 
-def measurements(encoder: Encoder, series: int, seed: int = 1) -> list[tuple[bytes, bytes]]:
-    """Return keys and values, equally many of each series, one series after the other."""
+def measurements(encoder: Encoder, series: int, partitions: int, seed: int = 1) -> list[list[tuple[bytes, bytes]]]:
+    """Return keys and values by partition, equally many of each series, one series after the other."""
     values = 45.0 + np.random.default_rng(seed).normal(size=(max(1, RECORDS // series), series))
     keys = [key(number) for number in range(series)]
-    made = []
+    made: list[list[tuple[bytes, bytes]]] = [[] for _ in range(partitions)]
     for at in range(len(values)):
         for number, name in enumerate(keys):
             equipment, chamber, recipe, operation, characteristic = name.split("|")
@@ -41,5 +41,5 @@ def measurements(encoder: Encoder, series: int, seed: int = 1) -> list[tuple[byt
                     "target": 45.0,
                 }
             )
-            made.append((name.encode(), value))
+            made[number % partitions].append((name.encode(), value))
     return made

@@ -13,14 +13,15 @@ import time
 from itertools import cycle
 from typing import Any
 
-from confluent_kafka import Producer
-
 from schemas.encode import Encoder
+from tests.bench.stream.batches import Appender, RecordBatch
 from tests.bench.stream.data import measurements
 from tests.bench.stream.progress import progress
 
-BATCH = 500  # records between two looks at the clock
+TICK_S = 0.004  # between two appends, at a rate
+BATCH = 500  # records of a partition at once, where the lag is given
 LOOK_S = 0.1  # between two looks at what was consumed
+WAIT_S = 0.0005
 
 
 class Feed:
@@ -28,16 +29,11 @@ class Feed:
 
     def __init__(self, asked: dict[str, Any]) -> None:
         self._asked = asked
-        self._producer = Producer(
-            {
-                "bootstrap.servers": asked["bootstrap"],
-                "linger.ms": 20 if asked["lag"] else 5,
-                "batch.size": 512 * 1024,
-                "queue.buffering.max.messages": 1_000_000,
-                "partitioner": "murmur2_random",
-            }
-        )
-        self._records = cycle(measurements(Encoder("measurement", asked["schema_id"]), asked["series"]))
+        rate, partitions = asked["rate"], asked["partitions"]
+        size = max(1, round(rate * TICK_S / partitions)) if rate else BATCH
+        of_partitions = measurements(Encoder("measurement", asked["schema_id"]), asked["series"], partitions)
+        batches = [[RecordBatch(part[at : at + size]) for at in range(0, len(part), size)] for part in of_partitions]
+        self._turns = cycle(zip(*batches, strict=False))
         self.written = 0
         self.consumed = 0
         self.over = threading.Event()
@@ -57,26 +53,20 @@ class Feed:
         """Write."""
         rate, lag = self._asked["rate"], self._asked["lag"]
         began = time.monotonic()
-        while not self.over.is_set():
-            wanted = int((time.monotonic() - began) * rate) if rate else self.consumed + lag
-            due = wanted - self.written
-            if due <= 0:
-                self._producer.poll(0.002)
-                continue
-            for _ in range(min(due, BATCH)):
-                key, value = next(self._records)
-                self._produce(key, value)
-            self._producer.poll(0)
-        self._producer.flush(30)
-
-    def _produce(self, key: bytes, value: bytes) -> None:
-        while True:
-            try:
-                self._producer.produce(self._asked["topic"], value, key)
-                self.written += 1
-                return
-            except BufferError:
-                self._producer.poll(0.01)
+        with Appender(self._asked["bootstrap"], self._asked["topic"]) as appender:
+            for turn in self._turns:
+                count = sum(batch.count for batch in turn)
+                while True:
+                    wanted = int((time.monotonic() - began) * rate) if rate else self.consumed + lag
+                    if self.over.is_set() or wanted >= self.written + count:
+                        break
+                    self.over.wait(WAIT_S)
+                if self.over.is_set():
+                    return
+                for batch in turn:
+                    batch.stamp()
+                appender.append(dict(enumerate(turn)))
+                self.written += count
 
 
 def main() -> None:

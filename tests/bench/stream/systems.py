@@ -11,18 +11,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 from actors import supervisor
 from cluster.local import Endpoints
+from models.detector import Detector
 from models.univariate import UnivariateSet
 from tests.bench.stream.data import PHASE_ONE_ROWS
+from tests.faults import steering
 from tests.integration.line import TestLine
 
 HERE = Path(__file__).parent.parent / "peers"
 START_S = 120.0
 STOP_S = 20.0
 COMMIT_S = 0.05  # between commits, as ours, where a system commits by the clock
+
+
+class Spent(NamedTuple):
+    """What processes have taken: seconds of processor time, and bytes that are theirs alone."""
+
+    processor_s: float
+    uss: int
 
 
 @dataclass
@@ -32,6 +43,8 @@ class System(ABC):
     endpoints: Endpoints
     folder: Path
     partitions: int
+    detectors: tuple[Detector, ...] = (UnivariateSet(phase_one_rows=PHASE_ONE_ROWS),)
+    slots: int = 1
     line: TestLine = field(init=False)
 
     name = ""
@@ -39,9 +52,7 @@ class System(ABC):
     tells = "alert"  # what stands in its output
 
     def __post_init__(self) -> None:
-        self.line = TestLine(
-            self.endpoints, self.partitions, {"spc": (UnivariateSet(phase_one_rows=PHASE_ONE_ROWS),)}, self.settings()
-        )
+        self.line = TestLine(self.endpoints, self.partitions, {"spc": self.detectors}, self.settings())
 
     def settings(self) -> dict[str, Any]:
         """Return settings of our pipeline."""
@@ -74,6 +85,16 @@ class System(ABC):
     def stop(self) -> None:
         """End it."""
 
+    @abstractmethod
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that do its work."""
+
+    def spent(self) -> Spent:
+        """Return what its processes have taken so far."""
+        every = self.processes()
+        times = [process.cpu_times() for process in every]
+        return Spent(sum(each.user + each.system for each in times), sum(each.memory_full_info().uss for each in every))
+
 
 class Ours(System):
     """The product in Ray, detectors in the owner's process."""
@@ -84,7 +105,12 @@ class Ours(System):
 
     def settings(self) -> dict[str, Any]:
         """Return what a user gets by default."""
-        return {"hosting": self.hosting, "commit_interval_ms": round(COMMIT_S * 1000), "snapshot_interval_ms": 5_000}
+        return {
+            "hosting": self.hosting,
+            "slots": self.slots,
+            "commit_interval_ms": round(COMMIT_S * 1000),
+            "snapshot_interval_ms": 5_000,
+        }
 
     def start(self) -> None:
         """Start its supervisor, and wait for the slot."""
@@ -94,6 +120,12 @@ class Ours(System):
     def stop(self) -> None:
         """Stop it in order."""
         supervisor.stop_pipeline(self.line.name)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return its owners, and the detectors of the first."""
+        name = self.line.name
+        pids = {*steering.pids(name).values(), *steering.detector_pids(name).values()}
+        return [psutil.Process(pid) for pid in sorted(pids)]
 
 
 class OursInActors(Ours):
@@ -141,6 +173,12 @@ class Peer(System):
             self.process.wait(STOP_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the program, and what it has started."""
+        assert self.process is not None
+        program = psutil.Process(self.process.pid)
+        return [program, *program.children(recursive=True)]
+
 
 class PythonPeer(Peer):
     """A peer in Python, in the peers' virtual environment."""
@@ -169,6 +207,14 @@ class ByHand(PythonPeer):
     name = "loop by hand"
     does = "at least once; EWMA only; every verdict; no state kept"
     program = "by_hand.py"
+
+
+class Raw(PythonPeer):
+    """Reading itself."""
+
+    name = "raw consume()"
+    does = "consumes, and does nothing"
+    program = "raw.py"
 
 
 class Bare(PythonPeer):
@@ -227,6 +273,7 @@ class StreamsOnRocks(Streams):
 
 
 SYSTEMS: dict[str, type[System]] = {
+    "raw": Raw,
     "bare": Bare,
     "owner": Ours,
     "actors": OursInActors,

@@ -46,7 +46,8 @@ def supervisor(scene: Scene) -> None:
     pid, control = steering.supervisor_pid(scene.line.name), Control(scene.line.name)
     began = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    _control_back(scene, control, began)
+    scene.facts["began"] = began
+    scene.recoveries.append(_control_back(scene, control, began))
     if steering.supervisor_pid(scene.line.name) == pid:
         raise MissedError("the supervisor was not killed")
 
@@ -54,11 +55,13 @@ def supervisor(scene: Scene) -> None:
 def two_supervisors(scene: Scene) -> None:
     control, began = Control(scene.line.name), time.monotonic()
     end = steering.second_supervisor(scene.pipeline)
-    _control_back(scene, control, began)
+    scene.facts["began"] = began
+    scene.recoveries.append(_control_back(scene, control, began))
     scene.producer.wait_sent(scene.producer.done + int(BESIDE_S * scene.producer.rate))
     control, since = Control(scene.line.name), time.monotonic()
     end()
-    _control_back(scene, control, began, since)
+    if (took := _control_back(scene, control, since)) > CONTROL_S:
+        raise MissedError(f"after the end of the second supervisor control was back after {took:.1f} s")
 
 
 def step_of_the_transaction(scene: Scene) -> None:
@@ -134,7 +137,8 @@ def gcs(scene: Scene) -> None:
     _sleep(GCS_DOWN_S)
     since = time.monotonic()
     scene.nodes.start_gcs()
-    _control_back(scene, control, began, since)
+    scene.facts["began"] = began
+    scene.recoveries.append(_control_back(scene, control, since))
 
 
 def goes_on(scene: Scene, _: Any) -> None:
@@ -149,9 +153,8 @@ def _owner_pid(scene: Scene) -> int:
     return next(iter(steering.pids(scene.line.name).values()))
 
 
-def _control_back(scene: Scene, control: Control, began: float, since: float | None = None) -> None:
-    """Wait until control is back, note how long it took (since the fault `began`, if not said otherwise), undo what showed it."""
-    scene.facts["began"] = began
+def _control_back(scene: Scene, control: Control, since: float) -> float:
+    """Wait until control is back, undo what showed it; return how long it took."""
 
     def reached() -> bool:
         with contextlib.suppress(*steering.UNREACHABLE):
@@ -159,9 +162,10 @@ def _control_back(scene: Scene, control: Control, began: float, since: float | N
         return False
 
     steering.wait(reached, "control is back", CONTROL_MAX_S)
-    scene.recoveries.append(time.monotonic() - (since or began))
-    scene.facts.setdefault("control after s", []).append(control.parts(since or began))
+    took = time.monotonic() - since
+    scene.facts.setdefault("control after s", []).append(control.parts(since))
     control.undo()
+    return took
 
 
 @contextlib.contextmanager
@@ -197,7 +201,12 @@ def _killer(step: str, folder: Path) -> Any:
     return KillAt(str(folder), step)
 
 
-_GOES_ON = {"after": goes_on, "target_s": CONTROL_S, "target": "goes on; control back in 15 s"}
+_GOES_ON = {
+    "after": goes_on,
+    "target_s": CONTROL_S,
+    "target": "goes on; control back in 15 s",
+    "tells": ("control after s",),
+}
 STEPS = ("after poll", "after produce", "after send offsets", "before commit", "after commit")
 
 CASES = (
