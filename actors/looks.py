@@ -85,7 +85,7 @@ class Looks(NamedTuple):
         committed = log.committed(pipeline.name, pipeline.input_topic, partitions)
         first = log.first(pipeline.input_topic, partitions)
         images = {p: self._image(records[p]) for p in partitions}
-        newest = newest_steps(pipeline, self.around, partitions, _written(images))
+        newest = newest_steps(pipeline, self.around, partitions, _written(images), timeout_s)
         after = log.end(pipeline.topics.state, partitions)
         found = {
             p: Look(images[p], committed[p], first[p], end, newest.get(p)) for p, end in ends.items() if after[p] == end

@@ -170,18 +170,22 @@ def read_positions(pipeline: Pipeline, around: Surroundings, partitions: Iterabl
 
 
 def newest_steps(
-    pipeline: Pipeline, around: Surroundings, partitions: Iterable[int], written: Collection[int]
+    pipeline: Pipeline,
+    around: Surroundings,
+    partitions: Iterable[int],
+    written: Collection[int],
+    timeout_s: float = TAIL_IDLE_S,
 ) -> dict[int, ChartStep]:
     """Return of each partition the newest step that has a chart block, for a look at opening.
 
     Of the last TAIL_OFFSETS offsets; further back, up to TAIL_OFFSETS_MAX, for partitions that the pipeline has `written`:
     other pipelines write there too, and may have gone on for long while this one stood. An open transaction of another pipeline
-    may hide the end: it is waited for as long as one may last. Raises ReopenError where it lasts longer.
+    may hide the end: it is waited for as long as one may last, or for `timeout_s`. Raises ReopenError where it lasts longer.
     """
     newest: dict[int, ChartStep] = {}
     topic, window, wanted = pipeline.topics.charts, TAIL_OFFSETS, list(partitions)
     while wanted:
-        for batch in stream(around, pipeline.name, topic, wanted, window, TAIL_IDLE_S):
+        for batch in stream(around, pipeline.name, topic, wanted, window, min(timeout_s, TAIL_IDLE_S)):
             for step in _steps_of(pipeline, batch):
                 newest[step.partition] = step
         first, ends = around.log.first(topic, wanted), around.log.end(topic, wanted)

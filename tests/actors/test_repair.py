@@ -383,6 +383,9 @@ def test_an_end_that_an_open_transaction_hides_is_waited_for_as_long_as_one_may_
     other.begin()
     other.produce(Record("charts", 0, b"k", b"v"))
     began = line.around.clock.now()
+    with pytest.raises(ReopenError, match="not reached"):
+        newest_steps(line.pipeline, line.around, [0], [0], timeout_s=3.0)
+    assert 3.0 <= line.around.clock.now() - began < 4.0
     assert newest_steps(line.pipeline, line.around, [0], [0])[0].next_offset == 8
     assert TRANSACTION_TIMEOUT_MS / 1000 <= line.around.clock.now() - began < TAIL_IDLE_S
 
