@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ async def health(
         return "reading"
 
     asked = {"kafka": kafka, "registry": registry, "owners": owners, "view": view}
-    parts = {name: await _probe(ask) for name, ask in asked.items()}
+    parts = dict(zip(asked, await asyncio.gather(*map(_probe, asked.values())), strict=True))
     ready = all(part["ok"] for part in parts.values())
     said = {"live": True, "ready": ready, "pipeline": facts.pipeline, "dependencies": parts}
     if ready:
