@@ -32,7 +32,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs d
 
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
-from actors.kafka.errors import kafka_error, translate
+from actors.kafka.errors import kafka_error, translated
 from actors.kafka.topic_plan import AddPartitions, AlterConfig, Change, CreateTopic, Found, Refusal, compare
 from schemas.topics import Topic
 
@@ -103,7 +103,7 @@ class Admin:
         `{"name": …, "partitions": [{"partition", "leader", "replicas", "isr", "low", "high"}, …]}`; low and high are None for a
         partition that does not answer; leader is -1 for one that has none.
         """
-        with self._running("list topics"):
+        with translated("list topics"):
             there = self._metadata()
             chosen = (
                 sorted(name for name in there if not name.startswith("__"))
@@ -139,7 +139,7 @@ class Admin:
         `{"group", "state", "members", "partitions": [{"topic", "partition", "committed", "end", "lag"}, …]}`. A group without
         members may well have an owner that assigns partitions itself (ours do). end and lag are None where the topic is gone.
         """
-        with self._running("list consumer groups"):
+        with translated("list consumer groups"):
             listed = _result(self._client.list_consumer_groups(request_timeout=CALL_TIMEOUT_S))
             names = sorted(group.group_id for group in listed.valid)[:GROUPS_MAX]
             if not names:
@@ -176,7 +176,7 @@ class Admin:
 
         Raises KeyError if there is no such topic.
         """
-        with self._running(f"end offsets of {topic}"):
+        with translated(f"end offsets of {topic}"):
             places = [TopicPartition(topic, partition) for partition in self._metadata()[topic].partitions]
             return {partition: end for (_, partition), end in self._offsets(places, _LATEST, isolation).items()}
 
@@ -254,13 +254,6 @@ class Admin:
             cause = kafka_error(error)
             what = f"no broker answers ({cause.name()})" if cause.code() in _UNREACHABLE else f"{doing}: {cause.str()}"
             raise ConfigError(f"kafka.bootstrap_servers = {self.bootstrap}: {what}") from error
-
-    @contextmanager
-    def _running(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except KafkaException as error:
-            raise translate(error, doing) from error
 
 
 def _resource(name: str, changes: Iterable[AlterConfig]) -> ConfigResource:

@@ -7,8 +7,7 @@ The position after a batch comes from the records *and* from end-of-partition ev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 
 import numpy as np
@@ -17,7 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from actors.errors import FencedError, ReopenError
 from actors.kafka.client import Cluster
-from actors.kafka.errors import kafka_error, translate
+from actors.kafka.errors import kafka_error, translate, translated
 from actors.log import Entry, Polled, compact
 from schemas.batch import RawBatch
 
@@ -148,7 +147,7 @@ class PartitionReader:
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets, and nothing else."""
-        with _translated(f"assign partitions of {self.topic}"):
+        with translated(f"assign partitions of {self.topic}"):
             self._consumer.assign(self._places(offsets))
 
     def _places(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
@@ -157,12 +156,12 @@ class PartitionReader:
     def add(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions too, from these offsets, leaving the others undisturbed."""
         if offsets:
-            with _translated(f"add partitions of {self.topic}"):
+            with translated(f"add partitions of {self.topic}"):
                 self._consumer.incremental_assign(self._places(offsets))
 
     def remove(self, partitions: Iterable[int]) -> None:
         """Stop reading these partitions, leaving the others undisturbed; those that are not read are left out."""
-        with _translated(f"remove partitions of {self.topic}"):
+        with translated(f"remove partitions of {self.topic}"):
             read = {place.partition for place in self._consumer.assignment()}
             gone = [TopicPartition(self.topic, partition) for partition in partitions if partition in read]
             if gone:
@@ -241,14 +240,6 @@ class PartitionReader:
     def close(self) -> None:
         """Leave; nothing is committed."""
         self._consumer.close()
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except KafkaException as error:
-        raise translate(error, doing) from error
 
 
 def _raw(topic: str, partition: int, messages: list[Message], next_offset: int) -> RawBatch:

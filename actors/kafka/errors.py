@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from confluent_kafka import KafkaError, KafkaException
 
 from actors.errors import ConfigError, FencedError, ReopenError, StateError
 
-__all__ = ["ConfigError", "FencedError", "ReopenError", "StateError", "kafka_error", "translate"]
+__all__ = ["ConfigError", "FencedError", "ReopenError", "StateError", "kafka_error", "translate", "translated"]
 
 _FENCED = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FATAL}
@@ -32,3 +35,12 @@ def translate(error: KafkaError | KafkaException, doing: str) -> ReopenError | F
     if cause.fatal() or cause.code() in _FENCED:
         return FencedError(what)
     return ReopenError(what)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise our error for one of librdkafka's that comes of what is done here."""
+    try:
+        yield
+    except KafkaException as error:
+        raise translate(error, doing) from error

@@ -12,7 +12,7 @@ from actors.errors import ReopenError
 from actors.kafka.admin import Admin
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import Offsets, assign_only
-from actors.kafka.errors import translate
+from actors.kafka.errors import translate, translated
 from actors.kafka.group import received
 from actors.sinks.journey import Received
 from actors.sinks.redrive import Coordinates, Outgoing
@@ -85,9 +85,8 @@ def fetch(cluster: Cluster, places: Sequence[Coordinates]) -> dict[Coordinates, 
         return {}
     consumer = assign_only(cluster, _GROUP)
     try:
-        return {place: _fetch(consumer, place) for place in dict.fromkeys(places)}
-    except KafkaException as error:
-        raise translate(error, "read single records") from error
+        with translated("read single records"):
+            return {place: _fetch(consumer, place) for place in dict.fromkeys(places)}
     finally:
         consumer.close()
 
@@ -134,10 +133,8 @@ class RedriveWriter:
 
     def open(self) -> None:
         """Fence every other redrive. Raises ReopenError, FencedError."""
-        try:
+        with translated("begin to redrive"):
             self._producer.init_transactions(COMMIT_S)
-        except KafkaException as error:
-            raise translate(error, "begin to redrive") from error
 
     def write(
         self, records: Sequence[Outgoing], marks_topic: str, mark_of: Callable[[Outgoing, int, int], bytes]

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 from actors.engine.position import Record
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
-from actors.kafka.errors import translate
+from actors.kafka.errors import translated
 
 CONNECT_TIMEOUT_S = 1.0
 INIT_TIMEOUT_S = 30.0
@@ -57,10 +57,8 @@ class TransactionalWriter:
     def open(self) -> None:
         """Fence every older producer of this id and abort its open transaction."""
         self._connecting.result()
-        try:
+        with translated(f"init_transactions of {self.transactional_id}"):
             self._producer.init_transactions(INIT_TIMEOUT_S)
-        except KafkaException as error:
-            raise translate(error, f"init_transactions of {self.transactional_id}") from error
 
     def commit(
         self, records: Sequence[Record], topic: str, offsets: Mapping[int, int], group_metadata: object
@@ -81,12 +79,10 @@ class TransactionalWriter:
         self._over = True  # until the transaction is seen to succeed, and in time
         started = time.monotonic()
         self._deadline = started + COMMIT_TIMEOUT_S
-        try:
+        with translated(f"transaction of {self.transactional_id}"):
             self._produce_all(records)
             self._send_offsets(topic, offsets, group_metadata)
             self._end()
-        except KafkaException as error:
-            raise translate(error, f"transaction of {self.transactional_id}") from error
         took = time.monotonic() - started
         if took > COMMIT_TIMEOUT_S:  # its end may have been sent twice, and the second would tear the next transaction
             raise ReopenError(f"transaction of {self.transactional_id}: committed only after {took:.1f} s")

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import Offsets
-from actors.kafka.errors import translate
+from actors.kafka.errors import translate, translated
 
 CALL_TIMEOUT_S = 10.0  # of one request to the broker
 QUEUE_KBYTES = 16 * 1024  # fetched and not yet taken
@@ -80,10 +80,8 @@ class ViewConsumer:
         return ends
 
     def _partitions(self, topic: str) -> list[int]:
-        try:
+        with translated(f"describe {topic}"):
             described = self._consumer.list_topics(topic, timeout=CALL_TIMEOUT_S).topics[topic]
-        except KafkaException as error:
-            raise translate(error, f"describe {topic}") from error
         if described.error is not None:
             raise ReopenError(f"topic {topic}: {described.error.str()}")
         return sorted(described.partitions)

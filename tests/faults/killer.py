@@ -1,6 +1,5 @@
 """A log whose writer or reader kills its own process at one step of the transaction, once, when it is armed.
 
-Both the arming and the shot are files in a folder that this machine's processes share; whoever renames the one to the other dies.
 Times are of time.monotonic(), which on Linux is the same clock in all processes.
 """
 
@@ -12,14 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from confluent_kafka import KafkaError
 
 from actors.kafka.client import Cluster
+from tests.faults.once import Once
 from tests.faults.watched import WatchedLog
-
-RELEASE_TIMEOUT_S = 8.0  # shorter than a transaction may last
 
 
 @dataclass(frozen=True)
@@ -36,11 +33,12 @@ class KillAt:
 
     def arm(self) -> None:
         """From now on the first to come to the step dies."""
-        self._armed.touch()
+        self._once.ask()
 
     def fired_at(self) -> float | None:
         """Return when somebody died; None: not yet."""
-        return float(self._fired.read_text()) if self._fired.exists() else None
+        said = self._once.said()
+        return None if said is None else float(said)
 
     @contextmanager
     def during(self, step: str) -> Iterator[None]:
@@ -58,31 +56,15 @@ class KillAt:
 
     def reached(self, step: str) -> None:
         """Die, if this is the step, and nobody has died of it."""
-        if step == self.step and self._armed.exists():
-            mine = self._fired.with_suffix(f".{os.getpid()}")
-            mine.write_text(repr(time.monotonic()))
-            try:
-                self._armed.unlink()
-            except FileNotFoundError:
-                return  # another process was first
-            mine.rename(self._fired)
-            deadline = time.monotonic() + RELEASE_TIMEOUT_S
-            while self.waits and not self._released.exists() and time.monotonic() < deadline:
-                time.sleep(0.001)
+        if step == self.step and self._once.is_asked() and self._once.first(repr(time.monotonic())):
+            if self.waits:
+                self._once.wait()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def release(self) -> None:
         """Let the one that waits die."""
-        self._released.touch()
+        self._once.release()
 
     @property
-    def _released(self) -> Path:
-        return Path(self.folder) / "released"
-
-    @property
-    def _armed(self) -> Path:
-        return Path(self.folder) / "armed"
-
-    @property
-    def _fired(self) -> Path:
-        return Path(self.folder) / "fired"
+    def _once(self) -> Once:
+        return Once(self.folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
+from tests.faults import steering
 from tests.faults.witness import Witness
 
 WAIT_S = 10.0
@@ -57,10 +58,7 @@ def test_the_first_that_comes_to_a_step_is_held_until_it_is_released(tmp_path: P
     assert witness.held() is None
     writer = threading.Thread(target=write)
     writer.start()
-    deadline = time.monotonic() + WAIT_S
-    while witness.held() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    steering.wait(lambda: witness.held() is not None, "one is held", WAIT_S)
     assert witness.held() == os.getpid()
     assert [attempt.step for attempt in witness.attempts(os.getpid(), 0.0)] == ["produce"]
     assert not passed.is_set()

@@ -18,9 +18,8 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError
 
 from actors.kafka.client import Cluster
+from tests.faults.once import Once
 from tests.faults.watched import WatchedLog
-
-HELD_MAX_S = 8.0  # shorter than a transaction may last; a process that is stopped meanwhile goes on at once
 
 
 class Attempt(NamedTuple):
@@ -49,15 +48,16 @@ class Witness:
 
     def hold(self, step: str) -> None:
         """From now on the first that comes to this step waits before it, until it is released."""
-        self._asked.write_text(step)
+        self._once.ask(step)
 
     def held(self) -> int | None:
         """Return the id of the process that waits; None: none does yet."""
-        return int(self._held.read_text()) if self._held.exists() else None
+        said = self._once.said()
+        return None if said is None else int(said)
 
     def release(self) -> None:
         """Let it go on."""
-        self._released.touch()
+        self._once.release()
 
     def attempts(self, pid: int, since: float) -> list[Attempt]:
         """Return what a process has tried since then, and what it was in the middle of."""
@@ -73,7 +73,8 @@ class Witness:
     @contextmanager
     def during(self, step: str) -> Iterator[None]:
         """Note the step before it is tried, and what came of it."""
-        self._wait_if_held(step)
+        if self._once.is_asked(step) and self._once.first(str(os.getpid())):
+            self._once.wait()
         began = time.monotonic()
         self._note(Attempt(step, began, None, ""))
         try:
@@ -91,35 +92,13 @@ class Witness:
     def polled(self) -> None:
         """What is read is no attempt to write."""
 
-    def _wait_if_held(self, step: str) -> None:
-        if not self._asked.exists() or self._asked.read_text() != step:
-            return
-        mine = self._held.with_suffix(f".{os.getpid()}")
-        mine.write_text(str(os.getpid()))
-        try:
-            self._asked.unlink()
-        except FileNotFoundError:
-            return  # another process was first
-        mine.rename(self._held)
-        deadline = time.monotonic() + HELD_MAX_S
-        while not self._released.exists() and time.monotonic() < deadline:
-            time.sleep(0.001)
-
     def _note(self, attempt: Attempt) -> None:
         with self._notes(os.getpid()).open("a") as file:
             file.write(json.dumps(attempt) + "\n")
 
     @property
-    def _asked(self) -> Path:
-        return Path(self.folder) / "asked"
-
-    @property
-    def _held(self) -> Path:
-        return Path(self.folder) / "held"
-
-    @property
-    def _released(self) -> Path:
-        return Path(self.folder) / "released"
+    def _once(self) -> Once:
+        return Once(self.folder)
 
     def _notes(self, pid: int) -> Path:
         return Path(self.folder) / f"writes-{pid}"

@@ -5,19 +5,18 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from random import Random
 from typing import Protocol, TypeVar
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from actors.engine.position import Record
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
-from actors.kafka.errors import translate
+from actors.kafka.errors import translated
 from actors.kafka.log import KafkaLog
 from actors.log import Log
 from tests.integration.line import wait_for
@@ -112,15 +111,6 @@ class Model:
             clock.sleep = sleep  # type: ignore[method-assign]
         assert not waiting, "it did not wait"
         return result
-
-
-@contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Raise ReopenError or FencedError, as a writer does."""
-    try:
-        yield
-    except KafkaException as error:
-        raise translate(error, doing) from error
 
 
 class RealClient:

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 
 import crc32c
 
+from tests.schemas.wire import varint  # zigzag, seven bits a byte: Kafka's records have numbers as Avro does
+
 Record = tuple[bytes, bytes]  # key, value
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -27,24 +29,9 @@ _PRODUCE, _PRODUCE_VERSION = 0, 3
 TIMEOUT_S = 30.0
 
 
-def _varint(number: int) -> bytes:
-    """Return a signed integer as Kafka's records have it.
-
-    >>> _varint(-1), _varint(64)
-    (b'\\x01', b'\\x80\\x01')
-    """
-    rest = (number << 1) ^ (number >> 63)
-    made = bytearray()
-    while rest > 0x7F:
-        made.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    made.append(rest)
-    return bytes(made)
-
-
 def _record(offset: int, key: bytes, value: bytes) -> bytes:
-    body = b"".join((b"\0\0", _varint(offset), _varint(len(key)), key, _varint(len(value)), value, b"\0"))
-    return _varint(len(body)) + body
+    body = b"".join((b"\0\0", varint(offset), varint(len(key)), key, varint(len(value)), value, b"\0"))
+    return varint(len(body)) + body
 
 
 class RecordBatch:
