@@ -121,6 +121,7 @@ def test_a_producer_is_never_used_again_after_an_error(line: TestLine) -> None:
     second.commit([record], line.input, {}, None).result(20)
     first.abandon()
     second.close()
+    wait_for(lambda: bool(line.read(line.topics.charts)[0]), "the marker of the second one's transaction is written")
     assert len(line.read(line.topics.charts)[0]) == 1
 
 
