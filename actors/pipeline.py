@@ -38,7 +38,7 @@ class Pipeline:
     schema_ids: Mapping[str, int]  # of what we write: alert, dead_letter, position, page, …
     vector: Vector | None = None  # None: single measurements
     hosting: Literal["actor", "owner"] = "actor"
-    step_rows_max: int = 4_000  # records in one step over all partitions; bounds memory and the size of a chart record
+    step_rows_max: int = 16_000  # records in one step over all partitions, at most: bounds memory
     step_timeout_s: float = 30.0  # for a detector actor to answer; then it is killed, and the slot opens again
     commit_interval_ms: int = 50  # a step is taken at most this often while there is little to do
     snapshot_interval_ms: int = 5_000  # between snapshots: bounds the replay after a crash

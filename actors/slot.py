@@ -50,6 +50,10 @@ _LOG = logging.getLogger("chipquality.slot")
 
 RECOMMIT_S = 3600.0  # committed offsets of an idle group expire: they are committed again
 POLL_WAIT_MIN_S = 0.002
+STEP_S = (
+    0.1  # of decoding and judging: of records that take longer there are fewer in a step, so that verdicts are not late
+)
+STEP_ROWS_MIN = 1_000  # which each step may have however long they take
 # A commit gives up by itself after 3 s, but librdkafka's send_offsets_to_transaction does not keep to its timeout, and may never
 # answer while a coordinator is away (its issues 5456 and 5511).
 COMMIT_WAIT_S = 4.0
@@ -224,7 +228,7 @@ class Slot:
         if self._takeover.arriving:
             self._advance(0.0 if self.folds else OPEN_POLL_S)
         wait = max(POLL_WAIT_MIN_S, self._last_step + self.pipeline.commit_interval_ms / 1000 - self.around.clock.now())
-        polled = self._reader.poll(self.pipeline.step_rows_max, wait)
+        polled = self._reader.poll(self._rows_max(), wait)
         started = self._last_step = self.around.clock.now()
         for partition, why in polled.lost.items():
             if partition in self.folds:
@@ -247,6 +251,10 @@ class Slot:
         else:
             self._settle(block=False)
         return rows
+
+    def _rows_max(self) -> int:
+        """Return how many records the next step may have, by how long records have taken."""
+        return int(min(self.pipeline.step_rows_max, max(STEP_ROWS_MIN, self._pacer.rows_within(STEP_S))))
 
     def _writing(self) -> bool:
         """Say whether a snapshot is on its way to the log."""

@@ -1,8 +1,9 @@
 """Dense verdicts on the wire: one packed record per step and detector family (Arrow IPC), in `quality.charts`.
 
 A record per point would cost more than the detectors do. A `ChartBlock` holds every row of one step of one partition as one
-family judged it; columns of a detector are named "<detector>/<column>", the four wide ones in one. The key of the record is
-"<topic>:<partition>/<family>".
+family judged it; columns of a detector are named "<detector>/<column>". All that is float64 stands in one column, in the order
+value, lsl, usl, target, then of each detector its statistics, centre lines, lower and upper limits; what repeats is kept once
+(schemas/repeats.py). The key of the record is "<topic>:<partition>/<family>".
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from schemas.repeats import grow, shrink
 from schemas.texts import PackedTexts, Texts
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _META = ("pipeline", "family", "topic", "partition", "seq", "first_offset", "next_offset")
-_STEP, _DETECTORS = b"chipquality", b"detectors"  # keys of the schema's metadata
+_STEP, _DETECTORS, _NUMBERS = b"chipquality", b"detectors", b"numbers"  # keys of the schema's metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,9 @@ class ChartStep(NamedTuple):
     next_offset: int
 
 
-_ROW_COLUMNS = ("offset", "event_time_ms", "published_ms", "value", "lsl", "usl", "target")
-_WIDE = ("statistic", "centre", "lcl", "ucl")  # one column of the record: (n, 4, q)
+_ROW_COLUMNS = ("offset", "event_time_ms", "published_ms")
+_ROW_NUMBERS = ("value", "lsl", "usl", "target")
+_WIDE = ("statistic", "centre", "lcl", "ucl")
 _Said = tuple[str, str, tuple[str, ...], tuple[RuleMeta, ...]]  # name, identity, statistics, rules
 
 
@@ -105,11 +108,20 @@ def _described(said: tuple[_Said, ...]) -> str:
     return json.dumps(detectors)
 
 
-def _wide(verdicts: DetectorColumns, n: int, q: int) -> pa.Array:
-    wide = np.empty((n, len(_WIDE), q))
-    for i, column in enumerate(_WIDE):
-        wide[:, i] = getattr(verdicts, column)
-    return pa.FixedSizeListArray.from_arrays(pa.array(wide.reshape(-1)), len(_WIDE) * q)
+def _numbers(block: ChartBlock) -> np.ndarray:
+    """Return all that is float64, a column after the other."""
+    width = len(_ROW_NUMBERS) + sum(len(_WIDE) * len(verdicts.statistics) for verdicts in block.detectors.values())
+    numbers = np.empty((width, len(block)))
+    for at, name in enumerate(_ROW_NUMBERS):
+        numbers[at] = getattr(block, name)
+    at = len(_ROW_NUMBERS)
+    for verdicts in block.detectors.values():
+        for name in _WIDE:
+            numbers[at : at + len(verdicts.statistics)].T[...] = getattr(
+                verdicts, name
+            )  # may be broadcast over the rows
+            at += len(verdicts.statistics)
+    return numbers
 
 
 def _dictionary(codes: np.ndarray, words: Sequence[str]) -> pa.Array:
@@ -122,20 +134,22 @@ def _dictionary(codes: np.ndarray, words: Sequence[str]) -> pa.Array:
 
 def pack(block: ChartBlock) -> bytes:
     """Return the block as one Arrow IPC stream; `unpack` is its inverse."""
-    n = len(block)
     columns: dict[str, pa.Array] = {name: pa.array(getattr(block, name)) for name in _ROW_COLUMNS}
+    kept, how = shrink(_numbers(block))
+    columns["numbers"] = pa.FixedSizeListArray.from_arrays(pa.array(kept.reshape(-1)), kept.shape[1])
     columns["series"] = _dictionary(block.series, block.series_keys)
     for name in ("lot", "wafer"):
         texts: Texts = getattr(block, name)
         columns[name] = _dictionary(texts.codes, texts.words)
     for name, verdicts in block.detectors.items():
-        columns[f"{name}/numbers"] = _wide(verdicts, n, len(verdicts.statistics))
         columns[f"{name}/signal"] = pa.array(verdicts.signal)
         columns[f"{name}/valid"] = pa.array(verdicts.valid)
     said = tuple((name, v.detector, v.statistics, v.rules) for name, v in block.detectors.items())
     meta = {name: getattr(block, name) for name in _META} | {"format": FORMAT_VERSION}
     batch = pa.RecordBatch.from_arrays(
-        list(columns.values()), list(columns), metadata={_STEP: json.dumps(meta), _DETECTORS: _described(said)}
+        list(columns.values()),
+        list(columns),
+        metadata={_STEP: json.dumps(meta), _DETECTORS: _described(said), _NUMBERS: how},
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -182,22 +196,27 @@ def unpack(packed: bytes) -> ChartBlock:
     if meta.pop("format") != FORMAT_VERSION:
         raise ValueError(f"a chart record of another format than {FORMAT_VERSION}, which this program reads")
     column = dict(zip(batch.schema.names, batch.columns, strict=True))
+    kept = column["numbers"].flatten().to_numpy().reshape(-1, column["numbers"].type.list_size)
+    wide = grow(kept, batch.schema.metadata[_NUMBERS])
+    value, lsl, usl, target = wide[:, : len(_ROW_NUMBERS)].T
 
     def numbers(name: str) -> np.ndarray:
         array: np.ndarray = column[name].to_numpy(zero_copy_only=False)
         return array
 
     detectors = {}
+    at = len(_ROW_NUMBERS)
     for name, (detector, statistics, rules) in described.items():
-        wide = column[f"{name}/numbers"].flatten().to_numpy().reshape(-1, len(_WIDE), len(statistics))
+        lines = np.split(wide[:, at : at + len(_WIDE) * len(statistics)], len(_WIDE), axis=1)
+        at += len(_WIDE) * len(statistics)
         detectors[name] = DetectorColumns(
             detector=detector,
             statistics=statistics,
             rules=rules,
-            statistic=wide[:, 0],
-            centre=wide[:, 1],
-            lcl=wide[:, 2],
-            ucl=wide[:, 3],
+            statistic=lines[0],
+            centre=lines[1],
+            lcl=lines[2],
+            ucl=lines[3],
             signal=numbers(f"{name}/signal"),
             valid=numbers(f"{name}/valid"),
         )
@@ -211,8 +230,8 @@ def unpack(packed: bytes) -> ChartBlock:
         offset=numbers("offset"),
         event_time_ms=numbers("event_time_ms"),
         published_ms=numbers("published_ms"),
-        value=numbers("value"),
-        lsl=numbers("lsl"),
-        usl=numbers("usl"),
-        target=numbers("target"),
+        value=value,
+        lsl=lsl,
+        usl=usl,
+        target=target,
     )

@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from schemas.charts import ChartBlock, DetectorColumns, pack
+from schemas.texts import Texts
 from schemas.topics import CHART_BYTES_MAX
 
 RECORD_BYTES_MAX = CHART_BYTES_MAX - 64 * 1024  # of a packed block: the record's key and Kafka's own bytes come on top
 
-_COLUMNS = ("offset", "event_time_ms", "published_ms", "value", "lsl", "usl", "target", "lot", "wafer")
+_COLUMNS = ("offset", "event_time_ms", "published_ms", "value", "lsl", "usl", "target")
 _WIDE = ("statistic", "centre", "lcl", "ucl")
 
 
@@ -42,7 +43,15 @@ def _rows(block: ChartBlock, rows: slice) -> ChartBlock:
         series=series.astype(np.int32),
         detectors={name: _columns(said, len(block), rows) for name, said in block.detectors.items()},
         **{name: getattr(block, name)[rows] for name in _COLUMNS},
+        lot=_needed(block.lot[rows]),
+        wafer=_needed(block.wafer[rows]),
     )
+
+
+def _needed(texts: Texts) -> Texts:
+    """Return the column with no word that no row has: all of them would go with every piece."""
+    codes, which = np.unique(texts.codes, return_inverse=True)
+    return Texts(which.astype(np.int32), [texts.words[code] for code in codes.tolist()])
 
 
 def _columns(said: DetectorColumns, n: int, rows: slice) -> DetectorColumns:

@@ -20,7 +20,7 @@ PREFIX_BYTES = (
 )  # of a value that is kept in the dead letter; the rest is by reference (topic, partition, offset)
 KEY_BYTES_MAX = 4 * 1024  # of a key that is kept
 DETAIL_CHARS = 2_000  # of a detail
-STEP_BYTES_MAX = 16 * 1024 * 1024  # of values in the letters of one step; what is more is kept with the short prefix
+STEP_BYTES_MAX = 12 * 1024 * 1024  # of values in the letters of one step; what is more is kept with the short prefix
 SHORT_PREFIX_BYTES = 256
 
 

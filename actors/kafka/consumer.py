@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
@@ -30,7 +31,7 @@ ASK_AGAIN_S = 0.05  # between two questions to a coordinator that is not ready
 QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound of what a slow step can pile up
 POLL_MESSAGES_MAX = 1000  # of a state read
 POLL_BYTES_MAX = 16 * 1024 * 1024  # of keys and values in one poll: it ends with the bunch that reaches them
-BUNCH_ROWS_MAX = 128  # taken from librdkafka at once; fewer where records are large
+BUNCH_ROWS_MAX = 1_024  # taken from librdkafka at once; fewer where records are large
 FETCH_BYTES = 1024 * 1024  # of one partition in one answer of the broker
 STATE_FETCH_BYTES = 8 * FETCH_BYTES  # pages are large, and all of them are wanted
 
@@ -176,11 +177,11 @@ class PartitionReader:
         positions: dict[int, int] = {}
         lost: dict[int, str] = {}
         taken = self._consume(rows_max, wait_s)
-        if any(error is not None for error in map(Message.error, taken)):
+        if any(map(Message.error, taken)):  # a KafkaError is always true
             taken = self._without_events(taken, positions, lost)
         messages: dict[int, list[Message]] = {}
-        for partition, message in zip(map(Message.partition, taken), taken, strict=True):
-            messages.setdefault(partition or 0, []).append(message)
+        for partition, run in groupby(taken, Message.partition):
+            messages.setdefault(partition or 0, []).extend(run)
         for partition, fetched in messages.items():
             positions[partition] = max(positions.get(partition, 0), (fetched[-1].offset() or 0) + 1)
         batches = [

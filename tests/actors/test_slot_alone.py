@@ -11,7 +11,7 @@ import pytest
 from actors import slot as slots
 from actors.engine.fold import PartitionFold
 from actors.errors import ReopenError, StateError
-from actors.slot import RECOMMIT_S
+from actors.slot import RECOMMIT_S, STEP_ROWS_MIN, STEP_S
 from schemas.registry import RegistryUnavailable
 from tests.actors.slot_line import SlotLine, crashed
 from tests.simulation import line
@@ -171,3 +171,22 @@ def test_a_commit_that_is_never_answered_is_given_up(monkeypatch: pytest.MonkeyP
     on.fold_all(after, [0])
     assert on.committed(0) == 5 + more
     after.close()
+
+
+@pytest.mark.parametrize(("row_s", "later"), [(1e-3, STEP_ROWS_MIN), (4e-5, round(STEP_S / 4e-5)), (1e-6, 3_000)])
+def test_of_records_that_take_long_there_are_fewer_in_a_step(
+    row_s: float, later: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = SlotLine(1)
+    slot = on.opened(step_rows_max=3_000)
+    honest = slot.hosts.judge
+
+    def judge(works: Any, snapshot: bool) -> Any:
+        on.clock.sleep(row_s * sum(len(work.batch) for work in works))
+        return honest(works, snapshot)
+
+    monkeypatch.setattr(slot.hosts, "judge", judge)
+    on.noise(0, STEP_ROWS_MIN + 3_000)
+    rows = [rows for _ in range(20) if (rows := slot.step())]
+    assert rows[:2] == [STEP_ROWS_MIN, later], "the first step finds out how long records take"
+    slot.close()

@@ -62,6 +62,7 @@ def test_pieces_together_are_the_block() -> None:
     assert {piece.seq for piece in pieces} == {block.seq}
     assert [p.series_keys[c] for p in pieces for c in p.series] == [block.series_keys[c] for c in block.series]
     assert [lot for piece in pieces for lot in piece.lot] == block.lot
+    assert [len(piece.lot.words) for piece in pieces] == [len(piece) for piece in pieces], "no words of other rows"
     for name in ("offset", "value", "lsl"):
         np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in pieces]), getattr(block, name))
     for detector, said in block.detectors.items():
