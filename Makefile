@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo demo-once test test-fast simulate bench-models faults lint lock clean
+.PHONY: setup demo demo-once test test-fast simulate bench-models bench bench-smoke faults lint lock clean
 
 setup: $(READY)  ## virtual environment from the locked dependencies
 
@@ -35,6 +35,12 @@ simulate: setup  ## seeds of the simulation: crashes, zombies, lost answers, tor
 
 bench-models: setup  ## what judging costs: ratios with goals, and a table of all detectors; exit code 1 if a goal is missed
 	@$(BIN)/python -m tests.bench.detectors $(ARGS)
+
+bench: setup  ## the table of speed and size beside peers, more than an hour: ARGS="--only latency --rounds 1"; exit code 1 if a goal is missed
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-smoke: setup  ## a few ratios against recorded ones, 2 minutes; exit code 1 if one has lost a third
+	@$(BIN)/python -m tests.bench --smoke $(ARGS)
 
 faults: setup  ## the fault matrix on three brokers and several Ray nodes: ARGS="--list", "--quick", "--case owner --repeat 2"
 	@$(BIN)/python -m tests.faults $(ARGS)
