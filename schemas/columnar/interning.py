@@ -200,6 +200,19 @@ def _equal(data: np.ndarray, at: int, arena: np.ndarray, where: int, size: int) 
     return True
 
 
+@kernel(inline=True)
+def _is_as(data: np.ndarray, columns: Columns, which: np.ndarray, row: int, other: int) -> Any:
+    """Say whether two records have the same key."""
+    for k in range(len(which) - 1, -1, -1):  # the last part of a series key differs first
+        part = which[k]
+        size = columns.size[part, row]
+        if columns.hash[part, row] != columns.hash[part, other] or size != columns.size[part, other]:
+            return False
+        if not _equal(data, columns.begin[part, row], data, columns.begin[part, other], size):
+            return False
+    return True
+
+
 @kernel
 def _slot_of(data: np.ndarray, columns: Columns, which: np.ndarray, row: int, digest: np.uint64, table: Table) -> Any:
     """Return the slot of a record's key, or the free one where it belongs."""
@@ -226,6 +239,9 @@ def _find(
     data: np.ndarray, columns: Columns, which: np.ndarray, rows: np.ndarray, table: Table, codes: np.ndarray
 ) -> None:
     for k in range(len(rows)):
+        if k > 0 and _is_as(data, columns, which, rows[k], rows[k - 1]):  # lots and wafers come in runs
+            codes[k] = codes[k - 1]
+            continue
         digest = _key_hash(columns, which, rows[k])
         key = table.slots[_slot_of(data, columns, which, rows[k], digest, table)]
         codes[k] = table.code[key] if key >= 0 else UNKNOWN

@@ -52,10 +52,12 @@ class Buffer(NamedTuple):
 
 def joined(values: Sequence[bytes | None]) -> Buffer:
     """Put values into a buffer."""
-    filled = values if None not in values else [value or b"" for value in values]
-    begin = np.zeros(len(filled) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, filled), np.int64, len(filled)), out=begin[1:])  # type: ignore[arg-type]
-    return Buffer(np.frombuffer(b"".join((*filled, PADDING)), np.uint8), begin)  # type: ignore[arg-type]
+    begin = np.zeros(len(values) + 1, np.int64)
+    try:
+        np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=begin[1:])  # type: ignore[arg-type]
+    except TypeError:  # rare, and to look for them first takes as long as to join
+        return joined([value or b"" for value in values])
+    return Buffer(np.frombuffer(b"".join((*values, PADDING)), np.uint8), begin)  # type: ignore[arg-type]
 
 
 class Columns(NamedTuple):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench import decode, failover
+from tests.bench import decode, failover, memory
 from tests.bench.figures import Figure, document
 from tests.bench.stream import drain, growth, latency, sustained
 from tests.bench.stream.rounds import PARTITIONS, SERIES, Results, in_rounds, medians, of_systems
@@ -101,6 +101,7 @@ SECTIONS = {
     "growth": Section(f"{STREAM}.growth", _growth),
     "failover": Section("python -m tests.bench.failover", lambda _: failover.figures()),
     "drain": Section(f"{STREAM}.drain", _drain),
+    "memory": Section("python -m tests.bench.memory", lambda _: memory.figures()),
 }
 
 
