@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster.config import load
 from cluster.local import Endpoints, LocalStack
-from tests.bench.stream.systems import SYSTEMS, PythonPeer, Streams, System, build_streams, python
+from tests.bench.stream.systems import SYSTEMS, PythonPeer, Streams, System, build_streams
 from tests.real_ray import real_ray
 
 SERIES, PARTITIONS = 10_000, 4
@@ -42,8 +42,9 @@ def of_systems(names: Sequence[str], partitions: int, measure: Callable[[System]
     kinds = {name: SYSTEMS[name] for name in names}
     if any(issubclass(kind, Streams) for kind in kinds.values()):
         build_streams()
-    if any(issubclass(kind, PythonPeer) for kind in kinds.values()):
-        python()
+    for kind in kinds.values():
+        if issubclass(kind, PythonPeer):
+            kind.python()
 
     def run_of(kind: type[System]) -> Run:
         def run(endpoints: Endpoints, folder: Path) -> Result:

@@ -198,7 +198,21 @@ class PythonPeer(Peer):
             "commit-s": str(COMMIT_S),
         }
         arguments = [part for name, value in where.items() for part in (f"--{name}", value)]
-        return [str(python()), str(HERE / self.program), *arguments]
+        return [str(self.python()), str(HERE / self.program), *arguments]
+
+    @classmethod
+    def python(cls) -> Path:
+        """Return the Python that it runs in; make it first, if it is not there."""
+        return python()
+
+
+class ClientOnly(PythonPeer):
+    """A program that needs nothing but Kafka's client, which we have too."""
+
+    @classmethod
+    def python(cls) -> Path:
+        """Return ours."""
+        return Path(sys.executable)
 
 
 class ByHand(PythonPeer):
@@ -209,7 +223,7 @@ class ByHand(PythonPeer):
     program = "by_hand.py"
 
 
-class Raw(PythonPeer):
+class Raw(ClientOnly):
     """Reading itself."""
 
     name = "raw consume()"
@@ -217,7 +231,7 @@ class Raw(PythonPeer):
     program = "raw.py"
 
 
-class Bare(PythonPeer):
+class Bare(ClientOnly):
     """Kafka itself."""
 
     name = "bare loop"
