@@ -57,7 +57,7 @@ export class Capability {
         },
         encode: { x: [0, 1], y: 2 },
         markLine: {
-          symbol: "none", silent: true, animation: false,
+          symbol: "none", silent: true, animation: false, precision: -1,  // as they are: ECharts rounds to 2 digits else
           data: [...lines.map(([name, at]) => ({ xAxis: at, label: { formatter: `${name} ${number(at)}`, color: SPEC, fontSize: 10.5, distance: 2 + 12 * rowOf(at) }, lineStyle: { color: SPEC, type: name === "target" ? [2, 4] : [7, 4], width: 1.5 } })),
             { xAxis: histogram.mean, label: { show: false }, lineStyle: { color: "#1b2530", type: "solid", width: 1 } }],
         },

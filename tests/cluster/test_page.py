@@ -219,3 +219,29 @@ def test_the_browser_reconnects_a_stream_that_breaks(page: Page, filled: Served)
 def test_the_api_documentation_is_drawn(page: Page, filled: Served) -> None:
     page.goto(f"{filled.url}docs")
     expect(page.get_by_text("/charts/{series}", exact=False).first).to_be_visible(timeout=WIDE_MS)
+
+
+HISTOGRAM = """async ([lsl, usl]) => {
+  const { Capability } = await import("/web/capability.js");
+  const root = document.body.appendChild(document.createElement("div"));
+  Object.assign(root.style, { width: "600px", height: "200px" });
+  const edges = [0.106, 0.109, 0.112, 0.115, 0.118], drawn = new Capability(root);
+  drawn.draw({ capability: null, histogram: { edges, counts: [1, 5, 2, 1], below: 0, above: 0, n: 9, mean: 0.1117, sigma: 1e-3,
+    lsl, usl, target: null } });
+  const canvas = root.querySelector("canvas"), scale = canvas.width / 600, columns = new Map();
+  const pixels = canvas.getContext("2d").getImageData(0, Math.round(80 * scale), canvas.width, Math.round(60 * scale));
+  for (let i = 0; i < pixels.data.length; i += 4) {
+    const [red, green, blue] = pixels.data.subarray(i, i + 3), x = (i / 4) % canvas.width / scale;
+    if (blue - green > 60 && red - green > 20) columns.set(x, (columns.get(x) ?? 0) + 1);
+  }
+  const asked = [lsl, usl].map((at) => drawn.chart.convertToPixel({ xAxisIndex: 0 }, at));
+  root.remove();
+  return { asked, columns: [...columns.keys()] };
+}"""
+
+
+def test_limits_of_small_numbers_stand_where_they_are_in_the_histogram(page: Page, filled: Served) -> None:
+    show(page, filled, SERIES)
+    found = page.evaluate(HISTOGRAM, [0.1096, 0.1144])
+    assert all(min(abs(x - at) for x in found["columns"]) <= 1.5 for at in found["asked"]), found
+    assert all(min(abs(x - at) for at in found["asked"]) <= 1.5 for x in found["columns"]), found
