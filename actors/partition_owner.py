@@ -160,6 +160,10 @@ class OwnerLoop:
         while not self._turn.take():
             if self._stop.wait(TURN_S):
                 return False
+        self.last_error = (
+            f"{time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}: the owner before ended; its standby took over"
+        )
+        _LOG.warning("slot %s: %s", self._name, self.last_error)
         return True
 
     def _run_until_told(self) -> None:

@@ -30,7 +30,7 @@ from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
 from cluster.pipelines import pipelines_of
-from cluster.ray_address import RAY_SETTINGS, connect_ray, own_signal_handlers
+from cluster.ray_address import RAY_SETTINGS, connect_ray, own_signal_handlers, ray_of, told_in
 from schemas.topics import MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
@@ -109,7 +109,7 @@ class Product:
         self._exit.callback(ray.shutdown)
         with own_signal_handlers():
             if config.address is not None:
-                connect_ray(config.address)
+                connect_ray(ray_of(self.config))
             else:
                 os.environ.update(RAY_SETTINGS)
                 context = ray.init(
@@ -125,6 +125,7 @@ class Product:
                     _node_ip_address="127.0.0.1",
                 )
                 self.dashboard_url = f"http://{context.dashboard_url}"
+                self._exit.enter_context(told_in(self.config.local.directory, ray.get_runtime_context().gcs_address))
         _route_ray_logs()
 
     def _prepare(self) -> None:

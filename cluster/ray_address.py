@@ -1,19 +1,24 @@
-"""Connecting this process to Ray: how a cluster of ours is set, one that is there already, and our signal handlers."""
+"""Connecting this process to Ray: how a cluster of ours is set, which one is meant, and our signal handlers."""
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
+from ray._private import services
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from actors.errors import ConfigError
 from actors.names import NAMESPACE
+from cluster.config import Config
 
 CONNECT_TIMEOUT_S = 5.0
+ADDRESS_FILE = "ray-address"  # in `local.directory`
 
 RAY_SETTINGS = {  # in the environment of the processes that start a node
     "RAY_worker_niceness": "0",  # Ray's default of 15 starves owners beside a busy broker: seconds of latency instead of ms
@@ -36,8 +41,52 @@ def own_signal_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def told_in(directory: Path, address: str) -> Iterator[None]:
+    """Let commands with the same `local.directory` know the Ray that we have started, as long as it runs."""
+    file = directory / ADDRESS_FILE
+    directory.mkdir(parents=True, exist_ok=True)
+    file.write_text(address)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def ray_of(
+    config: Config, address: str | None = None, running: Callable[[], set[str]] = services.find_gcs_addresses
+) -> str:
+    """Return the address of the Ray that a command means: the one given, else `ray.address`, else the one that runs here.
+
+    Here: the one that was started with the same `local.directory`, else RAY_ADDRESS, else the only one of this machine. Raises
+    ConfigError if there is none or more than one: Ray's own "auto" takes any of them.
+    """
+    given = address or config.ray.address or "auto"
+    if given != "auto":
+        return given
+    file = config.local.directory / ADDRESS_FILE
+    if file.exists() and _listens(file.read_text()):
+        return file.read_text()
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    found = sorted(running())
+    if len(found) != 1:
+        several = f"more than one runs: {', '.join(found)}" if found else "none runs"
+        raise ConfigError(f"no Ray cluster is given (ray.address, --address), and on this machine {several}")
+    return found[0]
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def connect_ray(address: str) -> None:
-    """Connect this process to the Ray cluster at "auto", "host:port" or "ray://…". Raises ConfigError, in one line.
+    """Connect this process to the Ray cluster at "host:port" or "ray://…" (see `ray_of`). Raises ConfigError, in one line.
 
     Ray itself waits for minutes at an address where nobody listens, so host and port are tried first. Ray guards clusters by a
     token unless told otherwise, but a client sends the one it has (`~/.ray/auth_token`) only in token mode.

@@ -45,18 +45,22 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the pipeline.")]
 PartitionOption = Annotated[
     list[int] | None, typer.Option("--partition", min=0, help="Input partition, may be repeated; all unless given.")
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Address of the Ray cluster; unless given, ray.address, or the one that runs on this machine."),
+]
 
 
 @app.command("list")
 def list_pipelines(
     output: OutputOption = Output.text,
-    address: Annotated[str, typer.Option(help="Address of the Ray cluster.")] = "auto",
+    address: AddressOption = None,
 ) -> None:
     """Show every pipeline's slots: state, position, counts."""
     from actors import supervisor  # Ray is slow to import
-    from cluster.ray_address import connect_ray
+    from cluster.ray_address import connect_ray, ray_of
 
-    connect_ray(address)
+    connect_ray(ray_of(load(), address))
     found = supervisor.list_pipelines()
     if output is Output.json:
         typer.echo(json.dumps(found))
@@ -71,16 +75,16 @@ def scale(
     slots: Annotated[int, typer.Argument(min=1, help="How many slots share the partitions.")],
     timeout_s: Annotated[float, typer.Option(min=1, help="How long to wait until all are live.")] = 90.0,
     output: OutputOption = Output.text,
-    address: Annotated[str, typer.Option(help="Address of the Ray cluster.")] = "auto",
+    address: AddressOption = None,
 ) -> None:
     """Spread a running pipeline over another number of slots, without a stop; partitions that need not move stay.
 
     Exit code 1: not all slots were live in time; they go on trying.
     """
     from actors import supervisor
-    from cluster.ray_address import connect_ray
+    from cluster.ray_address import connect_ray, ray_of
 
-    connect_ray(address)
+    connect_ray(ray_of(load(), address))
     try:
         status = supervisor.scale(name, slots, timeout_s)
     except ValueError as error:
@@ -183,8 +187,10 @@ def _show_slots(status: dict[str, Any]) -> None:
         worst = f"  replay at most {owner['replay_worst_s']:.1f} s" if owner.get("replay_worst_s") else ""
         typer.echo(
             f"  slot {owner['slot']}  {owner['state']}  incarnation {owner['incarnation']}  "
-            f"re-opened {owner['reopened']}×  {places}{arriving}{standby}{worst}"
+            f"re-opened {owner['reopened']}×  {places}{arriving}{standby}{worst}  process {owner['pid']}"
         )
+        if owner.get("last_error"):
+            typer.echo(f"    last: {owner['last_error']}")
 
 
 def _show_report(report: Report) -> None:

@@ -59,7 +59,9 @@ def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> N
         line.wait_done()
         wait_owner(line, lambda said: said.get("rows") == 40)
         text = runner.invoke(cli.app, ["pipeline", "list"]).output
-        assert re.search(r"  slot 0  live .*  \{0: \d+, 1: \d+\}  replay at most \d+\.\d s$", text, re.MULTILINE)
+        assert re.search(
+            r"  slot 0  live .*  \{0: \d+, 1: \d+\}  replay at most \d+\.\d s  process \d+$", text, re.MULTILINE
+        )
         found = json.loads(runner.invoke(cli.app, ["pipeline", "list", "--output", "json"]).output)
         assert line.name in [status["pipeline"] for status in found]
         scaled = runner.invoke(cli.app, ["pipeline", "scale", line.name, "2"])
