@@ -28,7 +28,20 @@ from actors.engine.outputs import reached
 from actors.engine.position import Position, Record, StateImage, position_record
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import Snapshot
-from actors.engine.torn import BLOCKS_KEPT, Block, Cure, Diagnosis, Outputs, diagnose, missing, reach, refused, restored
+from actors.engine.torn import (
+    BLOCKS_KEPT,
+    Block,
+    BlockPlace,
+    Cure,
+    Diagnosis,
+    Outputs,
+    diagnose,
+    missing,
+    placed,
+    reach,
+    refused,
+    restored,
+)
 from actors.errors import FencedError, ReopenError, StateError
 from actors.hosts import Hosts, Opening
 from actors.outputs_check import STATE_TIMEOUT_S, read_alerts, read_charts, read_letters
@@ -176,15 +189,16 @@ def _outputs(
             alerts[partition],
             frozenset(letters[partition]),
             frozenset(aside[partition]),
-            {
-                (family, block.step.first_offset): block.packed
-                for family, kept in blocks[partition].items()
-                for block in kept
-                if block.step.seq == each.seq and block.step.first_offset >= each.start
-            },
+            _of_step(each, [block for kept in blocks[partition].values() for block in kept]),
         )
         for partition, each in found.items()
     }
+
+
+def _of_step(found: Diagnosis, blocks: Iterable[Block]) -> dict[BlockPlace, bytes]:
+    """Return the blocks of the step in question."""
+    ours = [block for block in blocks if block.step.seq == found.seq and block.step.first_offset >= found.start]
+    return dict(zip(placed(block.step for block in ours), (block.packed for block in ours), strict=True))
 
 
 def _planned(

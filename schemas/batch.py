@@ -122,11 +122,15 @@ def joined(topic: str, partition: int, parts: Sequence[RawBatch], next_offset: i
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Columns of one partition between two offsets; row i of every column is the same record."""
+    """Columns of one partition between two offsets; row i of every column is the same measured value.
+
+    A record is one row, or as many as it has samples: those stand together, share its offset, and are numbered from 0 in the
+    column `sample`, which is there only where a record of the batch has several.
+    """
 
     topic: str
     partition: int
-    offset: np.ndarray  # (n,) int64, strictly increasing
+    offset: np.ndarray  # (n,) int64, increasing from record to record
     next_offset: int
     event_time_ms: np.ndarray  # (n,) int64, UTC, from the payload
     published_ms: np.ndarray  # (n,) int64, Kafka timestamp: the producer's clock
@@ -135,12 +139,32 @@ class MicroBatch:
     subgroup: np.ndarray  # (n,) int64, stable 63-bit hash of the subgroup's name; -1 = none given
     columns: Mapping[str, Any] = field(
         default_factory=dict
-    )  # lsl, usl, target, sample_size float64; lot, wafer Texts; event_id int64 codes where asked for
+    )  # lsl, usl, target, sample_size float64; lot, wafer Texts; event_id int64 codes where asked for; sample int32
     rejects: tuple[DeadLetter, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of decoded rows, n."""
         return len(self.offset)
+
+    @property
+    def sample(self) -> np.ndarray | None:
+        """Return (n,) int32, which sample of its record each row is; None where every record is one row."""
+        column: np.ndarray | None = self.columns.get("sample")
+        return column
+
+    @property
+    def records(self) -> int:
+        """Return how many records the rows are of."""
+        return len(self) if self.sample is None else len(first_rows(self.offset))
+
+
+def first_rows(offset: np.ndarray) -> np.ndarray:
+    """Return (m,) int64, the first row of each of m records; offset: (n,) of the rows.
+
+    >>> first_rows(np.array([3, 4, 4, 4, 7])).tolist(), first_rows(np.array([], np.int64)).tolist()
+    ([0, 1, 4], [])
+    """
+    return np.flatnonzero(np.diff(offset, prepend=offset[:1] - 1))
 
 
 class SeriesDictionary:

@@ -9,12 +9,14 @@ advance their state (actors/engine/family.py), here or in other processes: the f
 live and in a replay; a replay differs only in that its outputs are suppressed.
 
 Between decoding and judging, `begin` sets aside what came twice, too late or from a wrong clock, if it is to
-(actors/engine/gate.py). Every record is one of: judged, missing, dead letter, set aside.
+(actors/engine/gate.py). Every record is one of: judged, missing, dead letter, set aside. One with many samples is as many rows,
+each judged or missing; as a dead letter or set aside it is one.
 
 Changes of limits, resets and exclusions enter with a step, hold from its first offset on, and are recorded in its transaction
 (actors/engine/control.py). A series that a change names before its first row gets its code then, so that the limits are there.
 A measurement that is excluded before it is folded (the owner lagged, or a new pipeline folds the topic from its beginning) comes
-to the detectors as a missing one, with True in the column `excluded`; one that was judged before stays as it was said.
+to the detectors as a missing one, all samples of its record, with True in the column `excluded`; one that was judged before stays
+as it was said.
 """
 
 from __future__ import annotations
@@ -247,9 +249,8 @@ class PartitionFold:
 
     def _alert(self, event: AlertEvent, work: Work) -> Record:
         change, batch, position = event.change, work.batch, self.position
-        ident = alerts.alert_id(
-            event.detector, position.topic, position.partition, event.series, event.rule, change.opened_offset
-        )
+        where = change.opened_offset, change.opened_sample
+        ident = alerts.alert_id(event.detector, position.topic, position.partition, event.series, event.rule, *where)
         fields = {
             "alert_id": ident,
             "state": "OPEN" if change.opened else "CLOSED",
@@ -259,6 +260,7 @@ class PartitionFold:
             "rule_doc": event.rule_doc,
             "severity": event.severity.upper(),
             "opened_offset": change.opened_offset,
+            "opened_sample": change.opened_sample,
             "opened_time": change.opened_time,
             "last_offset": change.last_offset,
             "last_time": change.last_time,
