@@ -31,6 +31,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"  # truncated, or bytes that are not the schema's
     TRAILING_BYTES = "trailing_bytes"  # read whole, and bytes are left over
     NOT_FINITE = "not_finite"  # a value of +inf or -inf
+    WRONG_SAMPLES = "wrong_samples"  # a record of samples has none, too many, or no time for them
     WRONG_CHARACTERISTICS = "wrong_characteristics"  # a vector has not the characteristics that its pipeline judges
     TOO_LONG = "too_long"  # a text of more than TEXT_BYTES_MAX, or a series key of more than SERIES_KEY_BYTES_MAX
     TOO_MANY_SERIES = "too_many_series"  # SERIES_MAX is reached

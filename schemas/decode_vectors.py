@@ -45,7 +45,7 @@ class VectorDecoder:
     def __init__(self, schema_of: SchemaOf, vector: str, names: Sequence[str]) -> None:
         self.vector = vector
         self.names = list(names)
-        self._reader = ColumnReader(schema_of, "vector_measurement", _FIELDS)
+        self._reader = ColumnReader(schema_of, ["vector_measurement"], _FIELDS)
         self._codes = SeriesCodes(self._reader.key)
         self._context = Context(self._reader)
         self._is_ours = Names(lambda name: name == vector.encode(), bool)
@@ -57,7 +57,7 @@ class VectorDecoder:
         Only RegistryUnavailable is raised, before anything changed. All arrays are read-only.
         """
         rejects: list[DeadLetter] = []
-        buffer, columns = self._reader.read(raw, rejects)
+        buffer, columns, _ = self._reader.read(raw, rejects)
         rows = np.flatnonzero(columns.status == READ)
         which = self._reader.columns
         rows = rows[self._is_ours.column(buffer, columns, which["vector"].number, rows)]
