@@ -90,6 +90,26 @@ def cut(raw: RawBatch, offsets: Iterable[int]) -> list[RawBatch]:
     return pieces
 
 
+def head(raw: RawBatch, records: int) -> RawBatch:
+    """Return the first records of a batch, and its position after them.
+
+    >>> raw = RawBatch("t", 0, np.array([3, 4, 7]), np.zeros(3, np.int64), [None] * 3, [b"a", b"b", b"c"], 9)
+    >>> head(raw, 2).values, head(raw, 2).next_offset, head(raw, 3) is raw
+    ([b'a', b'b'], 7, True)
+    """
+    return raw if records >= len(raw) else cut(raw, [int(raw.offset[records])])[0]
+
+
+def after(raw: RawBatch, next_offset: int) -> RawBatch | None:
+    """Return what of a batch comes at or after a position; None if the batch ends there.
+
+    >>> raw = RawBatch("t", 0, np.array([3, 4, 7]), np.zeros(3, np.int64), [None] * 3, [b"a", b"b", b"c"], 9)
+    >>> after(raw, 7).values, after(raw, 9)
+    ([b'c'], None)
+    """
+    return cut(raw, [next_offset])[1] if next_offset < raw.next_offset else None
+
+
 def take(raw: RawBatch, rows: np.ndarray) -> RawBatch:
     """Return some rows of a batch, in ascending order.
 

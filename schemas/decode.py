@@ -30,12 +30,13 @@ from schemas.batch import (
     RawBatch,
     Reason,
     SeriesDictionary,
+    head,
 )
 from schemas.columnar.context import Context, leave_new_ones_of_a_full_dictionary
 from schemas.columnar.interning import SeriesCodes
 from schemas.columnar.program import Kind
 from schemas.columnar.reader import ColumnReader
-from schemas.columnar.rows import LEFT, READ, Columns
+from schemas.columnar.rows import LEFT, READ, Columns, first_records
 from schemas.columnar.samples import Samples
 from schemas.reading import (
     PLANS_MAX,
@@ -90,19 +91,30 @@ class MeasurementDecoder:
         self._codes = SeriesCodes(self._reader.key)
         self._context = Context(self._reader)
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
+    def decode(
+        self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False, rows_max: int | None = None
+    ) -> MicroBatch:
         """Return columns; new series get their codes in `series`. Only RegistryUnavailable is raised, before anything changed.
 
         `columns` has lsl, usl, target, sample_size (float64, NaN = none) and lot, wafer (Texts, "" = not
         known); with `event_ids` also event_id (int64, see `event_codes`); where a record has several samples also sample
         (int32). All arrays are read-only.
+
+        With `rows_max`, of the first records only, if all of them have more rows: of as many as have not, and of one at least.
+        `next_offset` says how far it came.
         """
+        if rows_max is not None:
+            raw = head(raw, max(1, rows_max))
         rejects: list[DeadLetter] = []
-        buffer, columns, listed = self._reader.read(raw, rejects)
+        raw, buffer, columns, listed = self._reader.read(raw, rejects, rows_max)
         _leave_infinite(raw, columns, rejects)
         samples = None if listed is None else Samples(listed, *self._times)
         if samples is not None:
             _leave_wrong_samples(raw, columns, samples, rejects)
+            if rows_max is not None:
+                raw = head(raw, samples.fitting(columns, rows_max))
+                columns = first_records(columns, len(raw))
+                rejects = [letter for letter in rejects if letter.offset < raw.next_offset]
         rows = np.flatnonzero(columns.status == READ)
         codes = self._codes.column(buffer, columns, rows, series)
         rows, codes = leave_new_ones_of_a_full_dictionary(raw, rows, codes, series, rejects)

@@ -58,8 +58,13 @@ _NOTHING_ASIDE = Arrivals()
 class Decodes(Protocol):
     """What `schemas.decode.MeasurementDecoder` does."""
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
-        """Return columns, with `event_ids` also those; what cannot be read is in `rejects`."""
+    def decode(
+        self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False, rows_max: int | None = None
+    ) -> MicroBatch:
+        """Return columns, with `event_ids` also those; what cannot be read is in `rejects`.
+
+        With `rows_max`, of as many of the first records as have at most so many rows; of one at least.
+        """
         ...
 
 
@@ -125,14 +130,21 @@ class PartitionFold:
         """Return the partition's watermark; None: nothing is set aside for being late, or no row was folded since."""
         return self._gate.watermark_ms
 
-    def begin(self, raw: RawBatch, changes: Sequence[PartitionChange] = (), *, emit: bool = True) -> Step:
+    def begin(
+        self,
+        raw: RawBatch,
+        changes: Sequence[PartitionChange] = (),
+        *,
+        emit: bool = True,
+        rows_max: int | None = None,
+    ) -> Step:
         """Decode the next records of the partition; `changes` hold from the first of them on.
 
+        With `rows_max` only so many of them as have at most so many rows, and one at least: the step says how far it goes.
         If decoding raises, nothing is advanced but the series dictionary: call it again with the same arguments.
         """
         params = tuple(self._params_changes(changes))
-        ids = {"event_ids": True} if self._gate.wants_ids else {}
-        batch = self.decoder.decode(raw, self.series, **ids)
+        batch = self.decoder.decode(raw, self.series, event_ids=self._gate.wants_ids, rows_max=rows_max)
         at_snapshot = self.position.next_offset == self.position.snapshot_offset and not self.snapshot.under_way
         settled = self._gate.settle(self.position.snapshot_seq) if emit and at_snapshot else []
         batch, aside = self._gate.sort_out(raw, batch, tell=emit)
@@ -286,6 +298,7 @@ class PartitionFold:
             "rule_doc": "the detector raised and is off on this partition from this offset on",
             "severity": "CRITICAL",
             "opened_offset": at,
+            "opened_sample": 0,
             "opened_time": 0,
             "last_offset": at,
             "last_time": 0,

@@ -15,23 +15,28 @@ import fastavro
 import numpy as np
 
 from schemas import texts
-from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, take
+from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, head, take
 from schemas.columnar import samples
 from schemas.columnar.interning import Index
 from schemas.columnar.program import Column, Kind, Program, Unfit, compile_program
 from schemas.columnar.rows import LEFT, READ, Buffer, Columns, empty, joined, read_rows, schema_ids, with_texts
+from schemas.columnar.samples import fitting
 from schemas.encode import MAGIC
 from schemas.reading import KEY_PARTS, PLANS_MAX, Picked, RecordReader, SchemaOf
 from schemas.resolution import Fit, Plan, UnreadableRecord, shape
 from schemas.topics import full_name, load
 
 _ARRAY_OF = {Kind.INTEGER: 0, Kind.NUMBER: 1, Kind.TEXT: 2, Kind.NEEDED_TEXT: 2, Kind.SPAN: 2, Kind.NUMBERS: 3}
+ROW_BYTES = (
+    16  # a list is not read as long as what stands before it has so many bytes for each row that is wanted; 9 are usual
+)
 _KEY_BYTES_SAFE = (SERIES_KEY_BYTES_MAX - KEY_PARTS) // 3  # of the parts: percent-encoding makes three bytes of one
 
 
 class Found(NamedTuple):
-    """What was read of a batch of n records."""
+    """What was read of the first n records of a batch."""
 
+    raw: RawBatch  # these records
     buffer: Buffer
     columns: Columns
     listed: np.ndarray | None  # (n,) bool, which of them have a list of numbers; None: none of them
@@ -58,9 +63,10 @@ class ColumnReader:
             full_name(record) for record in records if any(field["name"] in lists for field in load(record)["fields"])
         }
 
-    def read(self, raw: RawBatch, rejects: list[DeadLetter]) -> Found:
+    def read(self, raw: RawBatch, rejects: list[DeadLetter], rows_max: int | None = None) -> Found:
         """Return columns of all records; those that cannot be read are LEFT, and dead letters in `rejects`.
 
+        With `rows_max` of the first ones only, where lists have more bytes than numbers for so many rows usually take.
         Raises RegistryUnavailable, before anything else.
         """
         buffer = joined(raw.values)
@@ -71,8 +77,13 @@ class ColumnReader:
         plans = self._records.look_up(headers.values())
         with_lists = [number for number, header in headers.items() if self._has_list(plans[header])]
         listed = np.isin(ids, with_lists) if with_lists else None
+        if listed is not None and rows_max is not None:
+            sizes = np.where(listed, np.diff(buffer.begin), 0)
+            raw = head(raw, fitting(sizes, rows_max * ROW_BYTES))
+            ids, listed = ids[: len(raw)], listed[: len(raw)]
+            buffer = buffer._replace(begin=buffer.begin[: len(raw) + 1])
         integers, numbers, places, _ = self._counts
-        columns = empty(len(raw), integers, numbers, places, 0 if listed is None else len(buffer.bytes))
+        columns = empty(len(raw), integers, numbers, places, 0 if listed is None else int(buffer.begin[-1]))
         for number, header in headers.items():
             plan = plans[header]
             program = self._program(header, plan) if isinstance(plan, Plan) else None
@@ -84,7 +95,7 @@ class ColumnReader:
         if len(left):
             at, picked = self._records.read(take(raw, left), rejects, plans)
             buffer = self._put(buffer, columns, left[at], picked)
-        return Found(buffer, columns, listed)
+        return Found(raw, buffer, columns, listed)
 
     def _has_list(self, plan: Plan | UnreadableRecord) -> bool:
         return isinstance(plan, Plan) and plan.reader["name"] in self._with_lists

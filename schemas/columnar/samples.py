@@ -61,6 +61,12 @@ class Samples(NamedTuple):
                 at = int(np.isinf(columns.items[begin[k] : end[k]]).argmax())
                 yield row, Reason.NOT_FINITE, f"infinite: values[{at}]"
 
+    def fitting(self, columns: Columns, rows_max: int) -> int:
+        """Return how many of the first records have at most so many rows; one at least. One that was left has none."""
+        rows = self.rows_of(columns, np.arange(len(self.many)))
+        rows[columns.status != READ] = 0
+        return fitting(rows, rows_max)
+
     def rows_of(self, columns: Columns, records: np.ndarray) -> np.ndarray:
         """Return (len(records),) int64, how many rows each of these records has."""
         begin, end = columns.items_at[:, records]
@@ -93,16 +99,13 @@ class Samples(NamedTuple):
         return replace(batch, value=read_only(value), event_time_ms=read_only(time), columns=named, **repeated)
 
 
-def fitting(count: np.ndarray, records: np.ndarray, rows_max: int) -> int | None:
-    """Return the first record that is not in a step of at most `rows_max` rows, though of one record; None: all are.
+def fitting(sizes: np.ndarray, together: int) -> int:
+    """Return how many of the first sizes, (n,) int64, make at most so much together; one at least, if there is one.
 
-    >>> fitting(np.array([3, 1, 4]), np.array([0, 2, 7]), 4), fitting(np.array([3, 1]), np.array([0, 2]), 1)
-    (7, 2)
-    >>> fitting(np.array([3, 1, 4]), np.array([0, 2, 7]), 8) is None
-    True
+    >>> fitting(np.array([3, 1, 4]), 4), fitting(np.array([3, 1, 4]), 8), fitting(np.array([3, 1, 4]), 2)
+    (2, 3, 1)
     """
-    inside = max(1, int(np.searchsorted(np.cumsum(count), rows_max, side="right")))
-    return int(records[inside]) if inside < len(records) else None
+    return min(len(sizes), max(1, int(np.searchsorted(np.cumsum(sizes), together, side="right"))))
 
 
 def warm() -> None:

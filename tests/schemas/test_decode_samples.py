@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.batch import MicroBatch, Reason, SeriesDictionary, cut, series_key
+from schemas.batch import MicroBatch, Reason, SeriesDictionary, after, cut, series_key
 from schemas.columnar.samples import PERIOD_US_MAX, SAMPLES_MAX
 from schemas.decode import MeasurementDecoder, decode_event, subgroup_code
 from schemas.encode import Encoder, without_logical_types
@@ -292,3 +292,65 @@ def test_samples_of_other_writers(items: Any) -> None:
 
 def test_a_plain_consumer_reads_the_record_as_it_is() -> None:
     assert decode_event(MANY, schema_of) == samples(1.0, None, 3.0)
+
+
+# ---- so many rows at a time
+
+
+def pieces(
+    decoder: MeasurementDecoder, values: Sequence[bytes | None], rows_max: int, **options: Any
+) -> list[MicroBatch]:
+    """Decode a batch as steps do, each going on where the one before came to."""
+    found, rest = [], batch(values)
+    series = SeriesDictionary()
+    while True:
+        got = decoder.decode(rest, series, rows_max=rows_max, **options)
+        found.append(got)
+        more = after(rest, got.next_offset)
+        if more is None:
+            return found
+        assert len(more) < len(rest)
+        rest = more
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.binary(max_size=8)
+        | arrays.map(ARRAY_ENCODER.encode)
+        | measurements.map(ENCODER.encode)
+        | st.just(ARRAY_ENCODER.encode(samples(*[1.0] * 30, lot="ß" * 200))),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(1, 40),
+)
+def test_pieces_are_bounded_and_together_the_whole(values: list[bytes | None], rows_max: int) -> None:
+    decoder = MeasurementDecoder(schema_of)
+    whole, found = decoder.decode(batch(values), SeriesDictionary()), pieces(decoder, values, rows_max)
+    assert all(len(piece) <= rows_max or piece.records + len(piece.rejects) == 1 for piece in found)
+    assert sum((piece.rejects for piece in found), ()) == whole.rejects
+    for name in ("offset", "event_time_ms", "published_ms", "series", "value", "subgroup"):
+        np.testing.assert_array_equal(np.concatenate([getattr(piece, name) for piece in found]), getattr(whole, name))
+    for name in ("lsl", "usl", "lot", "wafer"):
+        np.testing.assert_array_equal(np.concatenate([piece.columns[name] for piece in found]), whole.columns[name])
+    assert found[-1].next_offset == whole.next_offset
+
+
+def test_a_step_takes_as_many_records_as_have_room_and_opens_no_series_of_the_others() -> None:
+    values = [ARRAY_ENCODER.encode(samples(*[1.0] * 40, equipment=f"E{n}")) for n in range(5)]
+    series = SeriesDictionary()
+    got = MeasurementDecoder(schema_of).decode(batch(values), series, rows_max=100)
+    assert (len(got), got.records, got.next_offset, len(series)) == (80, 2, 106, 2)
+
+
+def test_records_of_nothing_but_nulls_are_bounded_too() -> None:
+    """A missing sample has one byte, a ninth of one that is there."""
+    values = [ARRAY_ENCODER.encode(samples(*[None] * SAMPLES_MAX)) for _ in range(30)]
+    found = pieces(MeasurementDecoder(schema_of), values, 25_000, event_ids=True)
+    assert [len(piece) for piece in found] == [20_000] * 15
+    assert all(len(piece.columns["event_id"]) == 20_000 for piece in found)
+
+
+def test_single_measurements_are_cut_by_their_number() -> None:
+    assert [len(piece) for piece in pieces(MeasurementDecoder(schema_of), [GOOD] * 7, 3)] == [3, 3, 1]

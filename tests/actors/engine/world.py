@@ -18,7 +18,8 @@ from actors.engine.position import Position, Record, StateImage, read_image
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX, Snapshot
 from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts
-from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut
+from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut, head
+from schemas.columnar.samples import fitting
 from schemas.reading import event_codes
 from schemas.texts import Texts
 
@@ -47,7 +48,10 @@ class Words:
     b"series value,value" is a record of so many samples, a millisecond apart.
     """
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
+    def decode(
+        self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False, rows_max: int | None = None
+    ) -> MicroBatch:
+        raw = raw if rows_max is None else head(raw, fitting(rows_of(raw), rows_max))
         rows, codes, values, times, ids, samples, rejects = [], [], [], [], [], [], []
         for i, data in enumerate(raw.values):
             try:
@@ -123,6 +127,11 @@ class Fragile(Above):
         if (batch.value == 666).any():
             raise ArithmeticError("666 is not for me")
         return super().update(state, batch)
+
+
+def rows_of(raw: RawBatch) -> np.ndarray:
+    """How many rows each record would have at most, (n,) int64."""
+    return np.array([(value or b"").count(b",") + 1 for value in raw.values], np.int64)
 
 
 def raw_of(words: Sequence[str], first: int = 0) -> RawBatch:
