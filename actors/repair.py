@@ -23,18 +23,32 @@ from functools import partial
 from typing import Any
 
 from actors.deal import Dealer
-from actors.engine.fold import PartitionFold, Step
+from actors.engine.control import PartitionChange
+from actors.engine.fold import PartitionFold
 from actors.engine.outputs import reached
 from actors.engine.position import Position, Record, StateImage, position_record
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import Snapshot
-from actors.engine.torn import BLOCKS_KEPT, Block, Cure, Diagnosis, Outputs, diagnose, missing, reach, refused, restored
+from actors.engine.torn import (
+    BLOCKS_KEPT,
+    Block,
+    BlockPlace,
+    Cure,
+    Diagnosis,
+    Outputs,
+    diagnose,
+    missing,
+    placed,
+    reach,
+    refused,
+    restored,
+)
 from actors.errors import FencedError, ReopenError, StateError
 from actors.hosts import Hosts, Opening
 from actors.outputs_check import STATE_TIMEOUT_S, read_alerts, read_charts, read_letters
 from actors.pipeline import Pipeline
 from actors.surroundings import Surroundings
-from schemas.batch import RawBatch, cut, joined
+from schemas.batch import RawBatch, after, cut, joined
 from schemas.charts import ChartStep
 
 _LOG = logging.getLogger("chipquality.repair")
@@ -176,15 +190,16 @@ def _outputs(
             alerts[partition],
             frozenset(letters[partition]),
             frozenset(aside[partition]),
-            {
-                (family, block.step.first_offset): block.packed
-                for family, kept in blocks[partition].items()
-                for block in kept
-                if block.step.seq == each.seq and block.step.first_offset >= each.start
-            },
+            _of_step(each, [block for kept in blocks[partition].values() for block in kept]),
         )
         for partition, each in found.items()
     }
+
+
+def _of_step(found: Diagnosis, blocks: Iterable[Block]) -> dict[BlockPlace, bytes]:
+    """Return the blocks of the step in question."""
+    ours = [block for block in blocks if block.step.seq == found.seq and block.step.first_offset >= found.start]
+    return dict(zip(placed(block.step for block in ours), (block.packed for block in ours), strict=True))
 
 
 def _planned(
@@ -199,14 +214,15 @@ def _planned(
         return Plan(found, position, (record,), state_end)
     if found.cure is not Cure.COMPLETE or found.before is None or found.end is None:
         return Plan(found)
-    ends = [found.end]
+    ends: list[tuple[int, int | None]] = [(found.end, None)]  # and how many rows there may be at most
     if (position is None or position.seq < found.seq) and not seen.blocks:  # the end is a guess: the step was longer
         there = around.log.end(pipeline.input_topic, [found.partition])[found.partition]
-        ends.append(min(found.start + pipeline.step_rows_max, there))
+        ends.append((min(found.start + pipeline.step_rows_max, there), pipeline.step_samples_max))
     why = ""
-    for end in ends:
+    for end, rows_max in ends:
+        wanted = found._replace(end=end)
         try:
-            return _completed(pipeline, around, hosts, found._replace(end=end), found.before, seen, state_end)
+            return _completed(pipeline, around, hosts, wanted, found.before, seen, state_end, rows_max)
         except StateError as error:
             why = why or str(error)
         finally:
@@ -222,10 +238,11 @@ def _completed(
     before: StateImage,
     seen: Outputs,
     state_end: int,
+    rows_max: int | None,
 ) -> Plan:
     """Fold the step again. Raises StateError if that does not give what can be seen."""
     refold = _Refold(pipeline, around, hosts, found, before)
-    records = refold.run()
+    records = refold.run(rows_max)
     lacking = missing(records, seen, pipeline.topics, around.codec.read)
     after, position = refold.fold.position, found.position
     state = [record for record in records if record.topic == pipeline.topics.state]
@@ -273,8 +290,8 @@ class _Refold:
             Snapshot(before),
         )
 
-    def run(self) -> list[Record]:
-        """Return all that the step's transaction had to hold. Raises StateError if the input is gone."""
+    def run(self, rows_max: int | None) -> list[Record]:
+        """Return all that the step's transaction had to hold, at most `rows_max` rows. Raises StateError if the input is gone."""
         found = self._found
         end = found.start if found.end is None else found.end
         parts: list[RawBatch] = []
@@ -290,7 +307,8 @@ class _Refold:
         rest = self._replay.rest()
         if rest is not None:
             self._again(rest)
-        step = self.fold.begin(joined(self._pipeline.input_topic, found.partition, parts, end), found.changes)
+        whole = joined(self._pipeline.input_topic, found.partition, parts, end)
+        step = self.fold.begin(whole, found.changes, rows_max=rows_max)
         judged = self._hosts.judge([step.work], snapshot=found.rewrite)()
         pages = judged.pages.get(found.partition, []) if found.rewrite else None
         return self.fold.conclude(step, judged.outputs[found.partition], pages, SNAPSHOT_BYTES_MAX)
@@ -298,9 +316,13 @@ class _Refold:
     def _again(self, piece: Piece) -> None:
         for detector in piece.disabled:
             self._hosts.disable(piece.raw.partition, detector)
-        step: Step = self.fold.begin(piece.raw, piece.changes, emit=False)
-        self._hosts.judge([step.work], snapshot=False)()
-        self.fold.replayed(step)
+        rest: RawBatch | None = piece.raw
+        changes: Sequence[PartitionChange] = piece.changes
+        while rest is not None:
+            step = self.fold.begin(rest, changes, emit=False, rows_max=self._pipeline.step_samples_max)
+            self._hosts.judge([step.work], snapshot=False)()
+            self.fold.replayed(step)
+            rest, changes = after(rest, step.work.batch.next_offset), ()
 
     def _input(self, start: int, end: int) -> Iterable[RawBatch]:
         """Yield the input until `end` is reached."""

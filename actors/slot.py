@@ -10,7 +10,8 @@ Opening, in this order (ARCHITECTURE: "every fault has one cure"):
    offsets, replay); the control topic, from its first record to its end: what was not made yet waits for the first step;
 4. live.
 
-A step: poll, decode, all families, one transaction. What the control topic has brought for a partition is made at its next
+A step: poll, decode, all families, one transaction. Records of many samples are many rows: what does not go into one step waits
+for the next ones, and nothing is polled meanwhile. What the control topic has brought for a partition is made at its next
 step, an empty one if no record has come (actors/engine/control.py). The next step is computed while the last one commits. If
 anything raises ReopenError or FencedError the slot is abandoned and a new one opened; a StateError quarantines its partition.
 
@@ -22,7 +23,7 @@ schema cannot be looked up because the registry is away wait; those before them,
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 import numpy as np
@@ -36,6 +37,7 @@ from actors.engine.position import Position, Record, position_record
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX
 from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts
+from actors.log import Polled
 from actors.pipeline import Pipeline
 from actors.quarantine import QuarantineWatch
 from actors.slot_status import SlotStatus
@@ -43,7 +45,7 @@ from actors.stopwatch import Stopwatch
 from actors.surroundings import Surroundings
 from actors.takeover import TakeOver
 from actors.unknown_schemas import UnknownSchemas
-from schemas.batch import RawBatch
+from schemas.batch import RawBatch, after
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -83,6 +85,8 @@ class Slot:
         self._waiting = Waiting(name, pipeline.input_topic, pipeline.partitions)
         self._control = ControlReader(log, name, topics.control, codec.read) if topics.control else None
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
+        self._held: dict[int, RawBatch] = {}  # polled, and more rows than went into the last step; by partition
+        self._asked = pipeline.step_rows_max  # records of one poll
         self._commit: Future[None] | None = None
         self._last_step = self._last_commit = now = around.clock.now()
         self._pacer = SnapshotPacer(pipeline.snapshot_bytes_per_s, pipeline.snapshot_interval_ms / 1000, now)
@@ -158,6 +162,7 @@ class Slot:
         self._reader.remove(partitions)
         for partition in partitions:
             self.folds.pop(partition, None)
+            self._held.pop(partition, None)
             self._unknown.forget(partition)
             self.status.without_state.pop(partition, None)
             self.hosts.drop(partition)
@@ -228,13 +233,14 @@ class Slot:
         if self._takeover.arriving:
             self._advance(0.0 if self.folds else OPEN_POLL_S)
         wait = max(POLL_WAIT_MIN_S, self._last_step + self.pipeline.commit_interval_ms / 1000 - self.around.clock.now())
-        polled = self._reader.poll(self._rows_max(), wait)
+        polled = Polled([], {}) if self._held else self._reader.poll(min(self._asked, self._rows_max()), wait)
         started = self._last_step = self.around.clock.now()
         for partition, why in polled.lost.items():
             if partition in self.folds:
                 self._quarantine(partition, why)
-        batches = [raw for raw in polled.batches if self._is_news(raw)]
         self._read_again()
+        batches = [raw for raw in (*self._held.values(), *polled.batches) if self._is_news(raw)]
+        self._held.clear()
         due = self._due()
         snapshot = self._pacer.due(started)
         if not batches and not snapshot and not due and not self._writing():
@@ -275,6 +281,8 @@ class Slot:
     def _read_again(self) -> None:
         """Go on with the partitions that waited for the registry and need not any more."""
         again = self._unknown.known_again()
+        for partition in again:
+            self._held.pop(partition, None)  # it is read again
         if again:
             self._reader.add({partition: self.folds[partition].position.next_offset for partition in again})
         self.status.waiting_for_registry = self._unknown.partitions
@@ -303,7 +311,7 @@ class Slot:
 
         `room`: bytes of snapshots that may go out with this step; partitions whose snapshot is on its way step for it too.
         """
-        steps = [step for raw in batches if (step := self._begin(raw, due.get(raw.partition, ()))) is not None]
+        steps = self._begin_all(batches, due)
         present = {step.work.partition for step in steps}
         steps += [
             fold.begin(_empty(fold.position), due.get(partition, ()))
@@ -337,12 +345,40 @@ class Slot:
         self.status.steps += 1
         return records, rows
 
-    def _begin(self, raw: RawBatch, changes: Sequence[PartitionChange]) -> Step | None:
-        """Decode; what cannot be for want of the registry is put aside, and what stands before it is folded."""
+    def _begin_all(self, batches: Iterable[RawBatch], due: Mapping[int, list[PartitionChange]]) -> list[Step]:
+        """Begin the step of each batch as long as there is room for rows; what does not go in is held, those not begun first."""
+        room, records, steps = self.pipeline.step_samples_max, 0, []
+        begun: dict[int, RawBatch] = {}
+        for raw in batches:
+            if room <= 0:
+                self._held[raw.partition] = raw
+                continue
+            found = self._begin(raw, due.get(raw.partition, ()), room)
+            if found is None:
+                continue
+            step, rest = found
+            steps.append(step)
+            room -= len(step.work.batch)
+            records += step.work.batch.records
+            if rest is not None:
+                begun[raw.partition] = rest
+        self._held |= begun
+        if records:
+            self._asked = _records_of(self.pipeline, records, self.pipeline.step_samples_max - room)
+        return steps
+
+    def _begin(
+        self, raw: RawBatch, changes: Sequence[PartitionChange], rows_max: int
+    ) -> tuple[Step, RawBatch | None] | None:
+        """Decode; what cannot be for want of the registry is put aside, and what stands before it is folded.
+
+        Returns what had more rows than there is room for, too.
+        """
         fold = self.folds[raw.partition]
         while True:
             try:
-                return fold.begin(raw, changes)
+                step = fold.begin(raw, changes, rows_max=rows_max)
+                return step, after(raw, step.work.batch.next_offset)
             except RegistryUnavailable as error:
                 before = self._unknown.put_aside(raw, error)
                 self._reader.remove([raw.partition])
@@ -391,6 +427,11 @@ class Slot:
         self._takeover.close()
         if self._control is not None:
             self._control.close()
+
+
+def _records_of(pipeline: Pipeline, records: int, rows: int) -> int:
+    """Return how many records to ask for, where so many have had so many rows: as many as go into a step."""
+    return max(1, min(pipeline.step_rows_max, pipeline.step_samples_max * records // rows))
 
 
 def _empty(position: Position) -> RawBatch:

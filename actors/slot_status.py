@@ -17,6 +17,7 @@ class SlotStatus:
     """Counts are of this incarnation."""
 
     rows: int = 0
+    records: int = 0  # that the rows are of; fewer where some have several samples
     missing: int = 0
     dead_lettered: int = 0
     duplicates: int = 0  # set aside, as are the next two (actors/engine/gate.py)
@@ -45,6 +46,7 @@ class SlotStatus:
         """Add a step to the counts; return how many records it had."""
         batch = step.work.batch
         self.rows += len(batch)
+        self.records += batch.records
         self.missing += int(np.isnan(batch.value).sum())
         self.dead_lettered += len(step.rejects)
         aside = Counter(letter.reason for letter in step.aside)
@@ -52,4 +54,4 @@ class SlotStatus:
         self.late += aside[Reason.LATE]
         self.ahead += aside[Reason.AHEAD]
         self.changes += len(step.changes)
-        return len(batch) + len(step.rejects) + len(step.aside)
+        return batch.records + len(step.rejects) + len(step.aside)

@@ -22,13 +22,14 @@ For each partition of a share, in this order (ARCHITECTURE: "every fault has one
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from actors.deal import Dealer, Seat, Share
+from actors.engine.control import PartitionChange
 from actors.engine.family import configured
-from actors.engine.fold import PartitionFold
+from actors.engine.fold import PartitionFold, Step
 from actors.engine.position import Position, StateImage
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import Snapshot
@@ -38,6 +39,7 @@ from actors.log import Reader
 from actors.looks import Look, Looked, Looks
 from actors.pipeline import Pipeline
 from actors.surroundings import Surroundings
+from schemas.batch import RawBatch, after
 from schemas.registry import RegistryUnavailable
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -292,23 +294,29 @@ class TakeOver:
         self._replays().add(behind)
 
     def _again(self, fold: PartitionFold, piece: Piece) -> None:
-        raw = piece.raw
         for detector in piece.disabled:
-            self.hosts.disable(raw.partition, detector)
+            self.hosts.disable(piece.raw.partition, detector)
+        rest: RawBatch | None = piece.raw
+        changes: Sequence[PartitionChange] = piece.changes
+        while rest is not None:
+            started, step = self._begun(fold, rest, changes)
+            self.hosts.judge([step.work], snapshot=False)()
+            fold.replayed(step)
+            self.replay_s += self.around.clock.now() - started
+            rest, changes = after(rest, step.work.batch.next_offset), ()
+        self.replayed += len(piece.raw)
+
+    def _begun(self, fold: PartitionFold, raw: RawBatch, changes: Sequence[PartitionChange]) -> tuple[float, Step]:
+        """Return the step of the next records, as many as go into one, and when it began; wait for the registry."""
         while True:
             started = self.around.clock.now()
             try:
-                step = fold.begin(raw, piece.changes, emit=False)
-                break
+                return started, fold.begin(raw, changes, emit=False, rows_max=self.pipeline.step_samples_max)
             except RegistryUnavailable as error:
                 if self.around.should_stop():
                     raise
                 _LOG.warning("waiting for the registry: %s", error)
                 self.around.clock.sleep(REGISTRY_RETRY_S)
-        self.hosts.judge([step.work], snapshot=False)()
-        fold.replayed(step)
-        self.replayed += len(raw)
-        self.replay_s += self.around.clock.now() - started
 
     def _arrive(self, partition: int) -> PartitionFold:
         arrival = self.arriving.pop(partition)

@@ -12,6 +12,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _OWNER = (  # name in the owner's status → metric, what it says
     ("rows", "chipquality_owner_rows", "Rows of the owner's incarnation, judged or missing"),
+    ("records", "chipquality_owner_records", "Records that those rows are of; fewer where some have several samples"),
     ("dead_lettered", "chipquality_owner_dead_lettered", "Dead letters of the owner's incarnation"),
     ("duplicates", "chipquality_owner_duplicates", "Records set aside because their event id was folded before"),
     ("late", "chipquality_owner_late", "Records set aside because they came later than is allowed"),

@@ -111,12 +111,14 @@ def _studied(
     rules: Sequence[int],
     exclude: Collection[int],
 ) -> tuple[PhaseOneStudy, tuple[Removed, ...]]:
-    row_at = {at: row for row, at in enumerate(offset.tolist())}
+    rows_at: dict[int, list[int]] = {}  # a record of many samples is many rows
+    for row, at in enumerate(offset.tolist()):
+        rows_at.setdefault(at, []).append(row)
     for at in exclude:
-        if at not in row_at:
+        if at not in rows_at:
             raise ChangeRefused(f"--exclude {at}: no row of the history has this offset")
-    out = {row_at[at]: "left out by --exclude" for at in exclude}
-    out |= {row_at[at]: f"excluded: {change.reason}" for at, change in by_log.items() if at in row_at}
+    out = {row: "left out by --exclude" for at in exclude for row in rows_at[at]}
+    out |= {row: f"excluded: {change.reason}" for at, change in by_log.items() for row in rows_at.get(at, ())}
     grouped: dict[str, Any] = {}
     if estimator in GROUPED:
         if subgroup is None or (subgroup == -1).any():

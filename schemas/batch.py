@@ -31,6 +31,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"  # truncated, or bytes that are not the schema's
     TRAILING_BYTES = "trailing_bytes"  # read whole, and bytes are left over
     NOT_FINITE = "not_finite"  # a value of +inf or -inf
+    WRONG_SAMPLES = "wrong_samples"  # a record of samples has none, too many, or no time for them
     WRONG_CHARACTERISTICS = "wrong_characteristics"  # a vector has not the characteristics that its pipeline judges
     TOO_LONG = "too_long"  # a text of more than TEXT_BYTES_MAX, or a series key of more than SERIES_KEY_BYTES_MAX
     TOO_MANY_SERIES = "too_many_series"  # SERIES_MAX is reached
@@ -89,6 +90,26 @@ def cut(raw: RawBatch, offsets: Iterable[int]) -> list[RawBatch]:
     return pieces
 
 
+def head(raw: RawBatch, records: int) -> RawBatch:
+    """Return the first records of a batch, and its position after them.
+
+    >>> raw = RawBatch("t", 0, np.array([3, 4, 7]), np.zeros(3, np.int64), [None] * 3, [b"a", b"b", b"c"], 9)
+    >>> head(raw, 2).values, head(raw, 2).next_offset, head(raw, 3) is raw
+    ([b'a', b'b'], 7, True)
+    """
+    return raw if records >= len(raw) else cut(raw, [int(raw.offset[records])])[0]
+
+
+def after(raw: RawBatch, next_offset: int) -> RawBatch | None:
+    """Return what of a batch comes at or after a position; None if the batch ends there.
+
+    >>> raw = RawBatch("t", 0, np.array([3, 4, 7]), np.zeros(3, np.int64), [None] * 3, [b"a", b"b", b"c"], 9)
+    >>> after(raw, 7).values, after(raw, 9)
+    ([b'c'], None)
+    """
+    return cut(raw, [next_offset])[1] if next_offset < raw.next_offset else None
+
+
 def take(raw: RawBatch, rows: np.ndarray) -> RawBatch:
     """Return some rows of a batch, in ascending order.
 
@@ -122,11 +143,15 @@ def joined(topic: str, partition: int, parts: Sequence[RawBatch], next_offset: i
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Columns of one partition between two offsets; row i of every column is the same record."""
+    """Columns of one partition between two offsets; row i of every column is the same measured value.
+
+    A record is one row, or as many as it has samples: those stand together, share its offset, and are numbered from 0 in the
+    column `sample`, which is there only where a record of the batch has several.
+    """
 
     topic: str
     partition: int
-    offset: np.ndarray  # (n,) int64, strictly increasing
+    offset: np.ndarray  # (n,) int64, increasing from record to record
     next_offset: int
     event_time_ms: np.ndarray  # (n,) int64, UTC, from the payload
     published_ms: np.ndarray  # (n,) int64, Kafka timestamp: the producer's clock
@@ -135,12 +160,32 @@ class MicroBatch:
     subgroup: np.ndarray  # (n,) int64, stable 63-bit hash of the subgroup's name; -1 = none given
     columns: Mapping[str, Any] = field(
         default_factory=dict
-    )  # lsl, usl, target, sample_size float64; lot, wafer Texts; event_id int64 codes where asked for
+    )  # lsl, usl, target, sample_size float64; lot, wafer Texts; event_id int64 codes where asked for; sample int32
     rejects: tuple[DeadLetter, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of decoded rows, n."""
         return len(self.offset)
+
+    @property
+    def sample(self) -> np.ndarray | None:
+        """Return (n,) int32, which sample of its record each row is; None where every record is one row."""
+        column: np.ndarray | None = self.columns.get("sample")
+        return column
+
+    @property
+    def records(self) -> int:
+        """Return how many records the rows are of."""
+        return len(self) if self.sample is None else len(first_rows(self.offset))
+
+
+def first_rows(offset: np.ndarray) -> np.ndarray:
+    """Return (m,) int64, the first row of each of m records; offset: (n,) of the rows.
+
+    >>> first_rows(np.array([3, 4, 4, 4, 7])).tolist(), first_rows(np.array([], np.int64)).tolist()
+    ([0, 1, 4], [])
+    """
+    return np.flatnonzero(np.diff(offset, prepend=offset[:1] - 1))
 
 
 class SeriesDictionary:

@@ -53,7 +53,11 @@ class DetectorColumns:
 
 @dataclass(frozen=True, slots=True)
 class ChartBlock:
-    """One step of one partition as one detector family judged it; n rows in offset order."""
+    """One step of one partition as one detector family judged it; n rows in offset order.
+
+    A record of many samples has as many rows at its offset. Where one is too large for a block, further blocks go on with it:
+    those before the last end at its offset, as if it were still to come.
+    """
 
     pipeline: str
     family: str
@@ -74,6 +78,7 @@ class ChartBlock:
     lot: Texts  # (n,)
     wafer: Texts  # (n,)
     detectors: Mapping[str, DetectorColumns]  # by detector name, e.g. "spc.individuals"
+    sample: np.ndarray | None = None  # (n,) int32, which of its record each row is; None: every record is one row
 
     def __len__(self) -> int:
         """Return the number of rows, n."""
@@ -137,6 +142,8 @@ def pack(block: ChartBlock) -> bytes:
     columns: dict[str, pa.Array] = {name: pa.array(getattr(block, name)) for name in _ROW_COLUMNS}
     kept, how = shrink(_numbers(block))
     columns["numbers"] = pa.FixedSizeListArray.from_arrays(pa.array(kept.reshape(-1)), kept.shape[1])
+    if block.sample is not None:
+        columns["sample"] = pa.array(block.sample)
     columns["series"] = _dictionary(block.series, block.series_keys)
     for name in ("lot", "wafer"):
         texts: Texts = getattr(block, name)
@@ -234,4 +241,5 @@ def unpack(packed: bytes) -> ChartBlock:
         lsl=lsl,
         usl=usl,
         target=target,
+        sample=numbers("sample") if "sample" in column else None,
     )

@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-`MeasurementDecoder` turns a `RawBatch` into a `MicroBatch`:
+`MeasurementDecoder` turns a `RawBatch` into a `MicroBatch`. A record is a single measurement, which is one row, or one of many
+samples, which is as many rows (schemas/columnar/samples.py); the name of its writer's schema says which:
 1. the schema of every id in the batch is looked up, before anything else: `RegistryUnavailable` passes through, nothing has
    been changed, and the caller may decode the same batch again;
 2. a kernel reads the records (schemas/columnar): numbers to arrays, texts to places in a buffer. What it leaves, because it is
@@ -10,7 +11,8 @@ Theory of operation
 3. series keys become codes, in offset order; lots, wafers and subgroups what was made of the same text before.
 
 What is a property of the record makes a dead letter, with one of the reasons of `schemas.batch.Reason`. Neighbours of a bad
-record are not touched, and a bad record opens no series. The result does not depend on how the log is cut into batches.
+record are not touched, and a bad record opens no series; a bad sample makes its whole record bad. The result does not depend on
+how the log is cut into batches.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ from schemas.batch import (
     RawBatch,
     Reason,
     SeriesDictionary,
+    head,
 )
 from schemas.columnar.context import Context, leave_new_ones_of_a_full_dictionary
 from schemas.columnar.interning import SeriesCodes
 from schemas.columnar.program import Kind
 from schemas.columnar.reader import ColumnReader
-from schemas.columnar.rows import LEFT, READ, Columns
+from schemas.columnar.rows import LEFT, READ, Columns, first_records
+from schemas.columnar.samples import Samples
 from schemas.reading import (
     PLANS_MAX,
     SchemaOf,
@@ -57,10 +61,12 @@ __all__ = [
     "subgroup_code",
 ]
 
+_TIMES = ("timestamp", "period_us")
 _NUMBERS = ("value", "lsl", "usl", "target", "sample_size")
 _FIELDS = {
     **dict.fromkeys(_NUMBERS, Kind.NUMBER),
-    "timestamp": Kind.INTEGER,
+    **dict.fromkeys(_TIMES, Kind.INTEGER),
+    "values": Kind.NUMBERS,
     **dict.fromkeys(("lot", "wafer", "subgroup"), Kind.TEXT),
     **dict.fromkeys(("event_id", *SERIES_KEY_PARTS), Kind.NEEDED_TEXT),
 }
@@ -80,26 +86,50 @@ class MeasurementDecoder:
     """
 
     def __init__(self, schema_of: SchemaOf) -> None:
-        self._reader = ColumnReader(schema_of, "measurement", _FIELDS)
+        self._reader = ColumnReader(schema_of, ["measurement", "measurement_array"], _FIELDS)
+        self._times = tuple(self._reader.columns[name].number for name in _TIMES)
         self._codes = SeriesCodes(self._reader.key)
         self._context = Context(self._reader)
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
+    def decode(
+        self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False, rows_max: int | None = None
+    ) -> MicroBatch:
         """Return columns; new series get their codes in `series`. Only RegistryUnavailable is raised, before anything changed.
 
         `columns` has lsl, usl, target, sample_size (float64, NaN = none) and lot, wafer (Texts, "" = not
-        known); with `event_ids` also event_id (int64, see `event_codes`). All arrays are read-only.
+        known); with `event_ids` also event_id (int64, see `event_codes`); where a record has several samples also sample
+        (int32). All arrays are read-only.
+
+        With `rows_max`, of the first records only, if all of them have more rows: of as many as have not, and of one at least.
+        `next_offset` says how far it came.
         """
+        if rows_max is not None:
+            raw = head(raw, max(1, rows_max))
         rejects: list[DeadLetter] = []
-        buffer, columns = self._reader.read(raw, rejects)
+        raw, buffer, columns, listed = self._reader.read(raw, rejects, rows_max)
         _leave_infinite(raw, columns, rejects)
+        samples = None if listed is None else Samples(listed, *self._times)
+        if samples is not None:
+            _leave_wrong_samples(raw, columns, samples, rejects)
+            if rows_max is not None:
+                raw = head(raw, samples.fitting(columns, rows_max))
+                columns = first_records(columns, len(raw))
+                rejects = [letter for letter in rejects if letter.offset < raw.next_offset]
         rows = np.flatnonzero(columns.status == READ)
         codes = self._codes.column(buffer, columns, rows, series)
         rows, codes = leave_new_ones_of_a_full_dictionary(raw, rows, codes, series, rejects)
         numbers = columns.numbers if len(rows) == len(raw) else np.take(columns.numbers, rows, axis=1)
         named = {name: read_only(column) for name, column in zip(_NUMBERS, numbers, strict=True)}
         value = named.pop("value")
-        return self._context.batch(raw, buffer, columns, rows, codes, value, named, rejects, event_ids=event_ids)
+        batch = self._context.batch(raw, buffer, columns, rows, codes, value, named, rejects, event_ids=event_ids)
+        return batch if samples is None else samples.spread(batch, columns, rows)
+
+
+def _leave_wrong_samples(raw: RawBatch, columns: Columns, samples: Samples, rejects: list[DeadLetter]) -> None:
+    """Leave the records of samples that are none to judge."""
+    for row, reason, detail in list(samples.wrong(columns)):
+        rejects.append(reject(raw, row, reason, detail))
+        columns.status[row] = LEFT
 
 
 def _leave_infinite(raw: RawBatch, columns: Columns, rejects: list[DeadLetter]) -> None:

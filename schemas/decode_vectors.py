@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary
+from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, head
 from schemas.columnar.context import Context, leave_new_ones_of_a_full_dictionary
 from schemas.columnar.interning import Names, SeriesCodes
 from schemas.columnar.program import Kind
@@ -45,19 +45,23 @@ class VectorDecoder:
     def __init__(self, schema_of: SchemaOf, vector: str, names: Sequence[str]) -> None:
         self.vector = vector
         self.names = list(names)
-        self._reader = ColumnReader(schema_of, "vector_measurement", _FIELDS)
+        self._reader = ColumnReader(schema_of, ["vector_measurement"], _FIELDS)
         self._codes = SeriesCodes(self._reader.key)
         self._context = Context(self._reader)
         self._is_ours = Names(lambda name: name == vector.encode(), bool)
         self._faults = Names(self._fault, object)
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
+    def decode(
+        self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False, rows_max: int | None = None
+    ) -> MicroBatch:
         """Return columns, value (n, p) with NaN for null; new series get their codes in `series`; as MeasurementDecoder.
 
         Only RegistryUnavailable is raised, before anything changed. All arrays are read-only.
         """
         rejects: list[DeadLetter] = []
-        buffer, columns = self._reader.read(raw, rejects)
+        if rows_max is not None:
+            raw = head(raw, max(1, rows_max))
+        _, buffer, columns, _ = self._reader.read(raw, rejects)
         rows = np.flatnonzero(columns.status == READ)
         which = self._reader.columns
         rows = rows[self._is_ours.column(buffer, columns, which["vector"].number, rows)]

@@ -18,8 +18,8 @@ import numpy as np
 from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, Reason, series_key
 from schemas.encode import MAGIC
 from schemas.registry import NotAvroSchema, UnknownSchema
-from schemas.resolution import HEADER_BYTES, IncompatibleSchema, Plan, UnreadableRecord, plan_for
-from schemas.topics import load
+from schemas.resolution import HEADER_BYTES, IncompatibleSchema, Plan, UnreadableRecord, name_of, plan_for
+from schemas.topics import full_name, load
 
 NO_SUBGROUP = -1
 NO_EVENT_ID = -1
@@ -92,15 +92,18 @@ def plan_of(schema_id: int, schema: Any, reader: Any | None) -> Plan:
 
 
 class RecordReader:
-    """Reads records of one kind from raw batches and picks `fields` of them, in this order.
+    """Reads records of some kinds from raw batches and picks `fields` of them, in this order; None where a kind has none such.
 
-    The last five fields are the parts of the series key; a record whose texts are too long to be kept is unreadable.
+    A record is of the kind whose name its writer's schema has, or of the first. The last five fields are the parts of the series
+    key; a record whose texts are too long to be kept is unreadable.
     """
 
-    def __init__(self, schema_of: SchemaOf, record: str, fields: Sequence[str]) -> None:
+    def __init__(self, schema_of: SchemaOf, records: Sequence[str], fields: Sequence[str]) -> None:
         self._schema_of = schema_of
-        self._record = load(record)
-        self._pick = itemgetter(*fields)
+        kinds = [load(record) for record in records]
+        self._kinds = {kind["name"]: kind for kind in kinds}
+        self._first = kinds[0]
+        self._pick = {full_name(record): _picker(load(record), fields) for record in records}
         key = range(len(fields) - KEY_PARTS, len(fields))
         self._texts = [(at, name) for at, name in enumerate(fields) if at in key or name in _TEXTS]
         self._plans: dict[bytes, Plan] = {}  # by header
@@ -121,7 +124,7 @@ class RecordReader:
             try:
                 if value is None or isinstance(plan, UnreadableRecord):
                     raise cast(UnreadableRecord, plan)
-                fields = self._pick(plan.read(value))
+                fields = self._pick[plan.reader["name"]](plan.read(value))
                 if len(value) > TEXT_BYTES_MAX:
                     self._check_texts(fields)
                 picked.append(fields)
@@ -151,7 +154,8 @@ class RecordReader:
             if known is None:
                 try:
                     schema_id = schema_id_of(header)
-                    known = plan_of(schema_id, self._schema_of(schema_id), self._record)
+                    schema = self._schema_of(schema_id)
+                    known = plan_of(schema_id, schema, self._kinds.get(name_of(schema), self._first))
                 except UnreadableRecord as error:
                     plans[header] = error
                     continue
@@ -163,6 +167,12 @@ class RecordReader:
                 self._plans[header or b""] = known
             plans[header] = known
         return plans
+
+
+def _picker(kind: Any, fields: Sequence[str]) -> Callable[[Mapping[str, Any]], Picked]:
+    if {field["name"] for field in kind["fields"]}.issuperset(fields):
+        return itemgetter(*fields)
+    return lambda record: tuple(record.get(name) for name in fields)
 
 
 def reject(raw: RawBatch, row: int, reason: Reason, detail: str) -> DeadLetter:

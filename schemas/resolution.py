@@ -153,6 +153,12 @@ def plan_for(schema: Any, reader: Any | None) -> Plan:
     return Plan(writer, ours, fit, names, defaults)
 
 
+def name_of(schema: Any) -> str:
+    """Return the name of a schema as JSON knows it, without its namespace; "" if it has none."""
+    name = schema.get("name") if isinstance(schema, dict) else None
+    return _last(name) if isinstance(name, str) else ""
+
+
 def _last(name: str) -> str:
     return name.rpartition(".")[2]
 

@@ -56,7 +56,10 @@ CHART_BYTES_MAX = (
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """All about one topic. `records` are names of files in `schemas/avro`; none: packed Arrow (schemas/charts.py)."""
+    """All about one topic. `records` are names of files in `schemas/avro`; none: packed Arrow (schemas/charts.py).
+
+    A topic that has had one record keeps its subject when another comes to stand `beside` it.
+    """
 
     name: str
     doc: str
@@ -69,6 +72,7 @@ class Topic:
         default_factory=dict
     )  # Kafka's topic settings that we state; others stay the broker's
     dead_letters: str | None = None  # topic for records of this one that cannot be processed
+    beside: tuple[str, ...] = ()  # those of the records that came later
 
     def partition_count(self, input_partitions: int) -> int:
         """Return how many partitions it has when inputs have `input_partitions`."""
@@ -118,13 +122,16 @@ def late_topic(name: str) -> str:
 def subject_of(topic: str, record: str) -> str:
     """Return the registry subject of a record in a topic.
 
-    Topics of one record use Confluent's TopicNameStrategy, topics of several its TopicRecordNameStrategy.
+    Topics of one record use Confluent's TopicNameStrategy, topics of several, and what stands beside the one, its
+    TopicRecordNameStrategy.
 
     >>> subject_of(ALERTS, "alert"), subject_of(STATE, "page")
     ('quality.alerts-value', 'quality.state-com.chipquality.state.Page')
+    >>> subject_of(MEASUREMENTS, "measurement"), subject_of(MEASUREMENTS, "measurement_array")
+    ('fab.measurements-value', 'fab.measurements-com.chipquality.events.measurement.MeasurementArray')
     """
     known = TOPICS.get(topic)
-    if known is not None and len(known.records) > 1:
+    if known is not None and (record in known.beside or len(known.records) - len(known.beside) > 1):
         return f"{topic}-{full_name(record)}"
     return f"{topic}-value"
 
@@ -176,23 +183,27 @@ _COMPACTED = MappingProxyType(
 )
 
 
-def _fab(name: str, record: str, key: str, doc: str, readers: str, days: int = 7) -> Topic:
+def _fab(
+    name: str, record: str, key: str, doc: str, readers: str, days: int = 7, beside: tuple[str, ...] = ()
+) -> Topic:
     return Topic(
         name=name,
         doc=doc,
         key=key,
-        records=(record,),
+        records=(record, *beside),
         writers="services and equipment, through actors/producers",
         readers=readers,
         config=_kept(days),
         dead_letters=dead_letter_topic(name),
+        beside=beside,
     )
 
 
 _SERIES_KEY = "series key: equipment|chamber|recipe|operation|characteristic"
 _SINKS = "plain consumer groups"
 _FAB = (
-    _fab(MEASUREMENTS, "measurement", _SERIES_KEY, "Single measured values", "partition owners of the main pipeline"),
+    _fab(MEASUREMENTS, "measurement", _SERIES_KEY, "Measured values: one in a record, or many samples of one series",
+         "partition owners of the main pipeline", beside=("measurement_array",)),
     _fab(VECTORS, "vector_measurement", "series key, its last part the name of the vector",
          "Many characteristics measured together, with gaps", "partition owners of multivariate pipelines"),
     _fab(MANUFACTURING, "manufacturing", "lot_id", "Lot, batch and step milestones of production", _SINKS, 30),

@@ -7,7 +7,9 @@ An alert is opened by the first signal of (series, detector, rule), held while t
 like a detector's, so that it is snapshot, restored and replayed by the same code; one njit loop advances it, and only its
 transitions (opened, closed) become Python objects.
 
-`alert_id` is a hash of detector identity, topic, partition, series, rule and opening offset: a replay gives the same ids.
+`alert_id` is a hash of detector identity, topic, partition, series, rule and opening offset: a replay gives the same ids. One
+record may have many samples, and so more than one incident: where the opening row is not its record's first sample, the sample's
+number is hashed too. The book keeps both as one number, the *place*, which is the offset itself for a first sample.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from models.kernel import kernel
 CLEAN_ROWS = 20  # judged rows without the rule after which its alert closes
 RULES_MAX = 32  # bits of Verdicts.signal
 _OPENED, _CLOSED, _HELD = 1, 0, -1
+_OFFSET_BITS = 48  # of a place: 280 trillion records of a partition; the sample's number stands above them
+_OFFSET = (1 << _OFFSET_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Transition:
     centre: float
     lcl: float
     ucl: float
+    opened_sample: int = 0  # of the record at opened_offset
 
 
 def alert_columns(rules: int) -> dict[str, Column]:
@@ -52,15 +57,31 @@ def alert_columns(rules: int) -> dict[str, Column]:
         "open": Column("u4"),  # a bit per rule
         "clean": Column("i4", (rules,)),  # judged rows since the rule last fired
         "rows": Column("i4", (rules,)),  # rows on which it fired
-        "when": Column("i8", (rules, 4)),  # opened_offset, opened_time, last_offset, last_time
+        "when": Column("i8", (rules, 4)),  # place and time of the opening row, and of the last one
         "numbers": Column("f8", (rules, 5)),  # of the opening row: value, statistic, centre, lcl, ucl
     }
 
 
-def alert_id(detector: str, topic: str, partition: int, series: str, rule: str, opened_offset: int) -> str:
+def alert_id(
+    detector: str, topic: str, partition: int, series: str, rule: str, opened_offset: int, opened_sample: int = 0
+) -> str:
     """Return the deterministic id of an alert: 32 hexadecimal digits."""
-    words = "\x1f".join((detector, topic, str(partition), series, rule, str(opened_offset)))
+    place = f"{opened_offset}.{opened_sample}" if opened_sample else str(opened_offset)
+    words = "\x1f".join((detector, topic, str(partition), series, rule, place))
     return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
+
+
+def places(offset: np.ndarray, sample: np.ndarray | None) -> np.ndarray:
+    """Return (n,) int64, offset and sample of each row as one number; sample None: all are the first.
+
+    >>> places(np.array([7, 8, 8]), np.array([0, 0, 1])).tolist() == [7, 8, 8 + 2**48]
+    True
+    """
+    if sample is None:
+        return offset
+    place: np.ndarray = offset | sample.astype(np.int64) << _OFFSET_BITS
+    place.setflags(write=False)
+    return place
 
 
 @kernel
@@ -177,28 +198,37 @@ def _advance(
 
 
 def advance(
-    book: Mapping[str, np.ndarray], rules: tuple[Rule, ...], batch: SeriesBatch, verdicts: Verdicts, clean_rows: int
+    book: Mapping[str, np.ndarray],
+    rules: tuple[Rule, ...],
+    batch: SeriesBatch,
+    verdicts: Verdicts,
+    clean_rows: int,
+    sample: np.ndarray | None = None,
 ) -> list[Transition]:
-    """Advance the book by one detector's verdicts of one batch, (n, q) each; return what opened and closed, in row order."""
+    """Advance the book by one detector's verdicts of one batch, (n, q) each; return what opened and closed, in row order.
+
+    sample: (n,) int32, which of its record each row is; None where every record is one row.
+    """
     transitions: list[Transition] = []
     n = len(batch)
     if not rules or not n:
         return transitions
     judged_statistic = np.array([rule.statistic for rule in rules], np.int64)
     room = max(256, len(rules))
+    place = places(batch.offset, sample)
     out, when, numbers = np.empty((room, 5), np.int64), np.empty((room, 4), np.int64), np.empty((room, 5))
     first = 0
     while first < n:
         first, found = _advance(
-            first, batch.row, batch.offset, batch.event_time_ms, batch.value,
+            first, batch.row, place, batch.event_time_ms, batch.value,
             verdicts.statistic, verdicts.centre, verdicts.lcl, verdicts.ucl, verdicts.signal,
             verdicts.valid, judged_statistic, clean_rows,
             book["open"], book["clean"], book["rows"], book["when"], book["numbers"], out, when, numbers,
         )  # fmt: skip
         transitions += [
             Transition(
-                kind == _OPENED, at, series, rule, times[0], times[1], times[2], times[3], rows,
-                opening[0], opening[1], opening[2], opening[3], opening[4],
+                kind == _OPENED, at, series, rule, times[0] & _OFFSET, times[1], times[2] & _OFFSET, times[3], rows,
+                opening[0], opening[1], opening[2], opening[3], opening[4], times[0] >> _OFFSET_BITS,
             )
             for (kind, at, series, rule, rows), times, opening in zip(
                 out[:found].tolist(), when[:found].tolist(), numbers[:found].tolist(), strict=True

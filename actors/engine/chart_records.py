@@ -2,7 +2,8 @@
 
 A step has at most some thousand rows, but how many bytes a row needs depends on its texts and on how many statistics its
 detectors have. A record larger than the topic takes would be refused for ever, and the step with it; so its rows go in several
-blocks, in offset order, each beginning where the one before ends (actors/view/chains.py counts no hole and no repeat).
+blocks, in offset order, each beginning where the one before ends (actors/view/chains.py counts no hole and no repeat). They are
+cut between records as long as there are two; the samples of one that is too large alone go on in further blocks.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from schemas.batch import first_rows
 from schemas.charts import ChartBlock, DetectorColumns, pack
 from schemas.texts import Texts
 from schemas.topics import CHART_BYTES_MAX
@@ -26,13 +28,22 @@ def pack_bounded(block: ChartBlock, bytes_max: int = RECORD_BYTES_MAX) -> list[b
     packed = pack(block)
     if len(packed) <= bytes_max or len(block) < 2:
         return [packed]
-    middle = len(block) // 2
+    middle = _middle(block)
     border = int(block.offset[middle])
     first, second = _rows(block, slice(0, middle)), _rows(block, slice(middle, None))
     return [
         *pack_bounded(replace(first, next_offset=border), bytes_max),
         *pack_bounded(replace(second, first_offset=border), bytes_max),
     ]
+
+
+def _middle(block: ChartBlock) -> int:
+    """Return the row to cut before: that of the record which begins nearest to the middle, if not the first."""
+    middle = len(block) // 2
+    if block.sample is None:
+        return middle
+    begins = first_rows(block.offset)[1:]
+    return int(begins[np.abs(begins - middle).argmin()]) if len(begins) else middle
 
 
 def _rows(block: ChartBlock, rows: slice) -> ChartBlock:
@@ -42,6 +53,7 @@ def _rows(block: ChartBlock, rows: slice) -> ChartBlock:
         series_keys=[block.series_keys[code] for code in codes.tolist()],
         series=series.astype(np.int32),
         detectors={name: _columns(said, len(block), rows) for name, said in block.detectors.items()},
+        sample=None if block.sample is None else block.sample[rows],
         **{name: getattr(block, name)[rows] for name in _COLUMNS},
         lot=_needed(block.lot[rows]),
         wafer=_needed(block.wafer[rows]),

@@ -163,7 +163,7 @@ class FamilyFold:
         failures: list[DetectorFailure] = []
         for judge in list(opened.judges):
             try:
-                judged = judge.step(seen, self.clean_rows)
+                judged = judge.step(seen, self.clean_rows, batch.sample)
             except Exception:  # noqa: BLE001 - any code may stand here; the failure is a value, reported and logged
                 detail = traceback.format_exc()[-DETAIL_CHARS:]
                 failures.append(DetectorFailure(work.partition, work.first_offset, judge.identity, detail))
@@ -248,6 +248,7 @@ class FamilyFold:
             lot=batch.columns["lot"],
             wafer=batch.columns["wafer"],
             detectors=said,
+            sample=batch.sample,
         )
 
 

@@ -9,12 +9,14 @@ advance their state (actors/engine/family.py), here or in other processes: the f
 live and in a replay; a replay differs only in that its outputs are suppressed.
 
 Between decoding and judging, `begin` sets aside what came twice, too late or from a wrong clock, if it is to
-(actors/engine/gate.py). Every record is one of: judged, missing, dead letter, set aside.
+(actors/engine/gate.py). Every record is one of: judged, missing, dead letter, set aside. One with many samples is as many rows,
+each judged or missing; as a dead letter or set aside it is one.
 
 Changes of limits, resets and exclusions enter with a step, hold from its first offset on, and are recorded in its transaction
 (actors/engine/control.py). A series that a change names before its first row gets its code then, so that the limits are there.
 A measurement that is excluded before it is folded (the owner lagged, or a new pipeline folds the topic from its beginning) comes
-to the detectors as a missing one, with True in the column `excluded`; one that was judged before stays as it was said.
+to the detectors as a missing one, all samples of its record, with True in the column `excluded`; one that was judged before stays
+as it was said.
 """
 
 from __future__ import annotations
@@ -56,8 +58,13 @@ _NOTHING_ASIDE = Arrivals()
 class Decodes(Protocol):
     """What `schemas.decode.MeasurementDecoder` does."""
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
-        """Return columns, with `event_ids` also those; what cannot be read is in `rejects`."""
+    def decode(
+        self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False, rows_max: int | None = None
+    ) -> MicroBatch:
+        """Return columns, with `event_ids` also those; what cannot be read is in `rejects`.
+
+        With `rows_max`, of as many of the first records as have at most so many rows; of one at least.
+        """
         ...
 
 
@@ -123,14 +130,21 @@ class PartitionFold:
         """Return the partition's watermark; None: nothing is set aside for being late, or no row was folded since."""
         return self._gate.watermark_ms
 
-    def begin(self, raw: RawBatch, changes: Sequence[PartitionChange] = (), *, emit: bool = True) -> Step:
+    def begin(
+        self,
+        raw: RawBatch,
+        changes: Sequence[PartitionChange] = (),
+        *,
+        emit: bool = True,
+        rows_max: int | None = None,
+    ) -> Step:
         """Decode the next records of the partition; `changes` hold from the first of them on.
 
+        With `rows_max` only so many of them as have at most so many rows, and one at least: the step says how far it goes.
         If decoding raises, nothing is advanced but the series dictionary: call it again with the same arguments.
         """
         params = tuple(self._params_changes(changes))
-        ids = {"event_ids": True} if self._gate.wants_ids else {}
-        batch = self.decoder.decode(raw, self.series, **ids)
+        batch = self.decoder.decode(raw, self.series, event_ids=self._gate.wants_ids, rows_max=rows_max)
         at_snapshot = self.position.next_offset == self.position.snapshot_offset and not self.snapshot.under_way
         settled = self._gate.settle(self.position.snapshot_seq) if emit and at_snapshot else []
         batch, aside = self._gate.sort_out(raw, batch, tell=emit)
@@ -247,9 +261,8 @@ class PartitionFold:
 
     def _alert(self, event: AlertEvent, work: Work) -> Record:
         change, batch, position = event.change, work.batch, self.position
-        ident = alerts.alert_id(
-            event.detector, position.topic, position.partition, event.series, event.rule, change.opened_offset
-        )
+        where = change.opened_offset, change.opened_sample
+        ident = alerts.alert_id(event.detector, position.topic, position.partition, event.series, event.rule, *where)
         fields = {
             "alert_id": ident,
             "state": "OPEN" if change.opened else "CLOSED",
@@ -259,6 +272,7 @@ class PartitionFold:
             "rule_doc": event.rule_doc,
             "severity": event.severity.upper(),
             "opened_offset": change.opened_offset,
+            "opened_sample": change.opened_sample,
             "opened_time": change.opened_time,
             "last_offset": change.last_offset,
             "last_time": change.last_time,
@@ -284,6 +298,7 @@ class PartitionFold:
             "rule_doc": "the detector raised and is off on this partition from this offset on",
             "severity": "CRITICAL",
             "opened_offset": at,
+            "opened_sample": 0,
             "opened_time": 0,
             "last_offset": at,
             "last_time": 0,

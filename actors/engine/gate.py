@@ -15,6 +15,9 @@ So the *watermark* of a partition is the largest event time that was folded; wha
 (a record that is sent again under its id with its clock put right is judged). A dead letter is no row and never comes here. A row
 without a value ("missing") and an excluded one are rows like others. A row with an empty event id is never a duplicate.
 
+A record with many samples, in order of time, is looked at once, and is set aside or folded whole: it has one event id; it is late
+if its first sample is, ahead if its last one is; and folded it moves the watermark to its last one.
+
 Nothing here depends on a clock of ours or on how the log is cut into batches: one loop over rows, on state that is part of the
 partition's. That state is two tables of pages of the family `engine` (actors/engine/state.py): one row with the settings, the
 watermark and the number of ids so far, and a ring of the ids, id i in row i % window. An index finds an id in the ring; it is a
@@ -32,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +44,7 @@ from actors.engine.state import Page, StateTable
 from actors.errors import StateError
 from models.detector import Column
 from models.kernel import kernel
-from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason
+from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, first_rows
 from schemas.reading import NO_EVENT_ID, read_only, reject
 from schemas.texts import Texts
 
@@ -77,7 +80,20 @@ class Gate:
         self._ring = self._new_ring()
         self._restore([page for page in pages if page.family == FAMILY])
         if configured.on:  # compiled before the first row
-            _sort(_NO_IDS, _NO_IDS, _NO_IDS, *_warm(), 1, 0, 0, 0, 0, np.zeros(0, np.uint8), np.zeros(0, np.int64))
+            _sort(
+                _NO_IDS,
+                _NO_IDS,
+                _NO_IDS,
+                _NO_IDS,
+                *_warm(),
+                1,
+                0,
+                0,
+                0,
+                0,
+                np.zeros(0, np.uint8),
+                np.zeros(0, np.int64),
+            )
 
     @property
     def wants_ids(self) -> bool:
@@ -114,13 +130,16 @@ class Gate:
         """
         if not self.settings.on:
             return batch, ()
-        n, window = len(batch), self.settings.dedupe_window or 0
+        window = self.settings.dedupe_window or 0
+        arrived = _arrived(batch, with_ids=window > 0)
+        n = len(arrived.offset)
         self._ring.reserve(min(window, self._count + n))
         reason, marks = np.zeros(n, np.uint8), np.zeros(n, np.int64)
         watermark, count = _sort(
-            batch.event_time_ms,
-            batch.published_ms,
-            batch.columns["event_id"] if window else _NO_IDS,
+            arrived.oldest_ms,
+            arrived.newest_ms,
+            arrived.published_ms,
+            arrived.event_id,
             self._ring.arrays["id"],
             self._index,
             window,
@@ -136,25 +155,27 @@ class Gate:
         if (watermark, count) != (self._watermark, self._count):
             self._watermark, self._count = int(watermark), int(count)
             self._note()
-        return _kept(batch, reason == _FOLDED), tuple(self._aside(raw, batch, reason, marks)) if tell else ()
+        folded = np.repeat(reason == _FOLDED, arrived.rows) if arrived.rows is not None else reason == _FOLDED
+        return _kept(batch, folded), tuple(self._aside(raw, arrived, reason, marks)) if tell else ()
 
     def take_dirty(self, seq: int) -> list[Page]:
         """Copy out what has changed since the last snapshot, as of step `seq`."""
         return [*self._table.take_dirty(seq), *self._ring.take_dirty(seq)]
 
-    def _aside(self, raw: RawBatch, batch: MicroBatch, reason: np.ndarray, marks: np.ndarray) -> Iterable[DeadLetter]:
+    def _aside(self, raw: RawBatch, arrived: _Arrived, reason: np.ndarray, marks: np.ndarray) -> Iterable[DeadLetter]:
         rows = np.flatnonzero(reason)
-        for row, place in zip(rows.tolist(), np.searchsorted(raw.offset, batch.offset[rows]).tolist(), strict=True):
-            time = int(batch.event_time_ms[row])
+        for row, place in zip(rows.tolist(), np.searchsorted(raw.offset, arrived.offset[rows]).tolist(), strict=True):
             if reason[row] == _DUPLICATE:
                 why, detail = Reason.DUPLICATE, "a record with this event id was folded before"
             elif reason[row] == _AHEAD:
                 allowed = self.settings.max_ahead_ms
-                detail = f"{time - int(batch.published_ms[row])} ms ahead of its Kafka timestamp; {allowed} are allowed"
+                ahead = int(arrived.newest_ms[row]) - int(arrived.published_ms[row])
+                detail = f"{ahead} ms ahead of its Kafka timestamp; {allowed} are allowed"
                 why = Reason.AHEAD
             else:
                 allowed = self.settings.allowed_lateness_ms
-                why, detail = Reason.LATE, f"{int(marks[row]) - time} ms behind the watermark; {allowed} are allowed"
+                behind = int(marks[row]) - int(arrived.oldest_ms[row])
+                why, detail = Reason.LATE, f"{behind} ms behind the watermark; {allowed} are allowed"
             yield reject(raw, place, why, detail)
 
     def _note(self) -> None:
@@ -198,6 +219,29 @@ class Gate:
             if self._ring.rows < known:
                 raise StateError(f"{known} event ids are remembered, but there are pages for {self._ring.rows}")
         self._index = self._new_index()
+
+
+class _Arrived(NamedTuple):
+    """The n records of a batch."""
+
+    offset: np.ndarray  # (n,) int64
+    oldest_ms: np.ndarray  # (n,) int64, event time of the first sample
+    newest_ms: np.ndarray  # (n,) int64, of the last one
+    published_ms: np.ndarray  # (n,) int64
+    event_id: np.ndarray  # (n,) int64 where it was asked for
+    rows: np.ndarray | None  # (n,) int64, how many rows each has; None: one
+
+
+def _arrived(batch: MicroBatch, *, with_ids: bool) -> _Arrived:
+    ids = batch.columns["event_id"] if with_ids else _NO_IDS
+    times, published = batch.event_time_ms, batch.published_ms
+    if batch.sample is None:
+        return _Arrived(batch.offset, times, times, published, ids, None)
+    first = first_rows(batch.offset)
+    rows = np.diff(first, append=len(batch))
+    oldest, newest = read_only(times[first]), read_only(times[first + rows - 1])
+    ids = read_only(ids[first]) if with_ids else ids
+    return _Arrived(batch.offset[first], oldest, newest, read_only(published[first]), ids, rows)
 
 
 def _warm() -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +301,8 @@ def _fill(ring: np.ndarray, index: np.ndarray, rows: int) -> None:
 
 @kernel
 def _sort(
-    event_time: np.ndarray,  # (n,) int64
+    oldest: np.ndarray,  # (n,) int64, event time of a record's first sample
+    newest: np.ndarray,  # (n,) int64, of its last
     published: np.ndarray,  # (n,) int64; below 0: the record has no Kafka timestamp, nothing is ahead of it
     event_id: np.ndarray,  # (n,) int64; anything where window is 0
     ring: np.ndarray,
@@ -271,8 +316,8 @@ def _sort(
     marks: np.ndarray,  # (n,) int64, out: the watermark before the row
 ) -> tuple[int, int]:
     """Sort rows out, in order; remember ids in ring and index. Returns watermark and count after them."""
-    for row in range(len(event_time)):
-        time = event_time[row]
+    for row in range(len(oldest)):
+        time = newest[row]
         marks[row] = watermark
         at = -1
         if window > 0 and event_id[row] >= 0:
@@ -284,7 +329,7 @@ def _sort(
         if ahead >= 0 and sent >= 0 and time > sent and time - sent > ahead:
             reason[row] = _AHEAD
             continue
-        if lateness >= 0 and watermark >= _NEVER + lateness and time < watermark - lateness:
+        if lateness >= 0 and watermark >= _NEVER + lateness and oldest[row] < watermark - lateness:
             reason[row] = _LATE
             continue
         watermark = max(watermark, time)

@@ -116,8 +116,11 @@ class Judge:
         """Say whether a series is one of this detector's."""
         return any(fnmatchcase(key, pattern) for pattern in self._patterns)
 
-    def step(self, seen: SeriesBatch, clean_rows: int) -> Judged:
-        """Advance state and book by one batch. Raises whatever the detector raises, and ValueError for a wrong form."""
+    def step(self, seen: SeriesBatch, clean_rows: int, sample: np.ndarray | None = None) -> Judged:
+        """Advance state and book by one batch; sample: which of its record each row is, if not all are the first.
+
+        Raises whatever the detector raises, and ValueError for a wrong form.
+        """
         at = None if self._patterns == EVERY else np.flatnonzero(self._ours[seen.row])
         if at is not None and len(at) == len(seen):
             at = None
@@ -128,7 +131,8 @@ class Judge:
         self.table.touch(ours.row)
         single = ours if ours.value.ndim == 1 else replace(ours, value=measured(ours.value))
         self.book.touch(ours.row[(verdicts.signal != 0) | (self.book.arrays["open"][ours.row] != 0)])
-        changes = alerts.advance(self.book.arrays, self.detector.rules, single, verdicts, clean_rows)
+        which = sample if sample is None or at is None else sample[at]
+        changes = alerts.advance(self.book.arrays, self.detector.rules, single, verdicts, clean_rows, which)
         said = tuple((self._placed(change, at), self._explained(change, ours)) for change in changes)
         return Judged(verdicts if at is None else _beside(verdicts, at, len(seen)), said)
 

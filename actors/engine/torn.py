@@ -24,6 +24,7 @@ Rules of this file: pure; nothing is guessed. What cannot be told for sure is `C
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -69,6 +70,29 @@ class Block(NamedTuple):
     packed: bytes
 
 
+class BlockPlace(NamedTuple):
+    """Which block of a step it is, of those of a family that begin at an offset: a large record goes on in further ones."""
+
+    family: str
+    first_offset: int
+    number: int
+
+
+def placed(steps: Iterable[ChartStep]) -> list[BlockPlace]:
+    """Return the places of a step's blocks, in the order in which they stand.
+
+    >>> placed([ChartStep("p", "spc", "t", 0, 1, first, 9) for first in (3, 5, 5)])[1:]
+    [BlockPlace(family='spc', first_offset=5, number=0), BlockPlace(family='spc', first_offset=5, number=1)]
+    """
+    seen = Counter[tuple[str, int]]()
+    found = []
+    for step in steps:
+        begins = step.family, step.first_offset
+        found.append(BlockPlace(*begins, seen[begins]))
+        seen[begins] += 1
+    return found
+
+
 class Diagnosis(NamedTuple):
     """What is wrong with a partition, and what a repair does."""
 
@@ -98,7 +122,7 @@ class Outputs:
     alerts: Mapping[tuple[str, str], int]  # (alert_id, state) → offset of the row that caused it
     letters: frozenset[int]  # input offsets of dead letters
     aside: frozenset[int]  # input offsets of records that were set aside (twice, too late)
-    blocks: Mapping[tuple[str, int], bytes]  # (family, first_offset) → packed block of the step
+    blocks: Mapping[BlockPlace, bytes]  # packed, of the step
 
     def end(self) -> int | None:
         """Return the first offset after the rows that caused them; None: there is nothing but blocks."""
@@ -157,7 +181,8 @@ def _diagnose(
             return Diagnosis(partition, Cure.NOTHING)
         raise StateError(f"there is no position record, and offset {committed} is committed: state is lost")
     at, position = history.positions[-1]
-    beyond = [b.step for kept in blocks.values() for b in kept if b.step.next_offset > position.next_offset]
+    steps = [block.step for kept in blocks.values() for block in kept]
+    beyond = [s for s in steps if s.next_offset > position.next_offset or s.seq > position.seq]
     if history.loose or beyond:
         before = read_image(entries[: at + 1], decode)
         return _without_position(partition, entries, history, before, beyond, committed, decode)
@@ -322,16 +347,19 @@ def missing(records: Iterable[Record], outputs: Outputs, topics: Topics, decode:
 
     Raises StateError if what can be seen is not what the step gives.
     """
+    records = list(records)
     alerts, blocks = dict(outputs.alerts), dict(outputs.blocks)
+    charts = placed(step_of(record.value or b"") for record in records if record.topic == topics.charts)
+    next_chart = iter(charts)
     letters = {topics.dead_letters: set(outputs.letters), topics.late: set(outputs.aside)}
     lacking = []
     for record in records:
         value = record.value or b""
         if record.topic == topics.charts:
-            step = step_of(value)
-            seen = blocks.pop((step.family, step.first_offset), None)
+            place = next(next_chart)
+            seen = blocks.pop(place, None)
             if seen is not None:
-                _same(step.family, unpack(seen), unpack(value))
+                _same(place.family, unpack(seen), unpack(value))
                 continue
         elif record.topic == topics.alerts:
             alert = decode(value)
@@ -346,7 +374,7 @@ def missing(records: Iterable[Record], outputs: Outputs, topics: Topics, decode:
             continue
         lacking.append(record)
     left = [
-        *(f"block of {family} at {offset}" for family, offset in blocks),
+        *(f"block of {place.family} at {place.first_offset}" for place in blocks),
         *(f"alert {ident} {state}" for ident, state in alerts),
     ]
     left += [f"offset {offset} in {topic}" for topic, offsets in letters.items() for offset in sorted(offsets)]

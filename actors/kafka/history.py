@@ -20,7 +20,7 @@ from actors.kafka.admin import Admin
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import PartitionReader
 from models.limit_versions import ChangeRefused
-from schemas.batch import RawBatch, SeriesDictionary, cut
+from schemas.batch import RawBatch, SeriesDictionary, after, cut
 from schemas.decode import MeasurementDecoder
 
 SCAN_RECORDS_MAX = 2_000_000
@@ -28,6 +28,7 @@ WINDOW_RECORDS = 20_000  # of the first window, over all partitions
 READ_TIMEOUT_S = 60.0  # of one window
 CLOCK_SLACK_MS = 60 * 60 * 1000  # a record published so long before a time is taken to be of an event before it
 _POLL_ROWS = 10_000
+_DECODE_ROWS = 100_000  # at a time; of records of many samples fewer records
 
 
 class Bound(NamedTuple):
@@ -181,9 +182,14 @@ class HistoryReader:
 
     def _of_series(self, raw: RawBatch, series: str) -> tuple[np.ndarray, ...]:
         code = self._series.code(series)
-        batch = self._decoder.decode(raw, self._series)
-        mine = batch.series == code
-        return batch.offset[mine], batch.event_time_ms[mine], batch.value[mine], batch.subgroup[mine]
+        parts: list[tuple[np.ndarray, ...]] = []
+        rest: RawBatch | None = raw
+        while rest is not None:
+            batch = self._decoder.decode(rest, self._series, rows_max=_DECODE_ROWS)
+            mine = batch.series == code
+            parts.append((batch.offset[mine], batch.event_time_ms[mine], batch.value[mine], batch.subgroup[mine]))
+            rest = after(rest, batch.next_offset)
+        return _joined(parts)
 
     def _history(
         self,

@@ -1,4 +1,4 @@
-"""Measurements: single values, batches of them, vectors. Key: the series, so that its values keep their order."""
+"""Measurements: single values, batches of them, arrays of samples, vectors. Key: the series, so that values keep their order."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from actors.kafka.delivery import BatchDelivery, Delivery
 from actors.producers.category import NO_CONTEXT, Context
 from actors.producers.publisher import KeyOf, Publisher
 from schemas.batch import series_key
+from schemas.columnar.samples import PERIOD_US_MAX, SAMPLES_MAX
 from schemas.encode import EncodeError
 from schemas.topics import MEASUREMENTS, VECTORS
 
 _RECORD = "measurement"
+_ARRAY = "measurement_array"
 _VECTOR = "vector_measurement"
 _NUMBERS = ("value", "lsl", "usl", "target", "sample_size")
+_LIMITS = _NUMBERS[1:]
 
 
 class MeasurementPublisher:
@@ -76,6 +79,54 @@ class MeasurementPublisher:
         with self.publisher.counting_invalid():
             row |= {name: _finite(name, row[name]) for name in _NUMBERS}
         return self._publish(MEASUREMENTS, _RECORD, row, _key_of, context)
+
+    def array_measured(
+        self,
+        *,
+        equipment: str,
+        characteristic: str,
+        values: Sequence[float | None],
+        period_us: int,
+        chamber: str = "",
+        recipe: str = "",
+        operation: str = "",
+        lot: str | None = None,
+        wafer: str | None = None,
+        site: str | None = None,
+        subgroup: str | None = None,
+        unit: str = "",
+        lsl: float | None = None,
+        usl: float | None = None,
+        target: float | None = None,
+        sample_size: float | None = None,
+        context: Context = NO_CONTEXT,
+    ) -> Delivery:
+        """Publish 1 to SAMPLES_MAX samples of one series in one record: each is judged as `measured` would have it judged.
+
+        They are in order of time, `period_us` microseconds from one to the next (0: all at one time), the first at the context's
+        time. All have the lot, the limits and the rest in common, and the partition of the series' single measurements.
+        """
+        row: dict[str, Any] = {
+            "equipment": equipment,
+            "characteristic": characteristic,
+            "period_us": period_us,
+            "chamber": chamber,
+            "recipe": recipe,
+            "operation": operation,
+            "lot": lot,
+            "wafer": wafer,
+            "site": site,
+            "subgroup": subgroup,
+            "unit": unit,
+            "lsl": lsl,
+            "usl": usl,
+            "target": target,
+            "sample_size": sample_size,
+        }
+        with self.publisher.counting_invalid():
+            row |= {name: _finite(name, row[name]) for name in _LIMITS}
+            row["values"] = _samples(values, period_us)
+        return self._publish(MEASUREMENTS, _ARRAY, row, _key_of, context)
 
     def publish_batch(
         self,
@@ -186,6 +237,15 @@ def _finite(name: str, number: Any) -> Any:
     if math.isnan(number):
         return None
     raise EncodeError(name, f"{number!r} is not finite")
+
+
+def _samples(values: Sequence[float | None], period_us: int) -> list[Any]:
+    """Return samples without NaN. Raises EncodeError for too few or too many, a period out of its bounds, infinity."""
+    if not 0 < len(values) <= SAMPLES_MAX:
+        raise EncodeError("values", f"{len(values)} of them: 1 to {SAMPLES_MAX}")
+    if isinstance(period_us, int) and not 0 <= period_us <= PERIOD_US_MAX:
+        raise EncodeError("period_us", f"{period_us}: 0 to {PERIOD_US_MAX}")
+    return [_finite(f"values[{i}]", number) for i, number in enumerate(values)]
 
 
 def _columns(

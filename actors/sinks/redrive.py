@@ -38,6 +38,7 @@ ADVICE: Mapping[str, str] = {
     "a redrive of the same bytes fails again.",
     Reason.TRAILING_BYTES: "Bytes are left over behind the record: the writer's schema id is another's. Correct the writer.",
     Reason.NOT_FINITE: "A value is infinite: send null for a value that is missing. Correct the writer.",
+    Reason.WRONG_SAMPLES: "The record has no sample, too many, or no times for them. Correct the writer.",
     Reason.WRONG_CHARACTERISTICS: "The vector has not the characteristics that its pipeline judges: fit a new model to the new "
     "vector, then redrive.",
     Reason.TOO_LONG: "A text is longer than is kept. Correct the writer.",

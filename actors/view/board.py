@@ -12,7 +12,7 @@ import numpy as np
 
 from actors.view import vector as vectors
 from actors.view.alert_book import AlertBook, cursor_decode, cursor_encode
-from actors.view.chains import Chains
+from actors.view.chains import SAMPLE_BITS, Chains
 from actors.view.latency import LatencyWindow
 from actors.view.rings import DetectorRing, Rings, listed
 from schemas.batch import split_series_key
@@ -22,6 +22,7 @@ HISTOGRAM_BINS = 24
 PHASE_ONE_ROWS_MIN = 10  # fewer unjudged rows at the start are an open subgroup, not a Phase I
 ALERTS_PER_FRAME_MAX = 200
 
+_SAMPLE = (1 << SAMPLE_BITS) - 1
 _ANY = ""  # the chain of whichever family comes first
 
 
@@ -80,6 +81,7 @@ class Board:
             "series": len(self.rings),
             "series_evicted": self.rings.evicted,
             "rows_refused": self.rings.refused,
+            "records": sum(p["records"] for p in partitions.values()),
             "judged": sum(p["judged"] for p in partitions.values()),
             "missing": sum(p["missing"] for p in partitions.values()),
             "duplicated": sum(f["duplicated"] for f in every),
@@ -207,7 +209,7 @@ class Board:
 
     def _points(self, rows: np.ndarray) -> dict[str, list[Any]]:
         where, number, text = (self.rings.points.columns[name][rows] for name in ("where", "number", "text"))
-        named = {"offset": where[:, 0], "event_time_ms": where[:, 2], "published_ms": where[:, 3]}
+        named = {**_placed(where[:, 0]), "event_time_ms": where[:, 2], "published_ms": where[:, 3]}
         named |= {name: number[:, i] for i, name in enumerate(("value", "lsl", "usl", "target"))}
         named |= {"lot": text[:, 0], "wafer": text[:, 1]}
         return {name: listed(column) for name, column in named.items()}
@@ -215,7 +217,7 @@ class Board:
     def _judged(self, name: str, slot: int, rows: np.ndarray) -> dict[str, Any]:
         detector = self.rings.detectors[name]
         column = detector.ring.columns
-        wide, offset = column["wide"][rows], column["where"][rows, 0]
+        wide, place = column["wide"][rows], column["where"][rows, 0]
         q = len(detector.statistics)
         return {
             "detector": name,
@@ -225,9 +227,9 @@ class Board:
                 {"name": rule.name, "doc": rule.doc, "severity": rule.severity, "statistic": rule.statistic}
                 for rule in detector.rules
             ],
-            "phase_one_until": self._phase_one(detector, slot),
+            **self._phase_one(detector, slot),
             "signals": int(detector.signals[slot]),
-            "offset": offset.tolist(),
+            **{name: each.tolist() for name, each in _placed(place).items()},
             "signal": column["signal"][rows, 0].tolist(),
             "valid": column["valid"][rows, 0].tolist(),
             "statistics": [
@@ -237,13 +239,17 @@ class Board:
             ],
         }
 
-    def _phase_one(self, detector: DetectorRing, slot: int) -> int | None:
-        """Return the input offset where Phase I ends as far as the ring shows it: −1 = it goes on; None = none is shown."""
+    def _phase_one(self, detector: DetectorRing, slot: int) -> dict[str, int | None]:
+        """Return the input offset where Phase I ends as far as the ring shows it, and the sample of the record there.
+
+        −1 = it goes on; None = none is shown.
+        """
         first = int(detector.first_valid[slot])
-        offset = detector.ring.columns["where"][detector.ring.rows(slot), 0]
+        place = detector.ring.columns["where"][detector.ring.rows(slot), 0]
         if first < 0:
-            return -1
-        return first if int((offset < first).sum()) >= PHASE_ONE_ROWS_MIN else None
+            return {"phase_one_until": -1, "phase_one_sample": 0}
+        shown = int((place < first).sum()) >= PHASE_ONE_ROWS_MIN
+        return {"phase_one_until": first >> SAMPLE_BITS if shown else None, "phase_one_sample": first & _SAMPLE}
 
     def _capability(self, slot: int) -> dict[str, Any] | None:
         """Return the newest judged row of the capability family, with the value's count as this reader saw it."""
@@ -255,7 +261,7 @@ class Board:
             if len(valid):
                 wide = detector.ring.columns["wide"][valid[-1]]
                 return dict(zip(detector.statistics, listed(wide[: len(detector.statistics)]), strict=True)) | {
-                    "offset": int(detector.ring.columns["where"][valid[-1], 0])
+                    "offset": int(detector.ring.columns["where"][valid[-1], 0]) >> SAMPLE_BITS
                 }
         return None
 
@@ -280,6 +286,11 @@ class Board:
         bars |= {"below": int((value < edges[0]).sum()), "above": int((value > edges[-1]).sum())}
         sigma = float(value.std(ddof=1)) if len(value) > 1 else None
         return {**bars, "mean": float(value.mean()), "sigma": sigma, **given}
+
+
+def _placed(place: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the offsets of rows, and which sample of its record each is."""
+    return {"offset": place >> SAMPLE_BITS, "sample": place & _SAMPLE}
 
 
 def _shown(value: np.ndarray) -> tuple[float, float]:

@@ -13,6 +13,14 @@ import numpy as np
 
 from schemas.charts import ChartBlock
 
+SAMPLE_BITS = 14  # of a place; a record has fewer samples than that
+
+
+def place_of(block: ChartBlock) -> np.ndarray:
+    """Return (n,) int64, where each row stands in the input: a number that grows with the offset, and then with the sample."""
+    place: np.ndarray = block.offset << SAMPLE_BITS
+    return place if block.sample is None else place | block.sample
+
 
 @dataclass(slots=True)
 class Chain:
@@ -21,6 +29,7 @@ class Chain:
     first_offset: int  # where this reader's knowledge begins
     next_offset: int
     rows: int = 0  # rows seen once
+    records: int = 0  # input records that they are of; fewer where some have several samples
     judged: int = 0  # of them with a value
     missing: int = 0  # of them without
     duplicated: int = 0  # rows seen again
@@ -52,13 +61,15 @@ class Chains:
             new = block.offset >= chain.next_offset
             chain.duplicated += int(len(block) - new.sum())
         if len(block) > 1:
-            once = np.concatenate(([True], np.diff(block.offset) > 0))
+            place = place_of(block)
+            once = np.concatenate(([True], np.diff(place) > 0))
             chain.duplicated += int((new & ~once).sum())
             new &= once
         if block.first_offset > chain.next_offset:
             chain.gaps += 1
             chain.gap_offsets += block.first_offset - chain.next_offset
         rows = int(new.sum())
+        chain.records += rows if block.sample is None else int((new & (block.sample == 0)).sum())
         missing = int(np.isnan(block.value[new]).sum())
         chain.rows += rows
         chain.judged += rows - missing

@@ -10,7 +10,8 @@ The arrays are large, but the system hands out their pages as they are first wri
 per column and series. `bytes_max` bounds it: when the next series would not fit, the series that were idle longest are forgotten.
 
 Point columns (what was measured) are written by whichever family delivers an input offset first; each detector has its own ring
-beside them, with its own offsets. A reader joins the two by offset.
+beside them, with its own places. A place is an offset and which sample of the record there it is (actors/view/chains.py), in one
+number. A reader joins the two by place.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from actors.view.chains import place_of
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta
 
 POINTS_MAX = 500  # points kept per series and detector
@@ -108,8 +110,8 @@ class DetectorRing:
     family: str
     statistics: tuple[str, ...]
     rules: tuple[RuleMeta, ...]
-    ring: Ring  # wide: statistic, centre, lcl, ucl (q each) f8; where: input offset, chart offset i8; signal; valid
-    first_valid: np.ndarray  # (slots,) int64, input offset of the first judged row; -1 = none yet
+    ring: Ring  # wide: statistic, centre, lcl, ucl (q each) f8; where: place, chart offset i8; signal; valid
+    first_valid: np.ndarray  # (slots,) int64, place of the first judged row; -1 = none yet
     signals: np.ndarray  # (slots,) int64, rows with a signal, ever
 
 
@@ -181,7 +183,7 @@ class Rings:
         self.points.write(
             at or places(slot, rows, self.points_max),
             {
-                "where": (block.offset, here, block.event_time_ms, block.published_ms),
+                "where": (place_of(block), here, block.event_time_ms, block.published_ms),
                 "number": (block.value, block.lsl, block.usl, block.target),
                 "text": (block.lot.array(), block.wafer.array()),
             },
@@ -198,14 +200,15 @@ class Rings:
         if detector is None:
             self.refused += len(rows)
             return
+        place = place_of(block)
         first = np.flatnonzero(said.valid[rows] & (detector.first_valid[slot] < 0))[::-1]  # earliest written last
-        detector.first_valid[slot[first]] = block.offset[rows[first]]
+        detector.first_valid[slot[first]] = place[rows[first]]
         np.add.at(detector.signals, slot[said.signal[rows] != 0], 1)
         detector.ring.write(
             at,
             {
                 "wide": (said.statistic, said.centre, said.lcl, said.ucl),
-                "where": (block.offset, np.full(len(block), chart_offset, np.int64)),
+                "where": (place, np.full(len(block), chart_offset, np.int64)),
                 "signal": (said.signal,),
                 "valid": (said.valid,),
             },

@@ -63,7 +63,7 @@ function tooltip(row, detector, statistic) {
       statistic.name.toLowerCase() === "x" ? null : line(detector.family === "multivariate" ? "measured" : "value", number(row.value, 6)),
       line("LCL · CL · UCL", [row.lcl, row.centre, row.ucl].map((v) => number(v, 6)).join(" · ")),
       line("event time", `${time(row.time)} UTC`), line("lot · wafer", `${row.lot || "–"} · ${row.wafer || "–"}`),
-      line("row · offset", `${row.sequence} · ${row.offset}`), line("state", state)),
+      line("row · offset", `${row.sequence} · ${row.offset}${row.sample ? `, sample ${row.sample}` : ""}`), line("state", state)),
     ...fired.map((rule) => element("div", { class: "fired" }, `${rule.name}: ${rule.doc}`)));
 }
 

@@ -1,12 +1,15 @@
 // What the page holds of the chosen series, and how a frame of the stream is joined to it.
 
-const POINT_COLUMNS = ["offset", "event_time_ms", "published_ms", "value", "lsl", "usl", "target", "lot", "wafer"];
+const POINT_COLUMNS = ["offset", "sample", "event_time_ms", "published_ms", "value", "lsl", "usl", "target", "lot", "wafer"];
 const STATISTIC_COLUMNS = ["value", "centre", "lcl", "ucl"];
 
-/** Append columns whose offset is newer than the last one held; keep the newest `limit`. */
+/** Tell whether a row stands before another: by offset, then by sample of the record there. */
+const before = (offset, sample, thenOffset, thenSample) => offset < thenOffset || (offset === thenOffset && sample < thenSample);
+
+/** Append columns of rows that are newer than the last one held; keep the newest `limit`. */
 function append(held, fresh, columns, limit) {
-  const last = held.offset.length ? held.offset[held.offset.length - 1] : -1;
-  const start = fresh.offset.findIndex((offset) => offset > last);
+  const last = held.offset.length - 1;
+  const start = fresh.offset.findIndex((offset, i) => last < 0 || before(held.offset[last], held.sample[last], offset, fresh.sample[i]));
   if (start < 0) return 0;
   for (const [to, from] of columns(held, fresh)) {
     to.push(...from.slice(start));
@@ -17,7 +20,7 @@ function append(held, fresh, columns, limit) {
 
 const pointColumns = (held, fresh) => POINT_COLUMNS.map((name) => [held[name], fresh[name]]);
 const detectorColumns = (held, fresh) => [
-  ...["offset", "signal", "valid"].map((name) => [held[name], fresh[name]]),
+  ...["offset", "sample", "signal", "valid"].map((name) => [held[name], fresh[name]]),
   ...held.statistics.flatMap((statistic, i) => STATISTIC_COLUMNS.map((name) => [statistic[name], fresh.statistics[i][name]])),
 ];
 
@@ -33,6 +36,7 @@ export function merge(chart, frame) {
     }
     append(held, detector, detectorColumns, chart.points_max);
     held.phase_one_until = detector.phase_one_until;
+    held.phase_one_sample = detector.phase_one_sample;
   }
   for (const name of ["capability", "histogram", "rows", "judged", "status", "open_alerts"]) {
     if (frame[name] !== undefined) chart[name] = frame[name];
@@ -43,18 +47,20 @@ export function merge(chart, frame) {
 /** One row per point, as one statistic of one detector judged it; the newest `newest`. */
 export function rowsOf(chart, detector, which, newest) {
   const { points } = chart;
-  const at = new Map(detector.offset.map((offset, i) => [offset, i]));
+  const at = new Map(detector.offset.map((offset, i) => [`${offset}.${detector.sample[i]}`, i]));
+  const until = detector.phase_one_until;
   const statistic = detector.statistics[which];
   const individual = statistic.name.toLowerCase() === "x";
   const bits = detector.rules.reduce((mask, rule, i) => (rule.statistic === which ? mask | (1 << i) : mask), 0);
   const rows = [];
   for (let i = Math.max(0, points.offset.length - newest); i < points.offset.length; i += 1) {
-    const k = at.get(points.offset[i]);
+    const k = at.get(`${points.offset[i]}.${points.sample[i]}`);
     const has = k !== undefined;
     const judged = has && statistic.value[k] !== null ? statistic.value[k] : null;
     rows.push({
       sequence: chart.rows - points.offset.length + i + 1,
       offset: points.offset[i],
+      sample: points.sample[i],
       time: points.event_time_ms[i],
       value: points.value[i],
       statistic: judged === null && individual ? points.value[i] : judged,
@@ -68,7 +74,7 @@ export function rowsOf(chart, detector, which, newest) {
       wafer: points.wafer[i],
       valid: has && detector.valid[k],
       signal: has ? (detector.signal[k] & bits) >>> 0 : 0,
-      learning: detector.phase_one_until === -1 || (detector.phase_one_until !== null && points.offset[i] < detector.phase_one_until),
+      learning: until === -1 || (until !== null && before(points.offset[i], points.sample[i], until, detector.phase_one_sample)),
     });
   }
   return rows;

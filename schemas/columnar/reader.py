@@ -1,4 +1,4 @@
-"""Batches of records of one kind, whichever version of the schema wrote them, into columns.
+"""Batches of records of some kinds, whichever version of the schema wrote them, into columns.
 
 A kernel reads them with the programs of their schemas; what it leaves is read record by record (schemas/reading.py), and put
 into the same columns, so that nobody after this has to know which way a record went.
@@ -9,31 +9,46 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastavro
 import numpy as np
 
 from schemas import texts
-from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, take
+from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, head, take
+from schemas.columnar import samples
 from schemas.columnar.interning import Index
 from schemas.columnar.program import Column, Kind, Program, Unfit, compile_program
 from schemas.columnar.rows import LEFT, READ, Buffer, Columns, empty, joined, read_rows, schema_ids, with_texts
+from schemas.columnar.samples import fitting
 from schemas.encode import MAGIC
-from schemas.reading import KEY_PARTS, PLANS_MAX, Picked, Plans, RecordReader, SchemaOf
-from schemas.resolution import Fit, Plan, shape
+from schemas.reading import KEY_PARTS, PLANS_MAX, Picked, RecordReader, SchemaOf
+from schemas.resolution import Fit, Plan, UnreadableRecord, shape
+from schemas.topics import full_name, load
 
 _ARRAY_OF = {Kind.INTEGER: 0, Kind.NUMBER: 1, Kind.TEXT: 2, Kind.NEEDED_TEXT: 2, Kind.SPAN: 2, Kind.NUMBERS: 3}
+ROW_BYTES = (
+    16  # a list is not read as long as what stands before it has so many bytes for each row that is wanted; 9 are usual
+)
 _KEY_BYTES_SAFE = (SERIES_KEY_BYTES_MAX - KEY_PARTS) // 3  # of the parts: percent-encoding makes three bytes of one
 
 
+class Found(NamedTuple):
+    """What was read of the first n records of a batch."""
+
+    raw: RawBatch  # these records
+    buffer: Buffer
+    columns: Columns
+    listed: np.ndarray | None  # (n,) bool, which of them have a list of numbers; None: none of them
+
+
 class ColumnReader:
-    """Reads these fields of our record `record`, in this order; the last five are the parts of the series key.
+    """Reads these fields of our records of these kinds, in this order; the last five are the parts of the series key.
 
     `columns` says where each field is found. A span (Kind.SPAN) is of an array of texts.
     """
 
-    def __init__(self, schema_of: SchemaOf, record: str, fields: Mapping[str, Kind]) -> None:
+    def __init__(self, schema_of: SchemaOf, records: Sequence[str], fields: Mapping[str, Kind]) -> None:
         self.columns: dict[str, Column] = {}
         counts = [0, 0, 0, 0]
         for name, kind in fields.items():
@@ -41,38 +56,49 @@ class ColumnReader:
             counts[_ARRAY_OF[kind]] += 1
         self.key = tuple(column.number for column in list(self.columns.values())[-KEY_PARTS:])
         self._counts = counts
-        self._records = RecordReader(schema_of, record, tuple(fields))
+        self._records = RecordReader(schema_of, records, tuple(fields))
         self._programs: dict[bytes, Program | None] = {}  # by header
+        lists = {name for name, kind in fields.items() if kind is Kind.NUMBERS}
+        self._with_lists = {
+            full_name(record) for record in records if any(field["name"] in lists for field in load(record)["fields"])
+        }
 
-    def read(self, raw: RawBatch, rejects: list[DeadLetter]) -> tuple[Buffer, Columns]:
+    def read(self, raw: RawBatch, rejects: list[DeadLetter], rows_max: int | None = None) -> Found:
         """Return columns of all records; those that cannot be read are LEFT, and dead letters in `rejects`.
 
+        With `rows_max` of the first ones only, where lists have more bytes than numbers for so many rows usually take.
         Raises RegistryUnavailable, before anything else.
         """
         buffer = joined(raw.values)
-        integers, numbers, places, lists = self._counts
-        columns = empty(len(raw), integers, numbers, places, len(buffer.bytes) if lists else 0)
-        plans = self._read_with_programs(buffer, columns)
-        columns.status[columns.size[self.key[0] :].sum(axis=0) > _KEY_BYTES_SAFE] = LEFT
-        left = np.flatnonzero(columns.status == LEFT)
-        if len(left):
-            at, picked = self._records.read(take(raw, left), rejects, plans)
-            buffer = self._put(buffer, columns, left[at], picked)
-        return buffer, columns
-
-    def _read_with_programs(self, buffer: Buffer, columns: Columns) -> Plans:
         ids = schema_ids(buffer)
         one = len(ids) > 0 and bool((ids == ids[0]).all())  # as a rule; to look for others takes longer than to read
         distinct = ids[:1] if one else np.unique(ids)
         headers = {number: bytes([MAGIC]) + number.to_bytes(4, "big") for number in distinct.tolist() if number >= 0}
         plans = self._records.look_up(headers.values())
+        with_lists = [number for number, header in headers.items() if self._has_list(plans[header])]
+        listed = np.isin(ids, with_lists) if with_lists else None
+        if listed is not None and rows_max is not None:
+            sizes = np.where(listed, np.diff(buffer.begin), 0)
+            raw = head(raw, fitting(sizes, rows_max * ROW_BYTES))
+            ids, listed = ids[: len(raw)], listed[: len(raw)]
+            buffer = buffer._replace(begin=buffer.begin[: len(raw) + 1])
+        integers, numbers, places, _ = self._counts
+        columns = empty(len(raw), integers, numbers, places, 0 if listed is None else int(buffer.begin[-1]))
         for number, header in headers.items():
             plan = plans[header]
             program = self._program(header, plan) if isinstance(plan, Plan) else None
             if program is not None:
                 rows = np.arange(len(ids)) if one else np.flatnonzero(ids == number)
                 read_rows(buffer, rows, program, TEXT_BYTES_MAX, columns)
-        return plans
+        columns.status[columns.size[self.key[0] :].sum(axis=0) > _KEY_BYTES_SAFE] = LEFT
+        left = np.flatnonzero(columns.status == LEFT)
+        if len(left):
+            at, picked = self._records.read(take(raw, left), rejects, plans)
+            buffer = self._put(buffer, columns, left[at], picked)
+        return Found(raw, buffer, columns, listed)
+
+    def _has_list(self, plan: Plan | UnreadableRecord) -> bool:
+        return isinstance(plan, Plan) and plan.reader["name"] in self._with_lists
 
     def _program(self, header: bytes, plan: Plan) -> Program | None:
         if header not in self._programs:
@@ -88,11 +114,11 @@ class ColumnReader:
             of_row = []
             for (kind, number), given in zip(self.columns.values(), fields, strict=True):
                 if kind is Kind.INTEGER:
-                    columns.integers[number, row] = given
+                    columns.integers[number, row] = given or 0
                 elif kind is Kind.NUMBER:
                     columns.numbers[number, row] = np.nan if given is None else given
                 elif kind is Kind.NUMBERS:
-                    _put_list(columns, row, given)
+                    _put_list(columns, row, given or ())
                 else:
                     of_row.append(_written(given) if kind is Kind.SPAN else (given or "").encode())
             written.append(of_row)
@@ -113,6 +139,7 @@ def warm() -> None:
     index.find(buffer, columns, (0,), nothing)
     index.make_room(1_000, 0)
     texts.warm()
+    samples.warm()
 
 
 def _put_list(columns: Columns, row: int, given: Sequence[float | None]) -> None:

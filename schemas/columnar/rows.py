@@ -89,6 +89,12 @@ def empty(n: int, integers: int, numbers: int, texts: int, items: int = 0) -> Co
     )
 
 
+def first_records(columns: Columns, records: int) -> Columns:
+    """Return the columns of the first records."""
+    by_record = ("status", "integers", "numbers", "begin", "size", "hash", "items_at")
+    return columns._replace(**{name: np.ascontiguousarray(getattr(columns, name)[..., :records]) for name in by_record})
+
+
 def read_rows(buffer: Buffer, rows: np.ndarray, program: Program, text_bytes_max: int, into: Columns) -> None:
     """Run a program over these records (int64, ascending). A wanted text of more bytes is not for us."""
     with np.errstate(over="ignore"):  # the hash is arithmetic modulo 2^64

@@ -294,6 +294,14 @@ def test_events_of_one_key_keep_their_order(publisher: Publisher, stack: Endpoin
         (lambda p: MeasurementPublisher(p).publish_batch([_row(1.0), _row("1.0")]), "value"),
         (lambda p: MeasurementPublisher(p).publish_batch([_row(1.0), {**_row(1.0), "usl": -math.inf}]), "usl"),
         (lambda p: MeasurementPublisher(p).publish_batch([{**_row(1.0), "colour": "red"}]), "colour"),
+        (lambda p: _array(p, []), "values"),
+        (lambda p: _array(p, [1.0] * 10_001), "values"),
+        (lambda p: _array(p, [1.0, None, math.inf]), "values[2]"),
+        (lambda p: _array(p, [1.0, "2.0"]), "values[1]"),
+        (lambda p: _array(p, [1.0], period_us=-1), "period_us"),
+        (lambda p: _array(p, [1.0], period_us=86_400_000_001), "period_us"),
+        (lambda p: _array(p, [1.0], period_us=0.5), "period_us"),
+        (lambda p: _array(p, [1.0], usl=-math.inf), "usl"),
         (lambda p: _vector(p, ["a", "b"], [1.0]), "values"),
         (lambda p: _vector(p, ["a", "a"], [1.0, 2.0]), "characteristics"),
         (lambda p: _vector(p, ["a", "b"], [1.0, math.inf]), "values[1]"),
@@ -315,6 +323,12 @@ def _row(value: Any) -> dict[str, Any]:
     return {"equipment": "E", "characteristic": "C", "value": value}
 
 
+def _array(publisher: Publisher, values: list[Any], period_us: Any = 1_000, **more: Any) -> Delivery:
+    return MeasurementPublisher(publisher).array_measured(
+        equipment="E", characteristic="C", values=values, period_us=period_us, **more
+    )
+
+
 def _vector(publisher: Publisher, names: list[str], values: list[Any], **more: Any) -> Delivery:
     return MeasurementPublisher(publisher).vector_measured(
         equipment="E", vector="plan", characteristics=names, values=values, **more
@@ -334,6 +348,22 @@ def test_measurement_round_trip(publisher: Publisher, stack: Endpoints) -> None:
     place = MeasurementPublisher(publisher).measured(equipment="E", characteristic="C", value=math.nan).result(10)
     (message,) = read(stack.bootstrap_servers, "fab.measurements", *place)
     assert _decode(message.value(), "measurement")["value"] is None
+
+
+def test_array_round_trip(publisher: Publisher, stack: Endpoints) -> None:
+    given = {
+        "equipment": "ETCH-07", "characteristic": "CD|1", "period_us": 1_500, "chamber": "B", "recipe": "POLY_V3",
+        "operation": "4200", "lot": "L1", "wafer": "W3", "site": "5", "subgroup": "L1/W3", "unit": "nm",
+        "lsl": 40.0, "usl": 45.0, "target": 42.0, "sample_size": 7.0,
+    }  # fmt: skip
+    measurements = MeasurementPublisher(publisher)
+    place = measurements.array_measured(**given, values=[42.5, None, math.nan], context=CONTEXT).result(10)
+    (message,) = read(stack.bootstrap_servers, "fab.measurements", *place)
+    wanted = _expected("measurement_array", {**given, "values": [42.5, None, None]})
+    assert _decode(message.value(), "measurement_array") == wanted
+    shared = ("equipment", "characteristic", "chamber", "recipe", "operation")
+    partition, _ = measurements.measured(**{name: given[name] for name in shared}, value=1.0).result(10)
+    assert (message.key(), partition) == (b"ETCH-07|B|POLY_V3|4200|CD%7C1", place[0])
 
 
 def test_measurement_batch_keeps_order_and_leaves_its_rows_alone(publisher: Publisher, stack: Endpoints) -> None:

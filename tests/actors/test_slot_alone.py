@@ -178,7 +178,7 @@ def test_of_records_that_take_long_there_are_fewer_in_a_step(
     row_s: float, later: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on = SlotLine(1)
-    slot = on.opened(step_rows_max=3_000)
+    slot = on.opened(step_rows_max=3_000, step_samples_max=3_000)
     honest = slot.hosts.judge
 
     def judge(works: Any, snapshot: bool) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.engine.chart_records import pack_bounded
 from actors.view import vector as vectors
 from actors.view.alert_book import AlertBook
 from actors.view.board import ALERTS_PER_FRAME_MAX, Board
 from actors.view.latency import LATENCY_MS_MAX, LatencyWindow
 from actors.view.rings import Rings
+from schemas.charts import ChartBlock, unpack
 from tests.actors.view_support import alert, block
 
 NAN = math.nan
@@ -354,3 +357,49 @@ def test_a_closed_alert_keeps_what_was_said_when_it_opened() -> None:
     book.add(alert("1", detail="Q: flow 80 %"), 0, 0, 10)
     book.add(alert("1", state="CLOSED"), 0, 1, 11)
     assert [kept["detail"] for kept in book.newest(5)[0]] == ["Q: flow 80 %"]
+
+
+# ---- records of many samples
+
+
+def array_block(lengths: list[int], first_offset: int = 0, **further: Any) -> ChartBlock:
+    """A block of one series: a record of so many samples at each offset."""
+    n = sum(lengths)
+    offset = first_offset + np.repeat(np.arange(len(lengths)), lengths)
+    sample = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+    made = block(["a"] * n, np.arange(n).astype(float).tolist(), first_offset, **further)
+    return replace(made, offset=offset, sample=sample, next_offset=first_offset + len(lengths))
+
+
+def test_samples_of_a_record_are_points_and_no_duplicates() -> None:
+    board = board_of()
+    board.add_block(array_block([3, 1, 2]), 0, 0, 0, live=True)
+    board.add_block(array_block([3, 1, 2]), 0, 1, 0, live=True)
+    board.add_block(array_block([2, 2], 2), 0, 2, 0, live=True)
+    said = board.summary(0)
+    assert (said["judged"], said["records"], said["duplicated"], said["gaps"]) == (8, 4, 8, 0)
+    chart = board.chart("a", 10)
+    for shown in (chart["points"], chart["detectors"][0]):
+        assert shown["offset"] == [0, 0, 0, 1, 2, 2, 3, 3]
+        assert shown["sample"] == [0, 1, 2, 0, 0, 1, 0, 1]
+    assert chart["points"]["event_time_ms"][:2] == [0, 1000]
+
+
+def test_phase_one_may_end_inside_a_record() -> None:
+    board = board_of()
+    board.add_block(array_block([10, 20], valid=[i >= 13 for i in range(30)]), 0, 0, 0, live=True)
+    [shown] = board.chart("a", 100)["detectors"]
+    assert (shown["phase_one_until"], shown["phase_one_sample"]) == (1, 3)
+
+
+def test_a_record_that_goes_on_in_the_next_block_is_whole_when_both_are_read() -> None:
+    board = board_of()
+    whole = array_block([2, 6])
+    first, second = pack_bounded(whole, 1)[:3], pack_bounded(whole, 1)[3:]
+    for number, piece in enumerate([*first, *second]):
+        board.add_block(unpack(piece), 0, number, 0, live=True)
+        vector = since(board)
+    said = board.summary(0)
+    assert (said["judged"], said["records"], said["duplicated"], said["gaps"]) == (8, 2, 0, 0)
+    assert board.position["c"] == {0: 8}
+    assert not board.has_changes(vector, "a")

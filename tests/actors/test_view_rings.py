@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.view.chains import SAMPLE_BITS
 from actors.view.rings import DETECTORS_MAX, Rings
 from schemas.charts import ChartBlock
 from tests.actors.view_support import block
@@ -26,7 +27,7 @@ def offsets(rings: Rings, series: str, detector: str | None = None) -> list[int]
     slot = rings.slot(series)
     assert slot is not None
     ring = rings.points if detector is None else rings.detectors[detector].ring
-    found: list[int] = ring.columns["where"][ring.rows(slot), 0].tolist()
+    found: list[int] = (ring.columns["where"][ring.rows(slot), 0] >> SAMPLE_BITS).tolist()
     return found
 
 
@@ -61,7 +62,7 @@ def read(rings: Rings, series: str) -> list[tuple[object, ...]]:
     assert (detector.columns["where"][said] == where[:, :2]).all()
     return [
         (
-            *where[i].tolist(), repr(float(number[i, 0])), text[i, 0], text[i, 1],
+            int(where[i, 0]) >> SAMPLE_BITS, *where[i, 1:].tolist(), repr(float(number[i, 0])), text[i, 0], text[i, 1],
             repr(wide[i, 0:2].tolist()), repr(wide[i, 6:8].tolist()),
             int(detector.columns["signal"][said[i], 0]), bool(detector.columns["valid"][said[i], 0]),
         )
@@ -167,7 +168,7 @@ def test_first_judged_row_and_signals_are_remembered_beyond_the_ring() -> None:
     add(rings, block(["a"] * 2, [1.0] * 2, 6, signal=[0, 1]))
     detector = rings.detectors["spc.individuals"]
     slot = rings.slot("a")
-    assert (int(detector.first_valid[slot]), int(detector.signals[slot])) == (2, 3)
+    assert (int(detector.first_valid[slot]), int(detector.signals[slot])) == (2 << SAMPLE_BITS, 3)
 
 
 @pytest.mark.parametrize("newest", [1, 2, 3, 99])
@@ -175,4 +176,4 @@ def test_rows_gives_the_newest(newest: int) -> None:
     rings = Rings(series_max=1, points_max=3)
     add(rings, block(["a"] * 5, [1.0] * 5))
     ring = rings.points
-    assert ring.columns["where"][ring.rows(0, newest), 0].tolist() == [2, 3, 4][-newest:]
+    assert (ring.columns["where"][ring.rows(0, newest), 0] >> SAMPLE_BITS).tolist() == [2, 3, 4][-newest:]

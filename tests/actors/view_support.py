@@ -97,6 +97,7 @@ def alert(
         "rule_doc": "1 point beyond zone A",
         "severity": "CRITICAL",
         "opened_offset": 1,
+        "opened_sample": 0,
         "opened_time": 1_216_468_500_000,
         "last_offset": 1,
         "last_time": 1_216_468_500_000,

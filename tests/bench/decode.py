@@ -36,6 +36,8 @@ from tests.bench.stream.systems import HERE, python
 ROWS = 4_000  # of a batch, as a pipeline's step has at most
 SENSORS = 590
 ROUNDS = 15
+SAMPLES = 100  # of an array
+ARRAYS = 100  # of a batch
 TURNS = 3  # of ours and the peers
 SCHEMA_ID = 1
 
@@ -66,14 +68,24 @@ def records() -> list[dict[str, Any]]:
     ]
 
 
-def rate(work: Callable[[], object]) -> float:
+def rate(work: Callable[[], object], rows: int = ROWS) -> float:
     """Return rows per second of CPU."""
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.process_time()
         work()
         best = min(best, time.process_time() - began)
-    return ROWS / best
+    return rows / best
+
+
+def arrays() -> RawBatch:
+    """Return a batch with SAMPLES of a sensor in each record."""
+    encoder, n, values = Encoder("measurement_array", SCHEMA_ID), ARRAYS, []
+    for number, record in enumerate(records()[:n]):
+        samples = [None if i % 22 == 0 else 45.1 + i % 7 for i in range(number, number + SAMPLES)]
+        shared = {name: said for name, said in record.items() if name != "value"}
+        values.append(encoder.encode(shared | {"period_us": 1_000, "values": samples}))
+    return RawBatch("fab.measurements", 0, np.arange(n), np.arange(n), [None] * n, values, n)
 
 
 def ours() -> tuple[dict[str, float], list[bytes]]:
@@ -98,10 +110,13 @@ def ours() -> tuple[dict[str, float], list[bytes]]:
             fastavro.schemaless_writer(BytesIO(), parsed, record)
 
     decoder, newer_decoder = (MeasurementDecoder({SCHEMA_ID: written}.__getitem__) for written in (schema, newer))
+    array_decoder, many = MeasurementDecoder({SCHEMA_ID: load("measurement_array")}.__getitem__), arrays()
     known = SeriesDictionary()
     reads, writes = rate(fastavro_reads), rate(fastavro_writes)
+    alone = rate(lambda: decoder.decode(raw, known))
     found = {
-        "decode": rate(lambda: decoder.decode(raw, known)) / reads,
+        "decode": alone / reads,
+        "arrays": rate(lambda: array_decoder.decode(many, known), ARRAYS * SAMPLES) / alone,
         "decode, a newer writer": rate(lambda: newer_decoder.decode(newer_raw, known)) / reads,
         "decode, all series new": rate(lambda: decoder.decode(raw, SeriesDictionary())) / reads,
         "encode": rate(lambda: [encoder.encode(record) for record in batch]) / writes,
@@ -130,6 +145,7 @@ def figures(*, with_peers: bool) -> list[Figure]:
         Figure("decode / fastavro's row loop", found["decode"], 40.0),
         Figure("decode of a newer writer's records / fastavro's row loop", found["decode, a newer writer"]),
         Figure("decode, every series new / fastavro's row loop", found["decode, all series new"]),
+        Figure(f"decode, samples of arrays of {SAMPLES} / single measurements", found["arrays"]),
         Figure("encode / fastavro", found["encode"]),
     ]
     if with_peers:

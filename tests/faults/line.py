@@ -64,7 +64,13 @@ class FaultLine:
         good = self.registry.register(f"{self.input}-value", schema_text("measurement"))
         wrong = self.registry.register(f"{self.name}.wrong-value", WRONG_TYPES)
         second = self.registry.register(f"{self.name}.second-value", _renamed(schema_text("measurement"), self.name))
-        self.encoders = Encoders(Encoder("measurement", good), Encoder("measurement", second), wrong)
+        arrays = self.registry.register(f"{self.input}-arrays", schema_text("measurement_array"))
+        self.encoders = Encoders(
+            Encoder("measurement", good),
+            Encoder("measurement", second),
+            wrong,
+            Encoder("measurement_array", arrays),
+        )
         self.schema_ids = {
             record: self.registry.register(f"{getattr(self.topics, topic)}-{record}", schema_text(record))
             for record, topic in RECORDS.items()

@@ -2,9 +2,9 @@
 
 Theory of operation
 -------------------
-A row's place is (partition, family, detector, offset). What was said of it are columns of integers: floats as their bits, so
-a NaN equals a NaN of the same bits and 0.0 is not -0.0; texts as numbers that `Names` gives to both sides. Records carry no
-time of processing, so nothing has to be left out.
+A row's place is (partition, family, detector, offset, sample of the record there). What was said of it are columns of integers:
+floats as their bits, so a NaN equals a NaN of the same bits and 0.0 is not -0.0; texts as numbers that `Names` gives to both
+sides. Records carry no time of processing, so nothing has to be left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.view.chains import SAMPLE_BITS, place_of
 from schemas.charts import ChartBlock
 from schemas.texts import Texts
 
@@ -27,16 +28,16 @@ Place = tuple[int, str, str]  # partition, family, detector; "" = the columns of
 class Table:
     """The rows of a place; n of them."""
 
-    offset: np.ndarray  # (n,) int64
+    place: np.ndarray  # (n,) int64, offset and sample in one number (actors/view/chains.py)
     columns: tuple[np.ndarray, ...]  # (n,) or (n, q), integers: the bits of what was said
 
     def __len__(self) -> int:
         """Return the number of rows, n."""
-        return len(self.offset)
+        return len(self.place)
 
     def rows(self, which: np.ndarray) -> Table:
         """Return some of the rows: (n,) bool."""
-        return Table(self.offset[which], tuple(column[which] for column in self.columns))
+        return Table(self.place[which], tuple(column[which] for column in self.columns))
 
     @property
     def values(self) -> np.ndarray:
@@ -71,12 +72,13 @@ def tables(blocks: Iterable[ChartBlock], names: Names) -> dict[Place, Table]:
     for block in blocks:
         place = block.partition, block.family
         texts = names.of(block.series_keys)[block.series], names.of(block.lot), names.of(block.wafer)
-        row = Table(block.offset, (*(_bits(getattr(block, name)) for name in _ROW), *texts))
+        stands = place_of(block)
+        row = Table(stands, (*(_bits(getattr(block, name)) for name in _ROW), *texts))
         parts.setdefault((*place, ""), []).append(row)
         for name, said in block.detectors.items():
             of = np.full(len(block), names.one(f"{said.detector} {said.statistics} {said.rules}"))
             columns = (*(_bits(getattr(said, column)) for column in _SAID), of)
-            parts.setdefault((*place, name), []).append(Table(block.offset, columns))
+            parts.setdefault((*place, name), []).append(Table(stands, columns))
     return {place: _joined(of_place) for place, of_place in parts.items()}
 
 
@@ -89,15 +91,15 @@ def joined(first: Mapping[Place, Table], then: Mapping[Place, Table]) -> dict[Pl
 
 def split(rows: Mapping[Place, Table], end: int) -> tuple[dict[Place, Table], dict[Place, Table]]:
     """Return the rows before an offset, and the others."""
-    before = {place: table.rows(table.offset < end) for place, table in rows.items()}
-    return before, {place: table.rows(table.offset >= end) for place, table in rows.items()}
+    before = {place: table.rows(table.place >> SAMPLE_BITS < end) for place, table in rows.items()}
+    return before, {place: table.rows(table.place >> SAMPLE_BITS >= end) for place, table in rows.items()}
 
 
 def _joined(parts: Sequence[Table]) -> Table:
     if len(parts) == 1:
         return parts[0]
     columns = zip(*(part.columns for part in parts), strict=True)
-    return Table(np.concatenate([part.offset for part in parts]), tuple(np.concatenate(column) for column in columns))
+    return Table(np.concatenate([part.place for part in parts]), tuple(np.concatenate(column) for column in columns))
 
 
 def _bits(column: np.ndarray) -> np.ndarray:

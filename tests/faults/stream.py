@@ -16,6 +16,7 @@ from schemas.encode import Encoder
 START_MS = 1_700_000_000_000  # event time of record 0
 EVERY_MS = 10  # event time between records
 OVERSIZED_BYTES = 100_000  # more than a dead letter keeps
+SAMPLES_MAX = 200  # of a record
 UNKNOWN_ID = 0x7FFFFFF0
 WRONG_TYPES = """{"type": "record", "name": "Measurement", "namespace": "com.chipquality.events.measurement", "fields": [
     {"name": "event_id", "type": "string"}, {"name": "equipment", "type": "string"},
@@ -34,6 +35,7 @@ class Trouble:
     displaced: int = 500
     second_schema_from: float = 1.0  # from this part of the stream on, an id that no owner has seen
     skew_ms: int = 0  # every tool's clock is wrong by up to so much, either way
+    arrays: float = 0.0  # have up to SAMPLES_MAX samples in one record, a millisecond apart
 
 
 class Message(NamedTuple):
@@ -51,6 +53,7 @@ class Encoders(NamedTuple):
     good: Encoder
     second: Encoder  # the same schema under another id
     wrong_schema_id: int
+    arrays: Encoder | None = None  # of records of many samples, where a stream has such
 
 
 def make(
@@ -67,6 +70,7 @@ def make(
     missing = random.random(records) < 0.03
     poisoned = random.random(records) < trouble.poison
     skew = random.integers(-trouble.skew_ms, trouble.skew_ms + 1, series)
+    samples = _samples(np.random.default_rng([seed, 1]), records, trouble.arrays)
     keys = [series_key(f"ETCH-{i:02d}", "A", "R", "10", "CD") for i in range(series)]
     messages = []
     for n in range(records):
@@ -78,11 +82,24 @@ def make(
             "unit": "nm", "lsl": 4.0, "usl": 16.0, "target": 10.0,
         }  # fmt: skip
         encoder = encoders.good if n < records * trouble.second_schema_from else encoders.second
+        if n in samples and encoders.arrays is not None:
+            encoder, first = encoders.arrays, fields.pop("value")
+            fields |= {"values": [first, *samples[n]], "period_us": 1_000}
         good = encoder.encode({"event_id": _identity(n, fields), **fields})
         kind = POISONS[n % len(POISONS)] if poisoned[n] else ""
         value_sent = _poison(kind, good, n, random, encoders.wrong_schema_id) if kind else good
         messages.append(Message(i % partitions, keys[i].encode(), value_sent, kind))
     return _disorder(messages, trouble, random)
+
+
+def _samples(random: np.random.Generator, records: int, share: float) -> dict[int, list[float | None]]:
+    """Return the further samples of the records that have many; 2 % are excursions and 3 % are missing."""
+    found: dict[int, list[float | None]] = {}
+    for n in np.flatnonzero(random.random(records) < share).tolist():
+        value = random.normal(10, 1, int(random.integers(1, SAMPLES_MAX)))
+        value[random.random(len(value)) < 0.02] += 6
+        found[n] = [None if random.random() < 0.03 else float(x) for x in value]
+    return found
 
 
 def _identity(number: int, fields: dict[str, object]) -> str:

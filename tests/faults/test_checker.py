@@ -27,8 +27,8 @@ from tests.faults.producer import Sent
 from tests.faults.reading import Entry
 from tests.faults.stream import WRONG_TYPES, Encoders, Message, Trouble, make, poisoned
 
-ENCODERS = Encoders(Encoder("measurement", 1), Encoder("measurement", 2), 3)
-SCHEMAS = {1: load("measurement"), 2: load("measurement"), 3: json.loads(WRONG_TYPES)}
+ENCODERS = Encoders(Encoder("measurement", 1), Encoder("measurement", 2), 3, Encoder("measurement_array", 4))
+SCHEMAS = {1: load("measurement"), 2: load("measurement"), 3: json.loads(WRONG_TYPES), 4: load("measurement_array")}
 PARTITIONS = 2
 STEP_ROWS = 70  # of what came out: several steps a partition
 
@@ -92,7 +92,11 @@ def pipeline() -> Pipeline:
 
 @pytest.fixture(scope="module")
 def undamaged() -> Run:
-    messages = make(ENCODERS, 600, PARTITIONS, 1, Trouble(poison=0.05, duplicates=0.02), series=4)
+    return came(Trouble(poison=0.05, duplicates=0.02))
+
+
+def came(trouble: Trouble) -> Run:
+    messages = make(ENCODERS, 600, PARTITIONS, 1, trouble, series=4)
     assert poisoned(messages) > 10
     sent, log = written(messages)
     truth = Truth()
@@ -123,6 +127,19 @@ def test_good_outputs_pass(run: Run) -> None:
     assert counts.missing > 0
     assert counts.aside > 0
     assert counts.judged + counts.missing + counts.dead_lettered + counts.aside == counts.records
+
+
+def test_records_of_many_samples_are_counted_as_records_and_as_rows() -> None:
+    run = came(Trouble(poison=0.05, duplicates=0.02, arrays=0.1))
+    counts = run.counts()
+    assert counts.clean, counts.examples
+    assert counts.folded + counts.dead_lettered + counts.aside == counts.records
+    assert counts.judged + counts.missing > 2_000
+    at, block = next(found for found in enumerate(run.blocks) if found[1].sample is not None)
+    value = block.value.copy()
+    value[np.flatnonzero((block.sample == 3) & ~np.isnan(value))[0]] += 1.0
+    run.blocks[at] = replace(block, value=value)
+    assert run.counts().mismatches == 1
 
 
 @pytest.mark.parametrize("piece", [1, 7, 70, 100])

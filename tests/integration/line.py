@@ -196,14 +196,18 @@ class TestLine:
         return read_to_end(self.cluster, f"{self.name}-reader", topic, ends, 20.0)
 
     def verdicts(self) -> dict[tuple, tuple]:
-        """Unpack every row of every chart record: (partition, offset, detector) → all that was said. Each once."""
+        """Unpack every row of every chart record: (partition, offset, detector) → all that was said. Each once.
+
+        Of a record of many samples, (offset, sample) stands for the offset of those after the first.
+        """
         rows: dict[tuple, tuple] = {}
         for partition, records in self.read(self.topics.charts).items():
             for _, value in records:
                 block = unpack(value or b"")
                 for name, said in block.detectors.items():
-                    for i, offset in enumerate(block.offset.tolist()):
-                        place = (partition, offset, name)
+                    samples = [0] * len(block) if block.sample is None else block.sample.tolist()
+                    for i, (offset, sample) in enumerate(zip(block.offset.tolist(), samples, strict=True)):
+                        place = (partition, (offset, sample) if sample else offset, name)
                         assert place not in rows, f"{place} stands twice in the output"
                         numbers = (said.statistic[i], said.centre[i], said.lcl[i], said.ucl[i])
                         rows[place] = (

@@ -49,6 +49,14 @@ def test_what_is_left_out_is_told_by_offset_with_its_reason() -> None:
     assert len(proposed(value, elsewhere, exclude=[135], rules=()).removed) == 1
 
 
+def test_all_samples_of_a_record_that_is_left_out_are() -> None:
+    value, offset = np.concatenate([FLOW, [90.0, 91.0], [95.0, 96.0]]), [*range(10), 10, 10, 11, 11]
+    log = (applied("x", SeriesChange("s", 3, offset=11), Kind.EXCLUDE),)
+    new = propose("s", 3, np.array(offset), value, log, given={}, study=True, exclude=[10])
+    assert [point[:2] for point in new.removed] == [(10, 90.0), (10, 91.0), (11, 95.0), (11, 96.0)]
+    assert new.share.limits.mu == pytest.approx(50.81)
+
+
 def test_the_study_takes_out_what_its_rules_say() -> None:
     value = np.concatenate([FLOW, [99.0], FLOW])
     new = propose("s", 0, np.arange(21), value, (), given={}, study=True)

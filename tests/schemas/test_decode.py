@@ -269,7 +269,7 @@ def test_an_event_of_an_older_schema_has_the_newer_one_s_defaults() -> None:
     numbers = ("partition", "opened_offset", "opened_time", "last_offset", "last_time", "rows", "published_ms")
     record = fields | dict.fromkeys(numbers, 1) | {"state": "OPEN", "severity": "WARNING"}
     event = decode_event(Encoder(old, 3).encode(record), {3: old}.__getitem__)
-    assert event == record | {"lot": "", "detail": ""} | dict.fromkeys(
+    assert event == record | {"lot": "", "detail": "", "opened_sample": 0} | dict.fromkeys(
         ("closed_offset", "value", "statistic", "centre", "lcl", "ucl")
     )
     assert list(event) == [field["name"] for field in load("alert")["fields"]]

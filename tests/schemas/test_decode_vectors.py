@@ -102,3 +102,9 @@ def test_cuts_do_not_matter(rows: list[list[float | None]], cuts: list[int]) -> 
     assert np.concatenate([piece.value for piece in pieces]).tobytes() == whole.value.tobytes()
     expected = np.array(rows, np.float64).reshape(-1, 3)
     np.testing.assert_array_equal(whole.value, expected)
+
+
+def test_a_step_of_vectors_takes_as_many_as_have_room() -> None:
+    decoder = VectorDecoder({3: load("vector_measurement")}.__getitem__, "trace", NAMES)
+    got = decoder.decode(batch([vector()] * 5), SeriesDictionary(), rows_max=2)
+    assert (len(got), got.next_offset) == (2, 106)

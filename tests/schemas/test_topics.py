@@ -53,8 +53,9 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_schemas_are_the_ones_agreed() -> None:
     assert set(NAMES) == {
-        "alert", "applied_change", "control", "deal", "dead_letter", "inspection", "manufacturing", "measurement", "ml", "page",
-        "position", "quality", "redrive", "series_page", "system", "user", "vector_measurement",
+        "alert", "applied_change", "control", "deal", "dead_letter", "inspection", "manufacturing", "measurement",
+        "measurement_array", "ml", "page", "position", "quality", "redrive", "series_page", "system", "user",
+        "vector_measurement",
     }  # fmt: skip
 
 
@@ -177,8 +178,17 @@ def test_redrives_are_known_for_longer_than_dead_letters_are_kept() -> None:
     assert int(TOPICS[REDRIVES].config["retention.ms"]) > max(kept)
 
 
+def test_samples_have_the_fields_of_a_measurement_and_their_times() -> None:
+    single, many = ({f["name"]: f for f in load(name)["fields"]} for name in ("measurement", "measurement_array"))
+    assert many.keys() - single.keys() == {"values", "period_us"}
+    assert single.keys() - many.keys() == {"value"}
+    shared = single.keys() & many.keys()
+    assert {name: many[name]["type"] for name in shared} == {name: single[name]["type"] for name in shared}
+
+
 def test_subjects() -> None:
-    assert subject_of(MEASUREMENTS, "measurement") == "fab.measurements-value"
+    assert subject_of(MEASUREMENTS, "measurement") == "fab.measurements-value", "as when it stood there alone"
+    assert subject_of(MEASUREMENTS, "measurement_array") == f"fab.measurements-{full_name('measurement_array')}"
     assert subject_of(STATE, "position") == "quality.state-com.chipquality.state.Position"
     assert subject_of("yours", "alert") == "yours-value"
     assert full_name("alert") == "com.chipquality.events.alert.Alert"

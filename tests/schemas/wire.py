@@ -15,11 +15,13 @@ from schemas.topics import load
 
 ID = 7
 ENCODER = Encoder("measurement", ID)
-SCHEMAS: dict[int, Any] = {ID: load("measurement")}
+ARRAY_ID = 11
+ARRAY_ENCODER = Encoder("measurement_array", ARRAY_ID)
+SCHEMAS: dict[int, Any] = {ID: load("measurement"), ARRAY_ID: load("measurement_array")}
 
 
 def schema_of(schema_id: int) -> Any:
-    """A registry that knows one schema."""
+    """A registry that knows the schemas of measurements."""
     from schemas.registry import UnknownSchema
 
     try:
@@ -72,6 +74,12 @@ def measurement(**fields: Any) -> dict[str, Any]:
     }
 
 
+def samples(*values: float | None, **fields: Any) -> dict[str, Any]:
+    """A measurement of many samples, a millisecond and a half apart."""
+    shared = {name: said for name, said in measurement().items() if name != "value"}
+    return {**shared, "period_us": 1_500, "values": list(values), **fields}
+
+
 def batch(values: Sequence[bytes | None], first: int = 100, gap: int = 3) -> RawBatch:
     """Put values in a batch whose offsets have gaps, as a transactional log has."""
     n = len(values)
@@ -104,4 +112,15 @@ measurements = st.fixed_dictionaries(
         "sample_size": st.none() | finite,
         "metadata": st.dictionaries(words, words, max_size=3),
     }
+)
+
+arrays = st.builds(
+    lambda record, values, period: {
+        **{k: v for k, v in record.items() if k != "value"},
+        "values": values,
+        "period_us": period,
+    },
+    measurements,
+    st.lists(st.none() | st.floats(allow_infinity=False), min_size=1, max_size=6),
+    st.integers(0, 10_000) | st.sampled_from([86_400_000_000, -1, 2**63 - 1]),
 )

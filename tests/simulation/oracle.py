@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from actors.engine.arrivals import Arrivals
 from models.detector import identity
 from schemas.charts import unpack
@@ -42,6 +44,7 @@ class Alert(NamedTuple):
     series: str
     state: str
     opened_offset: int
+    opened_sample: int
     last_offset: int
     closed_offset: int | None
     rows: int
@@ -51,7 +54,9 @@ class Alert(NamedTuple):
 class Said:
     """All that was said of one partition."""
 
-    rows: dict[tuple[int, str], list[Row]] = field(default_factory=dict)  # (offset, detector) → each time it was said
+    rows: dict[tuple[int, int, str], list[Row]] = field(
+        default_factory=dict
+    )  # (offset, sample, detector) → each time it was said
     alerts: list[Alert] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
     aside: list[tuple[int, str]] = field(default_factory=list)
@@ -65,31 +70,31 @@ class _Detector:
         self.name, self.identity = detector.name, identity(detector)
         self._said = said
         self._run: dict[str, int] = {}
-        self._open: dict[tuple[str, str], list[int]] = {}  # (series, rule) → opened, last, rows, clean
+        self._open: dict[tuple[str, str], list[int]] = {}  # (series, rule) → opened, its sample, last, rows, clean
 
-    def judge(self, offset: int, series: str, value: float) -> None:
+    def judge(self, offset: int, sample: int, series: str, value: float) -> None:
         if math.isnan(value):
-            self._said.rows[offset, self.name] = [Row(series, repr(value), 0, False)]
+            self._said.rows[offset, sample, self.name] = [Row(series, repr(value), 0, False)]
             return
         run = self._run[series] = self._run.get(series, 0) + 1 if value > LIMIT else 0
         fired = {"above": run > 0, "twice": run > 1}
         signal = sum(1 << bit for bit, rule in enumerate(RULES) if fired[rule])
-        self._said.rows[offset, self.name] = [Row(series, repr(value), signal, True)]
+        self._said.rows[offset, sample, self.name] = [Row(series, repr(value), signal, True)]
         for rule in RULES:
-            self._alert(offset, series, rule, fired[rule])
+            self._alert(offset, sample, series, rule, fired[rule])
 
-    def _alert(self, offset: int, series: str, rule: str, fired: bool) -> None:
+    def _alert(self, offset: int, sample: int, series: str, rule: str, fired: bool) -> None:
         known = self._open.get((series, rule))
         if fired and known is None:
-            self._open[series, rule] = [offset, offset, 1, 0]
-            self._said.alerts.append(Alert(self.identity, rule, series, "OPEN", offset, offset, None, 1))
+            self._open[series, rule] = [offset, sample, offset, 1, 0]
+            self._said.alerts.append(Alert(self.identity, rule, series, "OPEN", offset, sample, offset, None, 1))
         elif fired and known is not None:
-            known[1:] = [offset, known[2] + 1, 0]
+            known[2:] = [offset, known[3] + 1, 0]
         elif known is not None:
-            known[3] += 1
-            if known[3] == CLEAN_ROWS:
-                opened, last, rows, _ = self._open.pop((series, rule))
-                self._said.alerts.append(Alert(self.identity, rule, series, "CLOSED", opened, last, offset, rows))
+            known[4] += 1
+            if known[4] == CLEAN_ROWS:
+                *opened, last, rows, _ = self._open.pop((series, rule))
+                self._said.alerts.append(Alert(self.identity, rule, series, "CLOSED", *opened, last, offset, rows))
 
 
 def expected(entries: list[Entry], arrivals: Arrivals, fragile_off_at: int | None) -> Said:
@@ -103,11 +108,11 @@ def expected(entries: list[Entry], arrivals: Arrivals, fragile_off_at: int | Non
         if not off and fragile_off_at is not None and entry.offset >= fragile_off_at:
             off = True
             said.alerts.append(
-                Alert(fragile.identity, "detector_error", "", "OPEN", fragile_off_at, fragile_off_at, None, 0)
+                Alert(fragile.identity, "detector_error", "", "OPEN", fragile_off_at, 0, fragile_off_at, None, 0)
             )
         try:
             series, word, ident, time = (entry.value or b"").decode().split()
-            value = float(word)
+            values, first = [float(each) for each in word.split(",")], int(time)
         except ValueError:
             said.dead.append(entry.offset)
             continue
@@ -115,15 +120,18 @@ def expected(entries: list[Entry], arrivals: Arrivals, fragile_off_at: int | Non
             said.aside.append((entry.offset, "duplicate"))
             continue
         lateness = arrivals.allowed_lateness_ms
-        if lateness is not None and watermark is not None and int(time) < watermark - lateness:
+        if lateness is not None and watermark is not None and first < watermark - lateness:
             said.aside.append((entry.offset, "late"))
             continue
-        watermark = max(watermark or 0, int(time))
+        watermark = max(watermark or 0, first + len(values) - 1)
         ids.append(int(ident))
-        above.judge(entry.offset, series, value)
-        if not off:
-            assert value != BREAKS, f"offset {entry.offset} breaks the fragile detector; it is off at {fragile_off_at}"
-            fragile.judge(entry.offset, series, value)
+        assert off or BREAKS not in values, (
+            f"offset {entry.offset} breaks the fragile detector; it is off at {fragile_off_at}"
+        )
+        for sample, value in enumerate(values):
+            above.judge(entry.offset, sample, series, value)
+            if not off:
+                fragile.judge(entry.offset, sample, series, value)
     return said
 
 
@@ -135,10 +143,11 @@ def found(broker: Broker, partitions: int) -> list[Said]:
             block = unpack(entry.value or b"")
             said[partition].blocks.append((block.family, block.first_offset, block.next_offset))
             for detector, columns in block.detectors.items():
-                for i, offset in enumerate(block.offset.tolist()):
+                samples = np.zeros(len(block), np.int32) if block.sample is None else block.sample
+                for i, place in enumerate(zip(block.offset.tolist(), samples.tolist(), strict=True)):
                     name, value = block.series_keys[block.series[i]], repr(float(block.value[i]))
                     row = Row(name, value, int(columns.signal[i]), bool(columns.valid[i]))
-                    said[partition].rows.setdefault((offset, detector), []).append(row)
+                    said[partition].rows.setdefault((*place, detector), []).append(row)
     for entries in visible(broker.topics[TOPICS.alerts]):
         for entry in entries:
             event = read(entry.value or b"")

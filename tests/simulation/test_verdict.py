@@ -37,6 +37,7 @@ class Calm(NamedTuple):
         alert = {
             "pipeline": line.NAME, "topic": line.INPUT, "partition": self.partition, "alert_id": f"{offset:032x}",
             "detector": self.detector, "rule": "above", "series": "a", "state": "OPEN", "opened_offset": offset,
+            "opened_sample": 0,
             "last_offset": offset, "closed_offset": None, "rows": 1, **further,
         }  # fmt: skip
         return Record(TOPICS.alerts, 0, b"alert", line.Plain().encode(alert))

@@ -18,7 +18,8 @@ from actors.engine.position import Position, Record, StateImage, read_image
 from actors.engine.replay import Piece, Replay
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX, Snapshot
 from models.detector import Column, Detector, Rule, SeriesBatch, Verdicts
-from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut
+from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictionary, cut, head
+from schemas.columnar.samples import fitting
 from schemas.reading import event_codes
 from schemas.texts import Texts
 
@@ -44,24 +45,30 @@ class Words:
     """Decodes b"series value": "nan" is missing, anything that is no number is a dead letter.
 
     b"series value time" and b"series value time id" give an event time (else ten times the offset) and an event id too.
+    b"series value,value" is a record of so many samples, a millisecond apart.
     """
 
-    def decode(self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False) -> MicroBatch:
-        rows, codes, values, times, ids, rejects = [], [], [], [], [], []
+    def decode(
+        self, raw: RawBatch, series: SeriesDictionary, *, event_ids: bool = False, rows_max: int | None = None
+    ) -> MicroBatch:
+        raw = raw if rows_max is None else head(raw, fitting(rows_of(raw), rows_max))
+        rows, codes, values, times, ids, samples, rejects = [], [], [], [], [], [], []
         for i, data in enumerate(raw.values):
             try:
                 name, number, *rest = (data or b"").decode().split()
                 time, event_id = (*rest, *(str(int(raw.offset[i]) * 10), "")[len(rest) :])
-                value, at = float(number), int(time)
+                numbers, at = [float(each) for each in number.split(",")], int(time)
             except ValueError as error:
                 at = int(raw.offset[i])
                 rejects.append(DeadLetter(raw.topic, raw.partition, at, 0, Reason.MALFORMED, str(error), None, data))
                 continue
-            rows.append(i)
-            codes.append(series.code(name))
-            values.append(value)
-            times.append(at)
-            ids.append(event_id)
+            n = len(numbers)
+            rows += [i] * n
+            codes += [series.code(name)] * n
+            values += numbers
+            times += range(at, at + n)
+            ids += [event_id] * n
+            samples += range(n)
         n = len(rows)
         blank = np.full(n, np.nan)
         return MicroBatch(
@@ -76,7 +83,8 @@ class Words:
             subgroup=np.full(n, -1, np.int64),
             columns={name: blank.copy() for name in ("lsl", "usl", "target")}
             | {name: Texts.of("" for _ in rows) for name in ("lot", "wafer")}
-            | ({"event_id": event_codes(ids)} if event_ids else {}),
+            | ({"event_id": event_codes(ids)} if event_ids else {})
+            | ({"sample": np.array(samples, np.int32)} if any(samples) else {}),
             rejects=tuple(rejects),
         )
 
@@ -119,6 +127,11 @@ class Fragile(Above):
         if (batch.value == 666).any():
             raise ArithmeticError("666 is not for me")
         return super().update(state, batch)
+
+
+def rows_of(raw: RawBatch) -> np.ndarray:
+    """How many rows each record would have at most, (n,) int64."""
+    return np.array([(value or b"").count(b",") + 1 for value in raw.values], np.int64)
 
 
 def raw_of(words: Sequence[str], first: int = 0) -> RawBatch:

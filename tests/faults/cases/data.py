@@ -33,7 +33,7 @@ CASES = (
     Case("calm", "no fault", "-", 0.0, nothing),
     Case(
         "poison", "1 % poison (truncated, garbage, unknown id, wrong types, oversized)", "every one dead-lettered, once",
-        0.0, nothing, trouble=Trouble(poison=0.01), after=_every_poison_once,
+        0.0, nothing, trouble=Trouble(poison=0.01, arrays=0.02), after=_every_poison_once,
     ),
     Case(
         "disorder", "duplicates, reordering, ± 1 h clock skew from producers", "equals the oracle", 0.0, nothing,
