@@ -160,17 +160,22 @@ class OwnerLoop:
         while not self._turn.take():
             if self._stop.wait(TURN_S):
                 return False
-        self.last_error = (
-            f"{time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}: the owner before ended; its standby took over"
-        )
-        _LOG.warning("slot %s: %s", self._name, self.last_error)
         return True
 
+    def _note_takeover(self, owner: int) -> None:
+        """Say that the process that was the owner has ended: nothing else of the slot tells of it."""
+        at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        self.last_error = f"{at}: process {owner} ended; its standby took over"
+        _LOG.warning("slot %s: %s", self._name, self.last_error)
+
     def _run_until_told(self) -> None:
+        owner = self._turn.holder() if self._turn is not None else None
         warm()
         self._hosts = self._new_hosts()
         if not self._is_our_turn():
             return
+        if owner is not None:
+            self._note_takeover(owner)
         backoff_s = BACKOFF_FIRST_S
         while not self._stop.is_set():
             live_since = time.monotonic()
