@@ -32,6 +32,7 @@ QUEUE_KBYTES = 32 * 1024  # fetched and not yet taken, per consumer: the bound o
 POLL_MESSAGES_MAX = 1000  # of a state read
 POLL_BYTES_MAX = 16 * 1024 * 1024  # of keys and values in one poll: it ends with the bunch that reaches them
 BUNCH_ROWS_MAX = 1_024  # taken from librdkafka at once; fewer where records are large
+FETCH_AGAIN_MS = 10  # until a full queue is filled up; by librdkafka's 1,000 a backlog takes several times as long
 FETCH_BYTES = 1024 * 1024  # of one partition in one answer of the broker
 STATE_FETCH_BYTES = 8 * FETCH_BYTES  # pages are large, and all of them are wanted
 
@@ -124,6 +125,7 @@ def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES) ->
             fetch_message_max_bytes=fetch_bytes,
             fetch_wait_max_ms=100,
             fetch_error_backoff_ms=50,
+            fetch_queue_backoff_ms=FETCH_AGAIN_MS,
         )
     )
 

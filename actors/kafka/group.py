@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
+from actors.kafka.consumer import FETCH_AGAIN_MS
 from actors.kafka.delivery import PublishError
 from actors.kafka.errors import kafka_error, translate
 from actors.kafka.producer import Limits, ReliableProducer
@@ -76,6 +77,7 @@ class GroupMember:
             session_timeout_ms=session_ms,
             max_poll_interval_ms=max(POLL_INTERVAL_MS, session_ms),
             queued_max_messages_kbytes=QUEUE_KBYTES,
+            fetch_queue_backoff_ms=FETCH_AGAIN_MS,
             fetch_wait_max_ms=100,
             allow_auto_create_topics=False,
         )

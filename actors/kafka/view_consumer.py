@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
-from actors.kafka.consumer import Offsets
+from actors.kafka.consumer import FETCH_AGAIN_MS, Offsets
 from actors.kafka.errors import translate, translated
 
 CALL_TIMEOUT_S = 10.0  # of one request to the broker
@@ -57,6 +57,7 @@ class ViewConsumer:
                 queued_max_messages_kbytes=QUEUE_KBYTES,
                 fetch_wait_max_ms=100,
                 fetch_error_backoff_ms=50,
+                fetch_queue_backoff_ms=FETCH_AGAIN_MS,
             )
         )
 

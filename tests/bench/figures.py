@@ -18,7 +18,7 @@ class Figure(NamedTuple):
     @property
     def met(self) -> bool:
         """Say whether the goal is met; what has none is."""
-        return self.goal is None or (self.value <= self.goal if self.at_most else self.value >= self.goal)
+        return self.goal is None or bool(self.value <= self.goal if self.at_most else self.value >= self.goal)
 
     @property
     def asked(self) -> str:
@@ -42,7 +42,7 @@ class Figure(NamedTuple):
 
 def document(figures: Iterable[Figure]) -> list[dict[str, Any]]:
     """Return them for programs."""
-    return [{**figure._asdict(), "met": figure.met} for figure in figures]
+    return [{**figure._asdict(), "value": float(figure.value), "met": figure.met} for figure in figures]
 
 
 def _number(value: float) -> str:

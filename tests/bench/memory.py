@@ -22,13 +22,14 @@ from cluster.local.preflight import free_ports
 from cluster.product import Product
 from tests.bench.figures import Figure
 
-IDLE_S = 60.0  # that it is left alone before the second look
+IDLE_S = 60.0  # that it is left alone before each of two looks
 GROWS_MAX = 1.05
 
 
 def idle(config: Config) -> tuple[Counter[str], Counter[str]]:
     """Return MiB by kind of process, when everything has started and after some time."""
     with Product(config, _told):
+        time.sleep(IDLE_S)  # standbys, spares and processes ahead come one after the other
         first = taken()
         time.sleep(IDLE_S)  # nothing is waited for: this is the time that is measured
         return first, taken()
@@ -59,7 +60,10 @@ def kind(process: psutil.Process) -> str:
         return command[0].partition(" ")[0].removeprefix("ray::").partition(".")[0]
     if "java" in line:
         return "broker" if "kafka.Kafka" in line else "registry"
-    return "Ray: " + Path(next((part for part in command if "/ray/" in part), process.name())).name
+    program = next(
+        (Path(part).name for part in command if "/ray/" in part and part.endswith((".py", "_server", "raylet"))), ""
+    )
+    return f"Ray: {program or 'others'}"
 
 
 def figures() -> list[Figure]:

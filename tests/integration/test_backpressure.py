@@ -17,8 +17,8 @@ from confluent_kafka import Producer
 
 from actors.engine.family import Work
 from actors.hosts import InOwner, Judged
-from actors.kafka import group
-from actors.kafka.consumer import POLL_BYTES_MAX, QUEUE_KBYTES, STATE_FETCH_BYTES, Offsets, read_to_end
+from actors.kafka import consumer, group
+from actors.kafka.consumer import POLL_BYTES_MAX, QUEUE_KBYTES, STATE_FETCH_BYTES, Offsets, PartitionReader, read_to_end
 from actors.kafka.delivery import BackpressureError
 from actors.kafka.producer import Limits
 from actors.producers.publisher import Publisher
@@ -271,3 +271,17 @@ def test_a_broker_that_stands_still_holds_up_both_ends_and_costs_neither_rows_no
         assert offsets == list(range(len(taken)))  # each once, in order
         judged = sorted(offset for _, offset, name in line.verdicts() if name == "spc.individuals")
         assert judged == offsets
+
+
+def test_a_queue_that_was_full_is_filled_up_at_once(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka waits a second by itself: here for each of sixteen fetches, in a backlog of a pipeline a second of three."""
+    line = TestLine(stack, 1)
+    line.write(0, [bytes(LARGE_BYTES)] * 32)
+    monkeypatch.setattr(consumer, "QUEUE_KBYTES", 1)
+    reader = PartitionReader(line.cluster, line.name, line.input)
+    reader.assign({0: 0})
+    began, records = time.monotonic(), 0
+    while records < 32:
+        records += sum(len(batch) for batch in reader.poll(1, 1.0).batches)  # one, so that the queue is found full
+    reader.close()
+    assert time.monotonic() - began < 5.0
