@@ -30,7 +30,7 @@ from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
 from cluster.pipelines import pipelines_of
-from cluster.ray_address import RAY_SETTINGS, connect_ray, own_signal_handlers, ray_of, told_in
+from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
 from schemas.topics import MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
@@ -109,7 +109,7 @@ class Product:
         self._exit.callback(ray.shutdown)
         with own_signal_handlers():
             if config.address is not None:
-                connect_ray(ray_of(self.config))
+                connect(self.config)
             else:
                 os.environ.update(RAY_SETTINGS)
                 context = ray.init(

@@ -85,6 +85,12 @@ def _listens(address: str) -> bool:
     return True
 
 
+def connect(config: Config, address: str | None = None) -> None:
+    """Connect this process, if it is not yet, to the Ray that a command means. Raises ConfigError."""
+    if not ray.is_initialized():
+        connect_ray(ray_of(config, address))
+
+
 def connect_ray(address: str) -> None:
     """Connect this process to the Ray cluster at "host:port" or "ray://…" (see `ray_of`). Raises ConfigError, in one line.
 

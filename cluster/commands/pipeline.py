@@ -58,9 +58,9 @@ def list_pipelines(
 ) -> None:
     """Show every pipeline's slots: state, position, counts."""
     from actors import supervisor  # Ray is slow to import
-    from cluster.ray_address import connect_ray, ray_of
+    from cluster.ray_address import connect
 
-    connect_ray(ray_of(load(), address))
+    connect(load(), address)
     found = supervisor.list_pipelines()
     if output is Output.json:
         typer.echo(json.dumps(found))
@@ -82,9 +82,9 @@ def scale(
     Exit code 1: not all slots were live in time; they go on trying.
     """
     from actors import supervisor
-    from cluster.ray_address import connect_ray, ray_of
+    from cluster.ray_address import connect
 
-    connect_ray(ray_of(load(), address))
+    connect(load(), address)
     try:
         status = supervisor.scale(name, slots, timeout_s)
     except ValueError as error:
