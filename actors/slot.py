@@ -41,6 +41,7 @@ from actors.log import Polled
 from actors.pipeline import Pipeline
 from actors.quarantine import QuarantineWatch
 from actors.slot_status import SlotStatus
+from actors.step_size import StepSize
 from actors.stopwatch import Stopwatch
 from actors.surroundings import Surroundings
 from actors.takeover import TakeOver
@@ -52,10 +53,6 @@ _LOG = logging.getLogger("chipquality.slot")
 
 RECOMMIT_S = 3600.0  # committed offsets of an idle group expire: they are committed again
 POLL_WAIT_MIN_S = 0.002
-STEP_S = (
-    0.1  # of decoding and judging: of records that take longer there are fewer in a step, so that verdicts are not late
-)
-STEP_ROWS_MIN = 1_000  # which each step may have however long they take
 # A commit gives up by itself after 3 s, but librdkafka's send_offsets_to_transaction does not keep to its timeout, and may never
 # answer while a coordinator is away (its issues 5456 and 5511).
 COMMIT_WAIT_S = 4.0
@@ -86,7 +83,7 @@ class Slot:
         self._control = ControlReader(log, name, topics.control, codec.read) if topics.control else None
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
         self._held: dict[int, RawBatch] = {}  # polled, and more rows than went into the last step; by partition
-        self._asked = pipeline.step_rows_max  # records of one poll
+        self._size = StepSize(pipeline.step_rows_max, pipeline.step_samples_max)
         self._commit: Future[None] | None = None
         self._last_step = self._last_commit = now = around.clock.now()
         self._pacer = SnapshotPacer(pipeline.snapshot_bytes_per_s, pipeline.snapshot_interval_ms / 1000, now)
@@ -233,7 +230,7 @@ class Slot:
         if self._takeover.arriving:
             self._advance(0.0 if self.folds else OPEN_POLL_S)
         wait = max(POLL_WAIT_MIN_S, self._last_step + self.pipeline.commit_interval_ms / 1000 - self.around.clock.now())
-        polled = Polled([], {}) if self._held else self._reader.poll(min(self._asked, self._rows_max()), wait)
+        polled = Polled([], {}) if self._held else self._reader.poll(self._size.records, wait)
         started = self._last_step = self.around.clock.now()
         for partition, why in polled.lost.items():
             if partition in self.folds:
@@ -249,7 +246,11 @@ class Slot:
         if snapshot:
             self._pacer.begin(started)
         room = self._pacer.allowance(started)
+        before = self.status.records, self.status.rows
         records, rows = self._judge(batches, snapshot, due, room)
+        self._size.took(
+            self.status.records - before[0], self.status.rows - before[1], self.around.clock.now() - started
+        )
         self._note_pace(rows, started)
         if records or started - self._last_commit > RECOMMIT_S:
             self.status.step_ms = (self.around.clock.now() - started) * 1000
@@ -257,10 +258,6 @@ class Slot:
         else:
             self._settle(block=False)
         return rows
-
-    def _rows_max(self) -> int:
-        """Return how many records the next step may have, by how long records have taken."""
-        return int(min(self.pipeline.step_rows_max, max(STEP_ROWS_MIN, self._pacer.rows_within(STEP_S))))
 
     def _writing(self) -> bool:
         """Say whether a snapshot is on its way to the log."""
@@ -347,7 +344,7 @@ class Slot:
 
     def _begin_all(self, batches: Iterable[RawBatch], due: Mapping[int, list[PartitionChange]]) -> list[Step]:
         """Begin the step of each batch as long as there is room for rows; what does not go in is held, those not begun first."""
-        room, records, steps = self.pipeline.step_samples_max, 0, []
+        room, steps = self._size.rows, []
         begun: dict[int, RawBatch] = {}
         for raw in batches:
             if room <= 0:
@@ -359,12 +356,9 @@ class Slot:
             step, rest = found
             steps.append(step)
             room -= len(step.work.batch)
-            records += step.work.batch.records
             if rest is not None:
                 begun[raw.partition] = rest
         self._held |= begun
-        if records:
-            self._asked = _records_of(self.pipeline, records, self.pipeline.step_samples_max - room)
         return steps
 
     def _begin(
@@ -427,11 +421,6 @@ class Slot:
         self._takeover.close()
         if self._control is not None:
             self._control.close()
-
-
-def _records_of(pipeline: Pipeline, records: int, rows: int) -> int:
-    """Return how many records to ask for, where so many have had so many rows: as many as go into a step."""
-    return max(1, min(pipeline.step_rows_max, pipeline.step_samples_max * records // rows))
 
 
 def _empty(position: Position) -> RawBatch:

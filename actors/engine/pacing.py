@@ -1,4 +1,4 @@
-"""When snapshots are taken, how fast they are written, how long a replay could take: pure, the clock is an argument.
+"""When snapshots are taken, how fast they are written, and how long a replay could take: pure, the clock is an argument.
 
 Theory of operation
 -------------------
@@ -17,8 +17,6 @@ them yet, and the next owner would fold them as this one did.
 """
 
 from __future__ import annotations
-
-import math
 
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX
 
@@ -107,12 +105,6 @@ class SnapshotPacer:
     def rows_since(self) -> int:
         """Return how many rows a recovery would fold again now."""
         return self._rows_since
-
-    def rows_within(self, seconds: float) -> float:
-        """Return how many rows steps and replays fold in that time; 0.0 as long as nothing was folded."""
-        if not self._folded:
-            return 0.0
-        return seconds * self._folded / self._busy_s if self._busy_s else math.inf
 
     @property
     def replay_worst_s(self) -> float:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import pytest
+
 from actors.deal import Deal, Dealer, Seat
 from actors.engine.arrivals import Arrivals
 from actors.engine.fold import PartitionFold
@@ -14,6 +16,7 @@ from actors.engine.position import POSITION_KEY, Record
 from actors.log import Polled, Reader
 from actors.slot import Slot
 from actors.surroundings import Codec, Surroundings
+from schemas.registry import RegistryUnavailable
 from tests.simulation import line
 from tests.simulation.broker import Broker
 from tests.simulation.model import ModelLog, VirtualClock
@@ -50,6 +53,29 @@ class ClosedEar(ModelLog):
 
         reader.poll = poll  # type: ignore[method-assign]
         return reader
+
+
+class NoRegistry:
+    """A registry that does not answer as long as it is `away`: records that begin with 0 are of a schema nobody knows yet."""
+
+    away = True
+
+    def __init__(self, on: SlotLine, monkeypatch: pytest.MonkeyPatch) -> None:
+        on.codec = replace(on.codec, look_up=self.look_up)
+        honest = line.LineDecoder.decode
+
+        def decode(decoder: Any, raw: Any, *rest: Any, **names: Any) -> Any:
+            if any(value[:1] == b"\0" for value in raw.values):
+                self.look_up(7)
+            return honest(decoder, raw, *rest, **names)
+
+        monkeypatch.setattr(line.LineDecoder, "decode", decode)
+
+    def look_up(self, schema_id: int) -> None:
+        if self.away:
+            error = RegistryUnavailable("away")
+            error.schema_id = schema_id
+            raise error
 
 
 class SlotLine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ import pytest
 from actors import slot as slots
 from actors.engine.fold import PartitionFold
 from actors.errors import ReopenError, StateError
-from actors.slot import RECOMMIT_S, STEP_ROWS_MIN, STEP_S
+from actors.slot import RECOMMIT_S
+from actors.step_size import STEP_ROWS_MIN, STEP_S
 from schemas.registry import RegistryUnavailable
-from tests.actors.slot_line import SlotLine, crashed
+from tests.actors.slot_line import NoRegistry, SlotLine, crashed
 from tests.simulation import line
 
 
@@ -70,23 +70,7 @@ def test_a_partition_that_waits_for_the_registry_is_read_again_from_where_it_sta
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     on = SlotLine(2)
-    away = [True]
-
-    def look_up(schema_id: int) -> None:
-        if away[0]:
-            raise RegistryUnavailable("away")
-
-    on.codec = replace(on.codec, look_up=look_up)
-    honest = line.LineDecoder.decode
-
-    def decode(self: Any, raw: Any, *rest: Any, **names: Any) -> Any:
-        if away[0] and any(value[:1] == b"\0" for value in raw.values):
-            error = RegistryUnavailable("away")
-            error.schema_id = 7
-            raise error
-        return honest(self, raw, *rest, **names)
-
-    monkeypatch.setattr(line.LineDecoder, "decode", decode)
+    registry = NoRegistry(on, monkeypatch)
     slot = on.opened()
     on.noise(0, 3)
     for n in range(2):
@@ -99,7 +83,7 @@ def test_a_partition_that_waits_for_the_registry_is_read_again_from_where_it_sta
     for _ in range(20):
         slot.step()
     assert on.committed(0) == 3
-    away[0] = False
+    registry.away = False
     on.clock.sleep(5)
     on.fold_all(slot, [0])
     assert slot.status.waiting_for_registry == []

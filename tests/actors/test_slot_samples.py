@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from actors.engine.fold import PartitionFold, Step
 from actors.slot import Slot
+from actors.step_size import STEP_ROWS_MIN, STEP_S
 from schemas.charts import ChartBlock, unpack
-from schemas.registry import RegistryUnavailable
-from tests.actors.slot_line import SlotLine, crashed
+from tests.actors.slot_line import NoRegistry, SlotLine, crashed
 from tests.simulation import line
 from tests.simulation.broker import visible
 
@@ -118,6 +117,27 @@ def test_as_many_records_are_asked_for_as_go_into_a_step(monkeypatch: pytest.Mon
     slot.close()
 
 
+def test_of_samples_that_take_long_there_are_fewer_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    on = SlotLine(1)
+    slot = on.opened(step_samples_max=16_000)
+    honest = slot.hosts.judge
+
+    def judge(works: Any, snapshot: bool) -> Any:
+        on.clock.sleep(0.04 / 1_000 * sum(len(work.batch) for work in works))
+        return honest(works, snapshot)
+
+    monkeypatch.setattr(slot.hosts, "judge", judge)
+    many(on, 0, 30, 500)
+    rows = []
+    while slot.status.rows < 15_000:
+        before = slot.status.rows
+        slot.step()
+        rows.append(slot.status.rows - before)
+    assert rows[0] == STEP_ROWS_MIN, "the first step finds out how long they take"
+    assert max(rows) == STEP_S / 0.04 * 1_000
+    slot.close()
+
+
 def test_what_was_not_folded_before_the_end_is_folded_by_the_next_owner() -> None:
     on = SlotLine(1)
     many(on, 0, 8, 6)
@@ -174,29 +194,13 @@ def test_records_before_one_of_an_unknown_schema_are_folded_once_however_many_ro
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     on = SlotLine(1)
-    away = [True]
-
-    def look_up(schema_id: int) -> None:
-        if away[0]:
-            raise RegistryUnavailable("away")
-
-    on.codec = replace(on.codec, look_up=look_up)
-    honest = line.LineDecoder.decode
-
-    def decode(self: Any, raw: Any, *rest: Any, **names: Any) -> Any:
-        if away[0] and any(value[:1] == b"\0" for value in raw.values):
-            error = RegistryUnavailable("away")
-            error.schema_id = 7
-            raise error
-        return honest(self, raw, *rest, **names)
-
-    monkeypatch.setattr(line.LineDecoder, "decode", decode)
+    registry = NoRegistry(on, monkeypatch)
     many(on, 0, 5, 6)
     on.broker.append((line.INPUT, 0), b"\0\0\0\0\7later", b"key", 1_000)
     slot = on.opened()
     on.until(lambda: slot.status.waiting_for_registry == [0], slot)
     on.until(lambda: on.committed(0) == 5, slot)
-    away[0] = False
+    registry.away = False
     on.clock.sleep(5)
     many(on, 0, 2, 6, 10)
     on.fold_all(slot, [0])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from actors.view.chains import SAMPLE_BITS
 from actors.view.rings import DETECTORS_MAX, Rings
 from schemas.charts import ChartBlock
+from schemas.columnar.samples import SAMPLES_MAX
 from tests.actors.view_support import block
 
 
@@ -177,3 +178,7 @@ def test_rows_gives_the_newest(newest: int) -> None:
     add(rings, block(["a"] * 5, [1.0] * 5))
     ring = rings.points
     assert (ring.columns["where"][ring.rows(0, newest), 0] >> SAMPLE_BITS).tolist() == [2, 3, 4][-newest:]
+
+
+def test_every_sample_of_the_longest_record_has_a_place_of_its_own() -> None:
+    assert SAMPLES_MAX <= 1 << SAMPLE_BITS

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench import decode, failover, memory
+from tests.bench import charts, decode, failover, memory
 from tests.bench.figures import Figure, document
 from tests.bench.stream import drain, growth, latency, sustained
 from tests.bench.stream.rounds import PARTITIONS, SERIES, Results, in_rounds, medians, of_systems
@@ -94,6 +94,7 @@ def _drain(run: Run) -> list[Figure]:
 STREAM = "python -m tests.bench.stream"
 SECTIONS = {
     "decode": Section("python -m tests.bench.decode", lambda _: decode.figures(with_peers=True)),
+    "charts": Section("python -m tests.bench.charts", lambda _: charts.figures()),
     "detectors": Section("make bench-models", lambda _: ratios(12)[0]),
     "sustained": Section(f"{STREAM}.sustained", lambda run: sustained.figures(_sustained(run, sustained.COMPARED))),
     "latency": Section(f"{STREAM}.latency", _latency),

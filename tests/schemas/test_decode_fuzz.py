@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
-import tracemalloc
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -21,7 +19,19 @@ from schemas.decode import MeasurementDecoder, UnreadableRecord, decode_event, s
 from schemas.encode import Encoder, without_logical_types
 from schemas.resolution import BAD_BYTES
 from schemas.topics import load, record_names
-from tests.schemas.wire import ENCODER, ID, batch, header, measurement, measurements, schema_of, text, varint, words
+from tests.schemas.wire import (
+    ENCODER,
+    ID,
+    batch,
+    costs_nothing,
+    header,
+    measurement,
+    measurements,
+    schema_of,
+    text,
+    varint,
+    words,
+)
 
 GOOD = ENCODER.encode(measurement())
 PARSED: Any = fastavro.parse_schema(without_logical_types(load("measurement")))
@@ -199,14 +209,9 @@ def test_declared_lengths_cost_nothing(place: str, length: int) -> None:
     }[place]
     if place == "union" and length == -1:
         return  # fastavro reads the index -1 as the last branch, as Python would: test_negative_indices
-    began = time.process_time()
-    tracemalloc.start()
-    [letter] = decode([hostile, GOOD]).rejects
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with costs_nothing():
+        [letter] = decode([hostile, GOOD]).rejects
     assert letter.reason is Reason.MALFORMED
-    assert peak < 1_000_000
-    assert time.process_time() - began < 1
 
 
 def test_negative_indices_are_read_from_the_end() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
-import tracemalloc
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -32,6 +30,7 @@ from tests.schemas.wire import (
     ENCODER,
     arrays,
     batch,
+    costs_nothing,
     header,
     measurement,
     measurements,
@@ -258,14 +257,9 @@ def test_declared_counts_cost_nothing(count: int, block: bool) -> None:
     """Counts that the bytes do not hold: no hang, no memory, a dead letter."""
     declared = varint(-1) + varint(count) if block else varint(count)
     hostile = BEFORE_VALUES + declared + varint(0) * 3
-    began = time.process_time()
-    tracemalloc.start()
-    [letter] = decode(hostile, GOOD).rejects
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with costs_nothing():
+        [letter] = decode(hostile, GOOD).rejects
     assert letter.reason is Reason.MALFORMED
-    assert peak < 1_000_000
-    assert time.process_time() - began < 1
 
 
 def test_samples_in_blocks_with_sizes_are_samples() -> None:

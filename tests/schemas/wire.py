@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import time
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,20 @@ def schema_of(schema_id: int) -> Any:
 
 def header(schema_id: int = ID) -> bytes:
     return struct.pack(">bI", 0, schema_id)
+
+
+@contextmanager
+def costs_nothing() -> Iterator[None]:
+    """Assert that what is done takes less than a megabyte and a second, whatever lengths its input declares."""
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+    assert time.process_time() - began < 1
 
 
 def varint(number: int) -> bytes:

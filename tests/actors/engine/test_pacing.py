@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -124,12 +122,3 @@ def test_a_clock_that_stands_still_gives_no_room() -> None:
     assert pacer.allowance(10.0) == 0
     assert pacer.allowance(9.0) == 0
     assert pacer.allowance(10.0 + 2 * BURST_BYTES / RATE) == pytest.approx(BURST_BYTES, rel=0.01)
-
-
-def test_how_many_rows_are_folded_in_a_time() -> None:
-    pacer = SnapshotPacer(RATE, 5.0, 0.0)
-    assert pacer.rows_within(0.1) == 0.0, "nothing is known yet"
-    pacer.stepped(100, 0.0, 1.0)
-    assert pacer.rows_within(0.1) == math.inf
-    pacer.stepped(100, 0.02, 2.0)
-    assert pacer.rows_within(0.1) == pytest.approx(0.1 * 198 / 0.02)
