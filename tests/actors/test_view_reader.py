@@ -35,8 +35,10 @@ def reading(line: OutputLine, sources: Sources | None = None, registry_url: str 
 
 
 def board_of(reader: Reader) -> Board:
+    """Return the board as it is between two records: what was seen of one is all there."""
     board: Board = reader.board  # type: ignore[attr-defined]
-    return board
+    with reader._lock:
+        return board
 
 
 def test_a_topic_that_is_not_there_yet_is_said_and_waited_for(stack: Endpoints) -> None:
