@@ -11,7 +11,8 @@ from schemas.batch import (
     split_series_key,
 )
 from schemas.decode import MeasurementDecoder, UnreadableRecord, decode_event
-from schemas.encode import EncodeError, Encoder
+from schemas.encode import Encoder
+from schemas.framing import EncodeError
 from schemas.registry import Registry, RegistryUnavailable, SchemaRefused, UnknownSchema, register_all
 from schemas.topics import TOPICS, Topic, dead_letter_topic, load, schema_text, subject_of
 

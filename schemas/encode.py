@@ -16,7 +16,6 @@ Times are integers here (milliseconds), never datetimes: logical types say what 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from numbers import Integral, Real
@@ -24,30 +23,16 @@ from typing import Any, NamedTuple
 
 import fastavro
 
+from schemas.columnar.writer import ColumnWriter, Value
+from schemas.framing import EncodeError, encode_header
 from schemas.topics import load
 
-MAGIC = 0  # first byte of Confluent's wire format
-
-_HEADER = struct.Struct(">bI")
 _INT = 2**31
 _LONG = 2**63
 _MISSING = object()
 
 Problem = tuple[str, str]  # (path of the field, what is wrong with it)
 Deep = Callable[[Any, str], Iterator[Problem]]  # yields what is wrong with a value at a path
-
-
-class EncodeError(ValueError):
-    """A record is not of its schema: `field` is the path of what is wrong, `message` says what."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}" if field else message)
-        self.field = field
-        self.message = message
-
-    def __reduce__(self) -> tuple[type[EncodeError], tuple[str, str]]:
-        """Travel between processes whole."""
-        return type(self), (self.field, self.message)
 
 
 class _Field(NamedTuple):
@@ -71,11 +56,12 @@ class Encoder:
     def __init__(self, schema: Mapping[str, Any] | str, schema_id: int) -> None:
         raw = load(schema) if isinstance(schema, str) else dict(schema)
         self.schema_id = schema_id
-        self._header = _HEADER.pack(MAGIC, schema_id)
-        self._schema = fastavro.parse_schema(without_logical_types(raw))
+        self._header = encode_header(schema_id)
+        self._schema: Any = fastavro.parse_schema(without_logical_types(raw))
         self._record = _record(self._schema, {})
         self._fields = _fields(self._schema, {})
         self._names = frozenset(field.name for field in self._fields)
+        self._columns: ColumnWriter | None = None  # made when it is wanted: not every schema is flat
 
     def encode(self, record: Mapping[str, Any]) -> bytes:
         """Return header and record. Raises EncodeError that names the first field that is wrong.
@@ -104,6 +90,15 @@ class Encoder:
                 raise EncodeError(*problem) from error
             raise EncodeError("", f"cannot be written: {error}") from error
         return out.getvalue()
+
+    def encode_columns(self, n: int, columns: Mapping[str, Value]) -> list[bytes]:
+        """Return n records, the same bytes as `encode` would give one by one (see schemas/columnar/writer.py for the columns).
+
+        Raises EncodeError, and ValueError for a schema that is not flat.
+        """
+        if self._columns is None:
+            self._columns = ColumnWriter(self._schema["fields"], self.schema_id)
+        return self._columns.write(n, columns)
 
 
 def without_logical_types(schema: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, Reason, series_key
-from schemas.encode import MAGIC
+from schemas.framing import MAGIC
 from schemas.registry import NotAvroSchema, UnknownSchema
 from schemas.resolution import HEADER_BYTES, IncompatibleSchema, Plan, UnreadableRecord, name_of, plan_for
 from schemas.topics import full_name, load

@@ -4,8 +4,8 @@ Theory of operation
 -------------------
 An alert is opened by the first signal of (series, detector, rule), held while the rule goes on firing, and closed after
 `clean_rows` judged rows without it. Rows that were not judged neither hold nor close. The book of open alerts is state columns
-like a detector's, so that it is snapshot, restored and replayed by the same code; one njit loop advances it, and only its
-transitions (opened, closed) become Python objects.
+like a detector's, so that it is snapshot, restored and replayed by the same code; one njit loop advances it, and tells its
+transitions (opened, closed) as columns: rules that are strict open and close alerts on several rows in a hundred.
 
 `alert_id` is a hash of detector identity, topic, partition, series, rule and opening offset: a replay gives the same ids. One
 record may have many samples, and so more than one incident: where the opening row is not its record's first sample, the sample's
@@ -15,7 +15,7 @@ number is hashed too. The book keeps both as one number, the *place*, which is t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,24 +31,40 @@ _OFFSET = (1 << _OFFSET_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
-    """An alert that was opened or closed at a row of the batch."""
+class Transitions:
+    """Alerts that were opened or closed, in row order; m of them."""
 
-    opened: bool
-    at: int  # row of the batch where it happened
-    series: int
-    rule: int
-    opened_offset: int
-    opened_time: int
-    last_offset: int  # last signalling row
-    last_time: int
-    rows: int  # signalling rows so far
-    value: float  # of the opening row, as are the next four
-    statistic: float
-    centre: float
-    lcl: float
-    ucl: float
-    opened_sample: int = 0  # of the record at opened_offset
+    opened: np.ndarray  # (m,) bool; False: closed
+    at: np.ndarray  # (m,) int64, row of the batch where it happened
+    series: np.ndarray  # (m,) int64
+    rule: np.ndarray  # (m,) int64
+    rows: np.ndarray  # (m,) int64, signalling rows so far
+    when: np.ndarray  # (m, 4) int64: place and time of the row that opened it, and of the last signalling row
+    numbers: np.ndarray  # (m, 5) float64, of the opening row: value, statistic, centre, lcl, ucl
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @property
+    def opened_offset(self) -> np.ndarray:
+        """(m,) int64, offset of the record that opened it."""
+        return self.when[:, 0] & _OFFSET
+
+    @property
+    def opened_sample(self) -> np.ndarray:
+        """(m,) int64, which sample of that record did."""
+        return self.when[:, 0] >> _OFFSET_BITS
+
+    @property
+    def last_offset(self) -> np.ndarray:
+        """(m,) int64, offset of the last signalling row."""
+        return self.when[:, 2] & _OFFSET
+
+
+def _transitions(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Transitions:
+    out, when, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
+    kind, at, series, rule, rows = out.T
+    return Transitions(kind == _OPENED, at, series, rule, rows, when, numbers)
 
 
 def alert_columns(rules: int) -> dict[str, Column]:
@@ -204,20 +220,19 @@ def advance(
     verdicts: Verdicts,
     clean_rows: int,
     sample: np.ndarray | None = None,
-) -> list[Transition]:
+) -> Transitions:
     """Advance the book by one detector's verdicts of one batch, (n, q) each; return what opened and closed, in row order.
 
     sample: (n,) int32, which of its record each row is; None where every record is one row.
     """
-    transitions: list[Transition] = []
     n = len(batch)
     if not rules or not n:
-        return transitions
+        return NONE
     judged_statistic = np.array([rule.statistic for rule in rules], np.int64)
     room = max(256, len(rules))
     place = places(batch.offset, sample)
     out, when, numbers = np.empty((room, 5), np.int64), np.empty((room, 4), np.int64), np.empty((room, 5))
-    first = 0
+    parts, first = [], 0
     while first < n:
         first, found = _advance(
             first, batch.row, place, batch.event_time_ms, batch.value,
@@ -225,16 +240,12 @@ def advance(
             verdicts.valid, judged_statistic, clean_rows,
             book["open"], book["clean"], book["rows"], book["when"], book["numbers"], out, when, numbers,
         )  # fmt: skip
-        transitions += [
-            Transition(
-                kind == _OPENED, at, series, rule, times[0] & _OFFSET, times[1], times[2] & _OFFSET, times[3], rows,
-                opening[0], opening[1], opening[2], opening[3], opening[4], times[0] >> _OFFSET_BITS,
-            )
-            for (kind, at, series, rule, rows), times, opening in zip(
-                out[:found].tolist(), when[:found].tolist(), numbers[:found].tolist(), strict=True
-            )
-        ]  # fmt: skip
-    return transitions
+        if found:
+            parts.append((out[:found].copy(), when[:found].copy(), numbers[:found].copy()))
+    return _transitions(parts) if parts else NONE
+
+
+NONE = _transitions([(np.empty((0, 5), np.int64), np.empty((0, 4), np.int64), np.empty((0, 5)))])
 
 
 def check_rules(detector: Detector) -> None:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.engine import alerts
+from actors.engine.alert_records import AlertEvents, DetectorFailure, keys_of
 from actors.engine.chart_records import pack_bounded
 from actors.engine.judge import Assignment, Judge, assigned, measured
 from actors.engine.params import ParamsChange, ParamsTable
@@ -45,33 +46,12 @@ class Work(NamedTuple):
     changes: tuple[ParamsChange, ...] = ()  # of limits, resets, exclusions: they hold from first_offset on
 
 
-class AlertEvent(NamedTuple):
-    """A transition with the names that an alert record needs."""
-
-    detector: str
-    rule: str
-    rule_doc: str
-    severity: str
-    series: str
-    change: alerts.Transition
-    detail: str  # what the detector says of the row that opened it, in a line; "" = nothing
-
-
-class DetectorFailure(NamedTuple):
-    """A detector raised: it is off on this partition from `at_offset` on."""
-
-    partition: int
-    at_offset: int
-    detector: str
-    detail: str  # the traceback
-
-
 class FamilyOutput(NamedTuple):
     """What one family says of one step."""
 
     family: str
     chart: bytes | None  # packed ChartBlock; None when suppressed or when the position did not move
-    alerts: tuple[AlertEvent, ...]
+    alerts: tuple[AlertEvents, ...]  # of the detectors that have any
     failures: tuple[DetectorFailure, ...]
     more_charts: tuple[bytes, ...] = ()  # the rest of the rows, where one record would be too large for its topic
 
@@ -159,7 +139,7 @@ class FamilyFold:
             columns=columns,
         )
         said: dict[str, DetectorColumns] = {}
-        events: list[AlertEvent] = []
+        events: list[AlertEvents] = []
         failures: list[DetectorFailure] = []
         for judge in list(opened.judges):
             try:
@@ -171,7 +151,11 @@ class FamilyFold:
                 continue
             if work.emit and judged.verdicts is not None:
                 said[judge.name] = _columns(judge, judged.verdicts)
-                events.extend(_named(judge, opened.series, *change) for change in judged.changes)
+                if len(judged.changes):
+                    series = keys_of(opened.series, judged.changes)
+                    events.append(
+                        AlertEvents(judge.identity, judge.detector.rules, series, judged.changes, judged.details)
+                    )
         moved = batch.next_offset > work.first_offset  # a step of dead letters only leaves an empty block, not a gap
         charts = pack_bounded(self._block(opened, work, said)) if work.emit and moved else []
         chart = charts[0] if charts else None
@@ -259,8 +243,3 @@ def _columns(judge: Judge, verdicts: Verdicts) -> DetectorColumns:
         rules=tuple(RuleMeta(*rule) for rule in judge.detector.rules),
         **verdicts._asdict(),
     )
-
-
-def _named(judge: Judge, series: Sequence[str], change: alerts.Transition, detail: str) -> AlertEvent:
-    rule = judge.detector.rules[change.rule]
-    return AlertEvent(judge.identity, rule.name, rule.doc, rule.severity, series[change.series], change, detail)

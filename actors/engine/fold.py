@@ -21,18 +21,17 @@ as it was said.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from actors.engine import alerts
+from actors.engine.alert_records import DetectorFailure, Source, alert_records, failure_record
 from actors.engine.arrivals import Arrivals
 from actors.engine.control import AppliedChange, PartitionChange
 from actors.engine.dead_letters import dead_letter_records
-from actors.engine.family import AlertEvent, DetectorFailure, FamilyOutput, Work
+from actors.engine.family import FamilyOutput, Work
 from actors.engine.gate import Gate
 from actors.engine.params import ParamsChange
 from actors.engine.position import (
@@ -240,13 +239,15 @@ class PartitionFold:
         state += written
         position = self.position
         records = [*state, position_record(self.topics.state, position, self.encoders)]
+        source, alert_encoder = Source(self.pipeline, position.topic, position.partition), self.encoders["alert"]
         for output in outputs:
             if output.chart is not None:
                 key = f"{position.topic}:{position.partition}/{output.family}".encode()
                 charts = (output.chart, *output.more_charts)
                 records += [Record(self.topics.charts, position.partition, key, chart) for chart in charts]
-            records.extend(self._alert(event, work) for event in output.alerts)
-        records.extend(self._failure(failure) for failure in failures)
+            for events in output.alerts:
+                records += alert_records(events, work.batch, source, self.topics.alerts, alert_encoder)
+        records += [failure_record(failure, source, self.topics.alerts, alert_encoder) for failure in failures]
         encoder = self.encoders["dead_letter"]
         records += dead_letter_records(step.rejects, self.topics.dead_letters, self.pipeline, encoder)
         records += dead_letter_records(step.aside, self.topics.late, self.pipeline, encoder)
@@ -258,65 +259,3 @@ class PartitionFold:
         if len(applied) > APPLIED_MAX:
             raise StateError(f"the applied log has {len(applied)} entries; the limit is {APPLIED_MAX}")
         return applied
-
-    def _alert(self, event: AlertEvent, work: Work) -> Record:
-        change, batch, position = event.change, work.batch, self.position
-        where = change.opened_offset, change.opened_sample
-        ident = alerts.alert_id(event.detector, position.topic, position.partition, event.series, event.rule, *where)
-        fields = {
-            "alert_id": ident,
-            "state": "OPEN" if change.opened else "CLOSED",
-            "series": event.series,
-            "detector": event.detector,
-            "rule": event.rule,
-            "rule_doc": event.rule_doc,
-            "severity": event.severity.upper(),
-            "opened_offset": change.opened_offset,
-            "opened_sample": change.opened_sample,
-            "opened_time": change.opened_time,
-            "last_offset": change.last_offset,
-            "last_time": change.last_time,
-            "closed_offset": None if change.opened else int(batch.offset[change.at]),
-            "rows": change.rows,
-            **{name: _number(getattr(change, name)) for name in ("value", "statistic", "centre", "lcl", "ucl")},
-            "lot": batch.columns["lot"][change.at],
-            "wafer": batch.columns["wafer"][change.at],
-            "detail": event.detail,
-            "published_ms": int(batch.published_ms[change.at]),
-        }
-        return self._alert_record(fields)
-
-    def _failure(self, failure: DetectorFailure) -> Record:
-        position, at = self.position, failure.at_offset
-        rule = "detector_error"
-        fields = {
-            "alert_id": alerts.alert_id(failure.detector, position.topic, position.partition, "", rule, at),
-            "state": "OPEN",
-            "series": "",
-            "detector": failure.detector,
-            "rule": rule,
-            "rule_doc": "the detector raised and is off on this partition from this offset on",
-            "severity": "CRITICAL",
-            "opened_offset": at,
-            "opened_sample": 0,
-            "opened_time": 0,
-            "last_offset": at,
-            "last_time": 0,
-            "closed_offset": None,
-            "rows": 0,
-            **dict.fromkeys(("value", "statistic", "centre", "lcl", "ucl")),
-            "lot": "",
-            "wafer": "",
-            "detail": failure.detail,
-            "published_ms": 0,
-        }
-        return self._alert_record(fields)
-
-    def _alert_record(self, fields: dict[str, Any]) -> Record:
-        position = self.position
-        whole = {"pipeline": self.pipeline, "topic": position.topic, "partition": position.partition, **fields}
-        return Record(self.topics.alerts, -1, fields["alert_id"].encode(), self.encoders["alert"].encode(whole))
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

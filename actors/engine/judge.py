@@ -73,7 +73,8 @@ class Judged(NamedTuple):
     """What a detector says of one step."""
 
     verdicts: Verdicts | None  # of every row of the step; None: no row is of its series
-    changes: tuple[tuple[alerts.Transition, str], ...]  # transitions, with what the detector says of an opening row
+    changes: alerts.Transitions
+    details: list[str]  # of each, what the detector says of the row that opened it; "" = nothing
 
 
 class Judge:
@@ -126,22 +127,24 @@ class Judge:
             at = None
         ours = seen if at is None else _rows(seen, at)
         if not len(ours) and len(seen):
-            return Judged(None, ())
+            return Judged(None, alerts.NONE, [])
         verdicts = checked(self.detector, self.detector.update(self.table.arrays, ours), len(ours))
         self.table.touch(ours.row)
         single = ours if ours.value.ndim == 1 else replace(ours, value=measured(ours.value))
         self.book.touch(ours.row[(verdicts.signal != 0) | (self.book.arrays["open"][ours.row] != 0)])
         which = sample if sample is None or at is None else sample[at]
         changes = alerts.advance(self.book.arrays, self.detector.rules, single, verdicts, clean_rows, which)
-        said = tuple((self._placed(change, at), self._explained(change, ours)) for change in changes)
-        return Judged(verdicts if at is None else _beside(verdicts, at, len(seen)), said)
+        details = self._explained(changes, ours)
+        if at is None:
+            return Judged(verdicts, changes, details)
+        return Judged(_beside(verdicts, at, len(seen)), replace(changes, at=at[changes.at]), details)
 
-    def _placed(self, change: alerts.Transition, at: np.ndarray | None) -> alerts.Transition:
-        return change if at is None else replace(change, at=int(at[change.at]))
-
-    def _explained(self, change: alerts.Transition, ours: SeriesBatch) -> str:
+    def _explained(self, changes: alerts.Transitions, ours: SeriesBatch) -> list[str]:
         explain = getattr(self.detector, "explain", None)
-        return str(explain(self.table.arrays, ours, change.at)) if explain is not None and change.opened else ""
+        if explain is None:
+            return [""] * len(changes)
+        rows = zip(changes.opened.tolist(), changes.at.tolist(), strict=True)
+        return [str(explain(self.table.arrays, ours, row)) if opened else "" for opened, row in rows]
 
 
 def measured(value: np.ndarray) -> np.ndarray:

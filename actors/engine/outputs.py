@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from actors.engine.alert_records import DETECTOR_ERROR
 from actors.engine.position import DISABLED, Position
 from schemas.charts import ChartStep
 
 ALERTS_MAX = 1_000_000  # whose state is remembered, about 150 bytes each
 PROBLEMS_MAX = 1_000  # told one by one; all are counted
-DETECTOR_ERROR = "detector_error"  # rule of the alert that says that a detector is off; it has no series
 _OPEN, _CLOSED = 1, 2  # bits: which records of an alert were seen
 
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Protocol
 from actors.engine.control import AppliedChange
 from actors.engine.state import Page, PageColumn
 from actors.errors import StateError
+from schemas.columnar.writer import Value
 
 SERIES_PER_PAGE = 1024
 APPLIED_MAX = 1000  # entries of the applied log; the log is part of every position record
@@ -40,6 +41,10 @@ class Encodes(Protocol):
 
     def encode(self, record: dict[str, Any]) -> bytes:
         """Return the record with its header."""
+        ...
+
+    def encode_columns(self, n: int, columns: Mapping[str, Value]) -> list[bytes]:
+        """Return n records, each with its header, of a column or one value for each field."""
         ...
 
 

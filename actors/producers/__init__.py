@@ -30,7 +30,7 @@ from actors.producers.quality import QualityPublisher
 from actors.producers.system import Service, SystemPublisher
 from actors.producers.trace import TraceError
 from actors.producers.user import UserPublisher
-from schemas.encode import EncodeError
+from schemas.framing import EncodeError
 
 __all__ = [
     "BackpressureError",

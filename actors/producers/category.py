@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from actors.kafka.delivery import Delivery
 from actors.producers.publisher import Publisher
-from schemas.encode import EncodeError
+from schemas.framing import EncodeError
 from schemas.topics import TOPICS
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from actors.kafka.delivery import Delivery, Failure, PublishError, Settle
 from actors.kafka.producer import Limits, ReliableProducer
 from schemas.batch import Reason
-from schemas.encode import EncodeError
+from schemas.framing import EncodeError
 
 VALUE_PREFIX_BYTES = 64 * 1024
 BUFFER_RECORDS_MAX = 10_000  # of dead letters under way; one more is not written, and its caller is told

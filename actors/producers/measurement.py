@@ -14,7 +14,7 @@ from actors.producers.category import NO_CONTEXT, Context
 from actors.producers.publisher import KeyOf, Publisher
 from schemas.batch import series_key
 from schemas.columnar.samples import PERIOD_US_MAX, SAMPLES_MAX
-from schemas.encode import EncodeError
+from schemas.framing import EncodeError
 from schemas.topics import MEASUREMENTS, VECTORS
 
 _RECORD = "measurement"

@@ -28,7 +28,8 @@ from actors.kafka.delivery import BatchDelivery, Delivery, UndeliveredError
 from actors.kafka.producer import Limits, ProducerMetrics, ReliableProducer
 from actors.producers.dead_letters import DeadLetters
 from actors.producers.trace import trace_headers
-from schemas.encode import EncodeError, Encoder
+from schemas.encode import Encoder
+from schemas.framing import EncodeError
 from schemas.registry import Registry
 from schemas.topics import TOPICS, schema_text, subject_of
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from schemas import texts
 from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, DeadLetter, RawBatch, head, take
-from schemas.columnar import samples
+from schemas.columnar import samples, writer
 from schemas.columnar.interning import Index
 from schemas.columnar.program import Column, Kind, Program, Unfit, compile_program
 from schemas.columnar.rows import LEFT, READ, Buffer, Columns, empty, joined, read_rows, schema_ids, with_texts
 from schemas.columnar.samples import fitting
-from schemas.encode import MAGIC
+from schemas.framing import MAGIC
 from schemas.reading import KEY_PARTS, PLANS_MAX, Picked, RecordReader, SchemaOf
 from schemas.resolution import Fit, Plan, UnreadableRecord, shape
 from schemas.topics import full_name, load
@@ -140,6 +140,7 @@ def warm() -> None:
     index.make_room(1_000, 0)
     texts.warm()
     samples.warm()
+    writer.warm()
 
 
 def _put_list(columns: Columns, row: int, given: Sequence[float | None]) -> None:

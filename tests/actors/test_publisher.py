@@ -30,7 +30,8 @@ from actors.producers import (
 )
 from actors.producers.dead_letters import VALUE_PREFIX_BYTES, DeadLetters
 from actors.producers.publisher import BATCH_RECORDS_MAX
-from schemas.encode import EncodeError, Encoder
+from schemas.encode import Encoder
+from schemas.framing import EncodeError
 from schemas.registry import Registry, RegistryUnavailable
 from schemas.topics import TOPICS, load
 from tests.actors.publisher_support import make_topic, nobody, read

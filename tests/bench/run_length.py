@@ -85,10 +85,12 @@ def _partition(family: FamilyFold, partition: int, case: Case, runs: int, random
         output = family.step(Work(partition, seq, offset, batch, new, emit=True, changes=first))
         if output.failures:
             raise RuntimeError(output.failures[0].detail)
-        for event in output.alerts:
-            code = code_of[event.series]
-            if event.change.opened and event.rule not in NOT_OURS and length[code] == 0:
-                length[code] = done + event.change.at // len(running) + 1
+        for events in output.alerts:
+            changes = events.changes
+            counts = ~np.isin([rule.name for rule in events.rules], list(NOT_OURS))[changes.rule] & changes.opened
+            for series, at in zip(np.array(events.series)[counts], changes.at[counts].tolist(), strict=True):
+                if length[code_of[series]] == 0:
+                    length[code_of[series]] = done + at // len(running) + 1
         done, offset = done + rows, offset + n
         running = np.flatnonzero(length == 0)
     return length

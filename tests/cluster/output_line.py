@@ -5,22 +5,24 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from actors.engine.alerts import alert_id
-from actors.engine.family import AlertEvent, FamilyFold, Work
+from actors.engine.alert_records import Source, alert_records
+from actors.engine.family import FamilyFold, Work
 from actors.kafka.client import Cluster
 from actors.view import Sources
 from cluster.local import Endpoints
 from models.builtin import FAMILIES
 from schemas.batch import MicroBatch
+from schemas.decode import decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry
 from schemas.texts import Texts
-from schemas.topics import schema_text
+from schemas.topics import load, schema_text
 
 PHASE_ONE_ROWS = 20
 PARTITIONS = 2
@@ -67,8 +69,8 @@ class OutputLine:
         usl: float = np.nan,
         published_ms: int | None = None,
         abort: bool = False,
-    ) -> list[AlertEvent]:
-        """Judge (series, value) rows as one step and publish charts and alerts; return the alerts' events."""
+    ) -> list[dict[str, Any]]:
+        """Judge (series, value) rows as one step and publish charts and alerts; return the alerts."""
         n = len(rows)
         known = {key: code for code, key in enumerate(self.keys)}
         for series, _ in rows:
@@ -102,14 +104,20 @@ class OutputLine:
         self.producer.begin_transaction()
         for output in outputs:
             self.producer.produce(self.sources.charts, output.chart, partition=self.partition)
-            for event in output.alerts:
-                record = self.alert(event, batch)
-                self.producer.produce(self.sources.alerts, self.encoder["alert"].encode(record), key=record["alert_id"])
+        source = Source(self.pipeline, batch.topic, self.partition)
+        records = [
+            record
+            for output in outputs
+            for events in output.alerts
+            for record in alert_records(events, batch, source, self.sources.alerts, self.encoder["alert"])
+        ]
+        for record in records:
+            self.producer.produce(record.topic, record.value, key=record.key)
         if abort:
             self.producer.abort_transaction(CALL_S)
         else:
             self.producer.commit_transaction(CALL_S)
-        return [event for output in outputs for event in output.alerts]
+        return [decode_event(record.value or b"", lambda _: load("alert")) for record in records]
 
     def raw(self, topic: str, *values: bytes | None, partition: int = 0) -> None:
         """Publish records as they are."""
@@ -125,37 +133,6 @@ class OutputLine:
             "key": None, "value": b"x", "attempts": 1, "source": self.pipeline,
         }  # fmt: skip
         self.raw(self.sources.dead_letters[0], self.encoder["dead_letter"].encode(record))
-
-    def alert(self, event: AlertEvent, batch: MicroBatch) -> dict[str, object]:
-        """Return the alert record of an event."""
-        change = event.change
-        return {
-            "alert_id": alert_id(
-                event.detector, batch.topic, self.partition, event.series, event.rule, change.opened_offset
-            ),
-            "state": "OPEN" if change.opened else "CLOSED",
-            "pipeline": self.pipeline,
-            "topic": batch.topic,
-            "partition": self.partition,
-            "series": event.series,
-            "detector": event.detector,
-            "rule": event.rule,
-            "rule_doc": event.rule_doc,
-            "severity": event.severity.upper(),
-            "closed_offset": None if change.opened else int(batch.offset[change.at]),
-            **{
-                name: getattr(change, name)
-                for name in ("opened_offset", "opened_time", "last_offset", "last_time", "rows")
-            },
-            **{
-                name: value if np.isfinite(value := getattr(change, name)) else None
-                for name in ("value", "statistic", "centre", "lcl", "ucl")
-            },
-            "lot": batch.columns["lot"][change.at],
-            "wafer": batch.columns["wafer"][change.at],
-            "detail": "",
-            "published_ms": int(batch.published_ms[change.at]),
-        }
 
     def in_control(self, series: Sequence[str], rows: int, seed: int = 1) -> list[tuple[str, float]]:
         """Return `rows` rows of each series around 10 with sigma 1, without runs: rounds of the series."""

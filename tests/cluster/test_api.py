@@ -127,7 +127,7 @@ def test_alerts_follow_an_excursion_and_its_end(filled: Served) -> None:
     line = filled.line
     opened = line.publish([("E|A|R|1|width", 30.0)], lsl=4.0, usl=16.0)
     assert opened
-    ids = {event.detector + event.rule for event in opened}
+    ids = {alert["detector"] + alert["rule"] for alert in opened}
 
     def found() -> Any:
         items = filled.get("/alerts", state="OPEN", series="E|A|R|1|width")["items"]

@@ -21,12 +21,13 @@ from schemas.encode import Encoder
 from schemas.reading import SchemaOf
 from schemas.topics import load
 from tests.faults.reading import Entry, as_raw
+from tests.schemas.records import OneByOne
 
 STEP_ROWS = 5_000
 _STATE = ("position", "page", "series_page", "applied_change")
 
 
-class _Nothing:
+class _Nothing(OneByOne):
     """An encoder of what the oracle does not keep."""
 
     def encode(self, record: dict[str, Any]) -> bytes:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.encode import EncodeError, Encoder, without_logical_types
+from schemas.encode import Encoder, without_logical_types
+from schemas.framing import EncodeError
 from schemas.topics import load
 from tests.schemas.wire import ENCODER, ID, header, measurement, measurements
 

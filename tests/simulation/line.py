@@ -22,6 +22,7 @@ from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictio
 from schemas.columnar.samples import fitting
 from schemas.texts import Texts
 from tests.actors.engine.world import Above, Fragile, rows_of
+from tests.schemas.records import OneByOne
 
 NAME = "sim"
 INPUT = "in"
@@ -32,7 +33,7 @@ FAMILIES: Mapping[str, tuple[Detector, ...]] = {"plain": (ABOVE, FRAGILE)}
 RECORDS = ("position", "page", "series_page", "applied_change", "alert", "dead_letter", "deal")
 
 
-class Plain:
+class Plain(OneByOne):
     """An encoder that costs next to nothing."""
 
     def encode(self, record: dict[str, Any]) -> bytes:

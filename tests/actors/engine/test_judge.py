@@ -81,8 +81,8 @@ def test_a_detector_judges_the_series_that_its_patterns_name() -> None:
     assert said["test.above"].valid.tolist() == [True, False, True, True]
     np.testing.assert_array_equal(said["test.above"].statistic[:, 0], [11.0, np.nan, 11.0, 1.0])
     assert said["test.above"].signal.tolist() == [1, 0, 1, 0]
-    opened = [(event.series, event.change.at) for event in output.alerts if event.detector.startswith("test.above")]
-    assert opened == [("E1|CD", 0), ("E9|OVERLAY", 2)]
+    (opened,) = (events for events in output.alerts if events.detector.startswith("test.above"))
+    assert (opened.series, opened.changes.at.tolist()) == (["E1|CD", "E9|OVERLAY"], [0, 2])
     later = replace(batch_of(np.array([11.0]), [1]), offset=np.array([4]), next_offset=5)
     assert list(unpack(step(fold, later, (), 2).chart or b"").detectors) == ["test.all"], "no row is its own"
 
@@ -120,11 +120,10 @@ def test_vectors_are_judged_and_an_alert_says_why() -> None:
     block = unpack(output.chart or b"")
     np.testing.assert_array_equal(block.value, [2.0, 2.0, 1.0, np.nan])  # how many entries are there
     assert block.detectors["test.far"].signal.tolist() == [0, 1, 1, 0]
-    assert [(event.series, event.detail) for event in output.alerts] == [
-        ("E1|trace", "entries [8.0, 7.0] after 3 rows"),
-        ("E2|trace", "entries [nan, 30.0] after 1 rows"),
-    ]
-    assert output.alerts[0].change.value == 2.0
+    (events,) = output.alerts
+    assert events.series == ["E1|trace", "E2|trace"]
+    assert events.details == ["entries [8.0, 7.0] after 3 rows", "entries [nan, 30.0] after 1 rows"]
+    assert events.changes.numbers[0, 0] == 2.0
 
 
 def test_what_a_detector_says_stands_in_the_alert() -> None:

@@ -22,11 +22,12 @@ from schemas.batch import DeadLetter, MicroBatch, RawBatch, Reason, SeriesDictio
 from schemas.columnar.samples import fitting
 from schemas.reading import event_codes
 from schemas.texts import Texts
+from tests.schemas.records import OneByOne
 
 TOPICS = Topics("charts", "alerts", "dead", "state", late="late")
 
 
-class Json:
+class Json(OneByOne):
     """An encoder whose bytes a test can read."""
 
     def encode(self, record: dict[str, Any]) -> bytes:
