@@ -2,7 +2,8 @@
 
 A producer shares the cores with what it feeds, and one that makes its batches while it sends them takes up to a core at the rates
 measured here. So they are made before: Kafka's record batches (magic 2, not compressed, of no idempotent producer), sent with
-Produce requests of version 3. Of a batch that is sent again only the time is set anew, and the checksum over it.
+Produce requests of version 3. Of a batch that is sent again only the time is set anew, and what was
+measured, and the checksum over it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import crc32c
+import numpy as np
 
 from tests.schemas.wire import varint  # zigzag, seven bits a byte: Kafka's records have numbers as Avro does
 
@@ -22,6 +24,7 @@ _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CHECKSUM, _CHECKED = slice(17, 21), slice(21, None)
 _TIMES = struct.Struct(">qq")
 _TIMES_AT = 27
+_DOUBLE = struct.Struct("<d")
 _MAGIC = 2
 _NONE = -1
 _NOT_LEADER = 6
@@ -35,21 +38,30 @@ def _record(offset: int, key: bytes, value: bytes) -> bytes:
 
 
 class RecordBatch:
-    """Records of one partition, all of one time."""
+    """Records of one partition, all of one time.
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    numbers: a double that each record's value has in its bytes, once, and that `stamp` can put another in the place of.
+    """
+
+    def __init__(self, records: Sequence[Record], numbers: Sequence[float] = ()) -> None:
         self.count = len(records)
-        body = b"".join(_record(at, key, value) for at, (key, value) in enumerate(records))
+        written = [_record(at, key, value) for at, (key, value) in enumerate(records)]
+        body = b"".join(written)
         length = _HEADER.size - 12 + len(body)
         last = self.count - 1
         header = _HEADER.pack(0, length, _NONE, _MAGIC, 0, 0, last, 0, 0, _NONE, _NONE, _NONE, self.count)
         self.data = bytearray(header + body)
+        begin = np.cumsum([len(header), *map(len, written)])
+        places = [int(at) + each.index(_DOUBLE.pack(x)) for at, each, x in zip(begin, written, numbers, strict=False)]
+        self._places = np.array(places, np.int64)[:, None] + np.arange(_DOUBLE.size)
         self.stamp()
 
-    def stamp(self) -> None:
-        """Say that all of it was published just now."""
+    def stamp(self, numbers: np.ndarray | None = None) -> None:
+        """Say that all of it was published just now; with (count,) float64 numbers, of these values."""
         now_ms = time.time_ns() // 1_000_000
         _TIMES.pack_into(self.data, _TIMES_AT, now_ms, now_ms)
+        if numbers is not None:
+            np.frombuffer(self.data, np.uint8)[self._places] = numbers.view(np.uint8).reshape(self.count, _DOUBLE.size)
         with memoryview(self.data) as data:
             self.data[_CHECKSUM] = crc32c.crc32c(data[_CHECKED]).to_bytes(4)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cluster.local import Endpoints
 from schemas.encode import Encoder
-from tests.bench.stream.batches import Appender, RecordBatch
-from tests.bench.stream.data import measurements
+from tests.bench.stream.batches import Appender
+from tests.bench.stream.data import Draws, batches
 from tests.bench.stream.progress import progress
 from tests.bench.stream.rounds import Result, arguments, in_rounds
 from tests.bench.stream.systems import Ours, System
@@ -27,19 +27,13 @@ IDLE_S = 120.0
 
 def fill(system: System, series: int, records: int) -> int:
     """Write at least so many records; return how many."""
-    of_partitions = measurements(Encoder("measurement", system.line.encoder.schema_id), series, system.partitions)
-    turns = list(
-        zip(
-            *([RecordBatch(part[at : at + BATCH]) for at in range(0, len(part), BATCH)] for part in of_partitions),
-            strict=True,
-        )
-    )
-    written = 0
+    turns = batches(Encoder("measurement", system.line.encoder.schema_id), series, system.partitions, BATCH)
+    draws, written = Draws(), 0
     with Appender(system.endpoints.bootstrap_servers, system.line.input) as appender:
         while written < records:
             for turn in turns:
                 for batch in turn:
-                    batch.stamp()
+                    batch.stamp(draws.take(batch.count))
                 appender.append(dict(enumerate(turn)))
                 written += sum(batch.count for batch in turn)
     return written

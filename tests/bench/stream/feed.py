@@ -14,8 +14,8 @@ from itertools import cycle
 from typing import Any
 
 from schemas.encode import Encoder
-from tests.bench.stream.batches import Appender, RecordBatch
-from tests.bench.stream.data import measurements
+from tests.bench.stream.batches import Appender
+from tests.bench.stream.data import Draws, batches
 from tests.bench.stream.progress import progress
 
 TICK_S = 0.004  # between two appends, at a rate
@@ -31,9 +31,8 @@ class Feed:
         self._asked = asked
         rate, partitions = asked["rate"], asked["partitions"]
         size = max(1, round(rate * TICK_S / partitions)) if rate else BATCH
-        of_partitions = measurements(Encoder("measurement", asked["schema_id"]), asked["series"], partitions)
-        batches = [[RecordBatch(part[at : at + size]) for at in range(0, len(part), size)] for part in of_partitions]
-        self._turns = cycle(zip(*batches, strict=False))
+        self._turns = cycle(batches(Encoder("measurement", asked["schema_id"]), asked["series"], partitions, size))
+        self._draws = Draws()
         self.written = 0
         self.consumed = 0
         self.over = threading.Event()
@@ -64,7 +63,7 @@ class Feed:
                 if self.over.is_set():
                     return
                 for batch in turn:
-                    batch.stamp()
+                    batch.stamp(self._draws.take(batch.count))
                 appender.append(dict(enumerate(turn)))
                 self.written += count
 

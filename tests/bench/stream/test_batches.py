@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
+import numpy as np
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -15,6 +16,8 @@ from tests.bench.stream.batches import Appender, RecordBatch
 pytestmark = pytest.mark.kafka
 
 RECORDS = [(b"k%d" % n, bytes([n % 256]) * (n * 7 % 500)) for n in range(200)]
+NUMBERS = np.arange(50) + 0.5
+MEASURED = [(b"k", b"before" + np.float64(number).tobytes() + b"after") for number in NUMBERS]
 
 
 def test_what_is_appended_is_read(stack: Endpoints) -> None:
@@ -28,17 +31,21 @@ def test_what_is_appended_is_read(stack: Endpoints) -> None:
         time_before = time.time_ns() // 1_000_000
         batches[1].stamp()
         appender.append({1: batches[1]})
+        measured = RecordBatch(MEASURED, NUMBERS.tolist())
+        appender.append({0: measured})
+        measured.stamp(NUMBERS[::-1].copy())
+        appender.append({0: measured})
     consumer = Consumer({"bootstrap.servers": stack.bootstrap_servers, "group.id": topic, "check.crcs": True})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in (0, 1)])
     read = []
-    while len(read) < 250:
+    while len(read) < 350:
         messages = consumer.consume(250, 10)
         assert messages
         assert [message.error() for message in messages] == [None] * len(messages)
         read += messages
     consumer.close()
     by_partition = {p: [m for m in read if m.partition() == p] for p in (0, 1)}
-    assert [(m.key(), m.value()) for m in by_partition[0]] == RECORDS[:150]
+    assert [(m.key(), m.value()) for m in by_partition[0]] == RECORDS[:150] + MEASURED + MEASURED[::-1]
     assert [(m.key(), m.value()) for m in by_partition[1]] == RECORDS[150:] * 2
     assert {m.timestamp()[1] >= time_before for m in by_partition[1][50:]} == {True}
 
