@@ -41,7 +41,7 @@ class Pipeline:
     step_rows_max: int = 16_000  # records in one step over all partitions, at most: bounds memory
     step_samples_max: int = 16_000  # rows in one step, where records have many; the record that reaches it is the last
     step_timeout_s: float = 30.0  # for a detector actor to answer; then it is killed, and the slot opens again
-    commit_interval_ms: int = 50  # a step is taken at most this often while there is little to do
+    commit_interval_ms: int = 50  # between two steps at most, while there is little to do (actors/step_pace.py)
     snapshot_interval_ms: int = 5_000  # between snapshots: bounds the replay after a crash
     snapshot_bytes_per_s: int = (
         SNAPSHOT_BYTES_PER_S  # of a slot's snapshots, on average: large ones are spaced and spread

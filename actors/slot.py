@@ -41,6 +41,7 @@ from actors.log import Polled
 from actors.pipeline import Pipeline
 from actors.quarantine import QuarantineWatch
 from actors.slot_status import SlotStatus
+from actors.step_pace import StepPace
 from actors.step_size import StepSize
 from actors.stopwatch import Stopwatch
 from actors.surroundings import Surroundings
@@ -84,6 +85,7 @@ class Slot:
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
         self._held: dict[int, RawBatch] = {}  # polled, and more rows than went into the last step; by partition
         self._size = StepSize(pipeline.step_rows_max, pipeline.step_samples_max)
+        self._pace = StepPace(pipeline.commit_interval_ms / 1000)
         self._commit: Future[None] | None = None
         self._last_step = self._last_commit = now = around.clock.now()
         self._pacer = SnapshotPacer(pipeline.snapshot_bytes_per_s, pipeline.snapshot_interval_ms / 1000, now)
@@ -229,7 +231,7 @@ class Slot:
             raise ReopenError(f"partitions {repaired} are in quarantine and have new state: they were repaired")
         if self._takeover.arriving:
             self._advance(0.0 if self.folds else OPEN_POLL_S)
-        wait = max(POLL_WAIT_MIN_S, self._last_step + self.pipeline.commit_interval_ms / 1000 - self.around.clock.now())
+        wait = max(POLL_WAIT_MIN_S, self._last_step + self._pace.interval_s - self.around.clock.now())
         polled = Polled([], {}) if self._held else self._reader.poll(self._size.records, wait)
         started = self._last_step = self.around.clock.now()
         for partition, why in polled.lost.items():
@@ -248,9 +250,11 @@ class Slot:
         room = self._pacer.allowance(started)
         before = self.status.records, self.status.rows
         records, rows = self._judge(batches, snapshot, due, room)
-        self._size.took(
-            self.status.records - before[0], self.status.rows - before[1], self.around.clock.now() - started
-        )
+        records_now, rows_now = self.status.records - before[0], self.status.rows - before[1]
+        busy_s = self.around.clock.now() - started
+        self._size.took(records_now, rows_now, busy_s)
+        if records_now:
+            self._pace.took(busy_s)
         self._note_pace(rows, started)
         if records or started - self._last_commit > RECOMMIT_S:
             self.status.step_ms = (self.around.clock.now() - started) * 1000

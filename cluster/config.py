@@ -117,7 +117,9 @@ class PipelineConfig(_Section):
         True, description="start ahead, for every slot, a second owner that takes over, and a spare detector actor"
     )
     phase_one_rows: int = Field(50, ge=10, le=10_000, description="rows of a series from which its limits are learned")
-    commit_interval_ms: int = Field(50, ge=5, le=1000)
+    commit_interval_ms: int = Field(
+        50, ge=5, le=1000, description="between two steps at most; they are closer where they take little time"
+    )
     snapshot_interval_ms: int = Field(5000, ge=100, le=600_000)
     snapshot_bytes_per_s: int = Field(
         SNAPSHOT_BYTES_PER_S,

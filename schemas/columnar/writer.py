@@ -28,7 +28,10 @@ NULL = np.iinfo(np.int64).min  # an integer that is null
 Value = Texts | np.ndarray | str | int | float | None
 _TEXT, _INTEGER, _REAL = 0, 1, 2  # what a field's column is
 _NEVER = -1  # branch of null of a field that is never null
-_LIMITS = {"int": 2**31, "long": 2**63}
+_KINDS = {"string": _TEXT, "enum": _INTEGER, "int": _INTEGER, "long": _INTEGER, "double": _REAL}
+_INT, _LONG = 2**31, 2**63
+_NOT_FINITE = 0x7FF0000000000000  # these bits of a double, all of them
+_FEW = 64  # words that are taken as they are: to look for those that occur takes longer
 _NUMBER_BYTES_MAX = 11  # a branch, and a varint of 64 bits
 _REQUIRED = object()
 
@@ -36,6 +39,7 @@ _REQUIRED = object()
 class _Field(NamedTuple):
     name: str
     kind: int
+    column: int  # among those of its kind
     null: int  # branch of null in its union, or _NEVER
     type: str
     symbols: dict[str, int] | None  # of an enum
@@ -52,64 +56,62 @@ class ColumnWriter:
 
     def __init__(self, fields: Sequence[Mapping[str, Any]], schema_id: int) -> None:
         self._header = np.frombuffer(encode_header(schema_id), np.uint8)
-        self._fields = [_field(field) for field in fields]
+        self._fields: list[_Field] = []
+        self._counts = [0, 0, 0]  # fields of each kind
+        for declared in fields:
+            field = _field(declared, self._counts)
+            self._fields.append(field)
+            self._counts[field.kind] += 1
+        self._names = frozenset(field.name for field in self._fields)
+        of_fields = [(field.kind, field.column, field.null, field.type == "int") for field in self._fields]
+        self._code = np.array(of_fields, np.int64).reshape(-1, 4)
 
     def write(self, n: int, columns: Mapping[str, Value]) -> list[bytes]:
-        """Return n records with their headers. Raises EncodeError that names the first field that is wrong."""
-        unknown = columns.keys() - {field.name for field in self._fields}
-        if unknown:
-            raise EncodeError(min(unknown), "no such field")
-        words = _Words()
-        integers: list[np.ndarray] = []
-        reals: list[np.ndarray] = []
-        code = np.empty((len(self._fields), 3), np.int64)
-        for at, field in enumerate(self._fields):
-            if field.name not in columns and field.default is _REQUIRED:
-                raise EncodeError(field.name, "missing, and it has no default")
-            value = columns.get(field.name, field.default)
-            kind: int = field.kind
+        """Return n records with their headers. Raises EncodeError that names a field that is wrong."""
+        texts, integers, reals = self._counts
+        codes, numbers, floats = np.empty((texts, n), np.int64), np.empty((integers, n), np.int64), np.empty((reals, n))
+        words: list[bytes] = []
+        missing = 0
+        for name, kind, column, _, type_, symbols, default in self._fields:
+            value: Any = columns.get(name, _REQUIRED)
+            if value is _REQUIRED:
+                missing += 1
+                value = default
+                if default is _REQUIRED:
+                    raise EncodeError(name, "missing, and it has no default")
             if kind == _TEXT:
-                number = words.add(_texts(field, value, n))
+                which, meant = _words(name, value, n)
+                np.add(which, len(words), out=codes[column])
+                words += meant
             elif kind == _REAL:
-                number = _put(reals, np.broadcast_to(np.asarray(np.nan if value is None else value, np.float64), n))
+                floats[column] = np.nan if value is None else value
+            elif symbols is not None:
+                numbers[column] = _symbols(name, value, symbols)
             else:
-                number = _put(integers, _integers(field, value, n))
-            code[at] = kind, number, field.null
-        return self._written(n, code, words, _stacked(integers, n, np.int64), _stacked(reals, n, np.float64))
+                numbers[column] = _whole(name, value, type_)
+        if len(columns) + missing != len(self._fields):
+            raise EncodeError(min(columns.keys() - self._names), "no such field")
+        return self._written(codes, words, numbers, floats)
 
-    def _written(self, n: int, code: np.ndarray, words: _Words, integers: np.ndarray, reals: np.ndarray) -> list[bytes]:
-        codes, begin, data = words.joined(n)
-        texts = int((begin[codes + 1] - begin[codes]).sum())
-        out = np.empty(n * (len(self._header) + _NUMBER_BYTES_MAX * len(code)) + texts, np.uint8)
-        ends = np.empty(n, np.int64)
-        _write(self._header, code, codes, begin, data, integers, reals, reals.view(np.uint64), out, ends)
-        written = out[: ends[-1] if n else 0].tobytes()
-        at = [0, *ends.tolist()]
-        return [written[first:end] for first, end in pairwise(at)]
-
-
-class _Words:
-    """Texts of all columns, each once in a column, one after the other."""
-
-    def __init__(self) -> None:
-        self._words: list[bytes] = []
-        self._codes: list[np.ndarray] = []
-
-    def add(self, column: tuple[np.ndarray, list[bytes]]) -> int:
-        """Take a column: codes, and the words that they mean; return its number."""
-        codes, words = column
-        self._codes.append(codes + len(self._words))
-        self._words += words
-        return len(self._codes) - 1
-
-    def joined(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (columns, n) codes, where each word begins (and the last ends), and the bytes."""
-        begin = np.zeros(len(self._words) + 1, np.int64)
-        np.cumsum([len(word) for word in self._words], out=begin[1:])
-        return _stacked(self._codes, n, np.int64), begin, np.frombuffer(b"".join((*self._words, b"\0")), np.uint8)
+    def _written(
+        self, codes: np.ndarray, words: Sequence[bytes], numbers: np.ndarray, floats: np.ndarray
+    ) -> list[bytes]:
+        n = codes.shape[1]
+        sizes = np.fromiter(map(len, words), np.int64, len(words))
+        begin = np.concatenate([[0], np.cumsum(sizes)])
+        data = np.frombuffer(b"".join((*words, b"\0")), np.uint8)
+        room = n * (len(self._header) + _NUMBER_BYTES_MAX * len(self._fields)) + int(sizes[codes].sum())
+        out, ends = np.empty(room, np.uint8), np.zeros(n + 1, np.int64)
+        bits = floats.view(np.uint64)
+        wrong = _write(self._header, self._code, codes, begin, data, numbers, bits, out, ends)
+        if wrong >= 0:
+            column = numbers[self._fields[wrong].column]
+            raise EncodeError(self._fields[wrong].name, f"expected int, not {column.min()} to {column.max()}")
+        written = out[: ends[-1]].tobytes()
+        return [written[first:end] for first, end in pairwise(ends.tolist())]
 
 
-def _field(field: Mapping[str, Any]) -> _Field:
+def _field(field: Mapping[str, Any], counts: Sequence[int]) -> _Field:
     declared, null = field["type"], _NEVER
     if isinstance(declared, list):
         if len(declared) != 2 or "null" not in declared:
@@ -118,56 +120,55 @@ def _field(field: Mapping[str, Any]) -> _Field:
         declared = declared[1 - null]
     name = declared["type"] if isinstance(declared, dict) else declared
     symbols = {symbol: at for at, symbol in enumerate(declared["symbols"])} if name == "enum" else None
-    kinds = {"string": _TEXT, "enum": _INTEGER, "int": _INTEGER, "long": _INTEGER, "double": _REAL}
-    if name not in kinds or (null != _NEVER and name in {"string", "enum"}):
+    if name not in _KINDS or (null != _NEVER and name in {"string", "enum"}):
         raise ValueError(f"{field['name']}: a column of {field['type']} cannot be written")
-    return _Field(field["name"], kinds[name], null, name, symbols, field.get("default", _REQUIRED))
+    kind = _KINDS[name]
+    return _Field(field["name"], kind, counts[kind], null, name, symbols, field.get("default", _REQUIRED))
 
 
-def _texts(field: _Field, value: Any, n: int) -> tuple[np.ndarray, list[bytes]]:
-    """Return codes, and the words that they mean: those only that occur."""
+def _words(name: str, value: Any, n: int) -> tuple[np.ndarray | int, list[bytes]]:
+    """Return codes, and the words that they mean: of many words only those that occur."""
     if isinstance(value, str):
-        return np.zeros(n, np.int64), [_utf8(field, value)]
+        return 0, [_utf8(name, value)]
     if not isinstance(value, Texts):
-        raise EncodeError(field.name, f"expected {field.type}s, not {type(value).__name__}")
+        raise EncodeError(name, f"expected strings, not {type(value).__name__}")
+    if len(value.words) <= max(_FEW, n):
+        return value.codes, [_utf8(name, word) for word in value.words]
     used, codes = np.unique(value.codes, return_inverse=True)
-    return codes, [_utf8(field, value.words[code]) for code in used.tolist()]
+    return codes, [_utf8(name, value.words[code]) for code in used.tolist()]
 
 
-def _utf8(field: _Field, text: str) -> bytes:
+def _utf8(name: str, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise EncodeError(field.name, f"expected valid Unicode, not {text!r:.60}") from error
+        raise EncodeError(name, f"expected valid Unicode, not {text!r:.60}") from error
 
 
-def _integers(field: _Field, value: Any, n: int) -> np.ndarray:
-    """Return (n,) int64."""
-    if field.symbols is not None:
-        texts = Texts(np.zeros(n, np.int32), [value]) if isinstance(value, str) else value
-        used, codes = np.unique(texts.codes, return_inverse=True)
-        wanted = [texts.words[code] for code in used.tolist()]
-        wrong = [word for word in wanted if word not in field.symbols]
-        if wrong:
-            raise EncodeError(field.name, f"expected one of {', '.join(field.symbols)}, not {wrong[0]!r:.60}")
-        return np.array([field.symbols[word] for word in wanted], np.int64)[codes]
-    wide = np.asarray(NULL if value is None else value)
-    if wide.dtype.kind not in "iu":
-        raise EncodeError(field.name, f"expected {field.type}, not {wide.dtype}")
-    limit = _LIMITS[field.type]
-    given = wide[wide != NULL] if field.null != _NEVER else wide
-    if given.size and (int(given.min()) < -limit or int(given.max()) >= limit):
-        raise EncodeError(field.name, f"expected {field.type}, not {int(given.min())} to {int(given.max())}")
-    return np.broadcast_to(wide.astype(np.int64), n)
+def _symbols(name: str, value: Any, symbols: Mapping[str, int]) -> np.ndarray | int:
+    words = [value] if isinstance(value, str) else value.words
+    numbers = [symbols.get(word, _NEVER) for word in words]
+    if _NEVER in numbers:  # perhaps of a word that does not occur
+        words = [value] if isinstance(value, str) else value.tolist()
+        wrong = next((word for word in words if word not in symbols), None)
+        if wrong is not None:
+            raise EncodeError(name, f"expected one of {', '.join(symbols)}, not {wrong!r:.60}")
+    found: np.ndarray | int = numbers[0] if isinstance(value, str) else np.array(numbers, np.int64)[value.codes]
+    return found
 
 
-def _put(columns: list[np.ndarray], column: np.ndarray) -> int:
-    columns.append(column)
-    return len(columns) - 1
-
-
-def _stacked(columns: list[np.ndarray], n: int, dtype: Any) -> np.ndarray:
-    return np.stack(columns) if columns else np.zeros((0, n), dtype)
+def _whole(name: str, value: Any, type_: str) -> np.ndarray | int:
+    """Return integers of 64 bits."""
+    if value is None:
+        return NULL
+    if isinstance(value, int):
+        if not -_LONG <= value < _LONG:
+            raise EncodeError(name, f"expected {type_}, not {value}")
+        return value
+    if not isinstance(value, np.ndarray) or not np.can_cast(value.dtype, np.int64):
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise EncodeError(name, f"expected {type_}, not {kind}")
+    return value
 
 
 def warm() -> None:
@@ -187,6 +188,25 @@ def _put_varint(out: np.ndarray, at: int, number: int) -> int:
     return at + 1
 
 
+@kernel(inline=True)
+def _put_word(out: np.ndarray, at: int, word: np.uint64) -> int:
+    """Write 8 bytes, the least significant first; return where they end."""
+    for _ in range(8):
+        out[at] = np.uint8(word & np.uint64(255))
+        word >>= np.uint64(8)
+        at += 1
+    return at
+
+
+@kernel(inline=True)
+def _put_bytes(out: np.ndarray, at: int, data: np.ndarray, first: int, end: int) -> int:
+    """Write some bytes of `data`; return where they end."""
+    for byte in range(first, end):
+        out[at] = data[byte]
+        at += 1
+    return at
+
+
 @kernel
 def _write(
     header: np.ndarray,
@@ -194,42 +214,36 @@ def _write(
     codes: np.ndarray,
     begin: np.ndarray,
     data: np.ndarray,
-    integers: np.ndarray,
-    reals: np.ndarray,
+    numbers: np.ndarray,
     bits: np.ndarray,
     out: np.ndarray,
     ends: np.ndarray,
-) -> None:
+) -> int:
+    """Write every record, and in `ends` where it ends; return a field that has a number beyond its type, or -1."""
     at = 0
-    for i in range(len(ends)):
-        for byte in header:
-            out[at] = byte
-            at += 1
+    for i in range(len(ends) - 1):
+        at = _put_bytes(out, at, header, 0, len(header))
         for f in range(len(code)):
             kind, column, null = code[f, 0], code[f, 1], code[f, 2]
             if null >= 0:
-                is_null = (
-                    bits[column, i] & np.uint64(0x7FF0000000000000) == np.uint64(0x7FF0000000000000)
-                    if kind == _REAL
-                    else integers[column, i] == NULL
-                )
+                if kind == _REAL:
+                    is_null = bits[column, i] & np.uint64(_NOT_FINITE) == np.uint64(_NOT_FINITE)
+                else:
+                    is_null = numbers[column, i] == NULL
                 out[at] = 2 * (null if is_null else 1 - null)
                 at += 1
                 if is_null:
                     continue
             if kind == _INTEGER:
-                at = _put_varint(out, at, integers[column, i])
+                number = numbers[column, i]
+                if code[f, 3] and (number < -_INT or number >= _INT):
+                    return f
+                at = _put_varint(out, at, number)
             elif kind == _REAL:
-                rest = bits[column, i]
-                for _ in range(8):
-                    out[at] = np.uint8(rest & np.uint64(255))
-                    rest >>= np.uint64(8)
-                    at += 1
+                at = _put_word(out, at, bits[column, i])
             else:
                 word = codes[column, i]
-                first, end = begin[word], begin[word + 1]
-                at = _put_varint(out, at, end - first)
-                for byte in range(first, end):
-                    out[at] = data[byte]
-                    at += 1
-        ends[i] = at
+                at = _put_varint(out, at, begin[word + 1] - begin[word])
+                at = _put_bytes(out, at, data, begin[word], begin[word + 1])
+        ends[i + 1] = at
+    return -1

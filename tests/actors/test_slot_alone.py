@@ -10,7 +10,8 @@ import pytest
 from actors import slot as slots
 from actors.engine.fold import PartitionFold
 from actors.errors import ReopenError, StateError
-from actors.slot import RECOMMIT_S
+from actors.slot import POLL_WAIT_MIN_S, RECOMMIT_S
+from actors.step_pace import INTERVAL_MIN_S
 from actors.step_size import STEP_ROWS_MIN, STEP_S
 from schemas.registry import RegistryUnavailable
 from tests.actors.slot_line import NoRegistry, SlotLine, crashed
@@ -173,4 +174,29 @@ def test_of_records_that_take_long_there_are_fewer_in_a_step(
     on.noise(0, STEP_ROWS_MIN + 3_000)
     rows = [rows for _ in range(20) if (rows := slot.step())]
     assert rows[:2] == [STEP_ROWS_MIN, later], "the first step finds out how long records take"
+    slot.close()
+
+
+@pytest.mark.parametrize(("step_s", "apart_s"), [(0.0006, INTERVAL_MIN_S), (0.006, 0.02), (0.015, 0.05), (0.06, 0.0)])
+def test_steps_are_closer_where_they_take_little_time(
+    step_s: float, apart_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = SlotLine(1)
+    slot = on.opened(commit_interval_ms=50)
+    judge, poll = slot.hosts.judge, slot._reader.poll
+    waits: list[float] = []
+
+    def slow(works: Any, snapshot: bool) -> Any:
+        on.clock.sleep(step_s)
+        return judge(works, snapshot)
+
+    def watched(records_max: int, wait_s: float) -> Any:
+        waits.append(wait_s)
+        return poll(records_max, wait_s)
+
+    monkeypatch.setattr(slot.hosts, "judge", slow)
+    monkeypatch.setattr(slot._reader, "poll", watched)
+    on.noise(0, 1)
+    assert [slot.step(), slot.step()] == [1, 0]
+    assert waits[1] == pytest.approx(max(POLL_WAIT_MIN_S, apart_s - step_s))
     slot.close()

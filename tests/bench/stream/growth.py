@@ -26,6 +26,7 @@ SERIES, PARTITIONS = 1_000, 4
 COSTLIER_MAX = 1.5
 FLAT = 1.15  # what counts as flat, on a machine that is never quiet
 SLOWER_MAX = 1.0
+WARM_ROWS = PHASE_ONE_ROWS + 5  # of each series before anything is measured: all of them have their limits then
 
 
 class Work(NamedTuple):
@@ -56,7 +57,7 @@ def run_of(work: Work, window_s: float) -> Run:
 
     def run(endpoints: Endpoints, folder: Path) -> Result:
         system = Ours(endpoints, folder, work.partitions, (work.detector,), work.slots)
-        return measure(system, work.series, window_s, warm_records=2 * work.series)
+        return measure(system, work.series, window_s, warm_records=WARM_ROWS * work.series)
 
     return run
 

@@ -26,7 +26,7 @@ from tests.integration.line import TestLine
 HERE = Path(__file__).parent.parent / "peers"
 START_S = 120.0
 STOP_S = 20.0
-COMMIT_S = 0.05  # between commits, as ours, where a system commits by the clock
+COMMIT_S = 0.05  # between commits, as ours at most, where a system commits by the clock
 
 
 class Spent(NamedTuple):
@@ -45,6 +45,7 @@ class System(ABC):
     partitions: int
     detectors: tuple[Detector, ...] = (UnivariateSet(phase_one_rows=PHASE_ONE_ROWS),)
     slots: int = 1
+    commit_s: float = COMMIT_S
     line: TestLine = field(init=False)
 
     name = ""
@@ -195,7 +196,7 @@ class PythonPeer(Peer):
             "out": self.out,
             "group": self.line.name,
             "folder": str(self.folder / "state"),
-            "commit-s": str(COMMIT_S),
+            "commit-s": str(self.commit_s),
         }
         arguments = [part for name, value in where.items() for part in (f"--{name}", value)]
         return [str(self.python()), str(HERE / self.program), *arguments]
@@ -275,7 +276,7 @@ class Streams(Peer):
         return [
             "java", "-Xmx1g", "-cp", f"{HERE / 'streams' / 'target' / 'libs'}/*", "com.chipquality.bench.Streams",
             self.endpoints.bootstrap_servers, self.endpoints.registry_url, self.line.input, topics.charts, topics.alerts,
-            self.line.name, str(self.folder / "state"), "2", self.store, str(round(COMMIT_S * 1000)),
+            self.line.name, str(self.folder / "state"), "2", self.store, str(round(self.commit_s * 1000)),
         ]  # fmt: skip
 
 
