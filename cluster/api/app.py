@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from cluster.api import problems
+from cluster.api.access import Everybody, Unrecorded
 from cluster.api.facts import ClusterFacts, Facts, ViewFacts, Views
 from cluster.api.stream import stream_router
 from cluster.config import Config, reveal
@@ -84,6 +85,8 @@ class AtPrefix:
 def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, **settings)
     app.state.facts = facts
+    app.state.guard = Everybody()
+    app.state.audit = Unrecorded()
     problems.install(app)
     app.add_middleware(SecurityHeaders)
     return app
@@ -91,12 +94,12 @@ def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
 
 def build_api(facts: Facts) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers."""
-    from cluster.api import routes  # noqa: PLC0415  (not needed by the streaming deployment)
+    from cluster.api.routes import analytics, monitoring, page, quality  # noqa: PLC0415  (not needed by the stream)
 
     app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
-    for router in (routes.events, routes.quality, routes.page, stream_router("/stream")):
+    for router in (monitoring.router, analytics.router, quality.router, page.router, stream_router("/stream")):
         app.include_router(router)
-    app.mount("/web", routes.static_files())
+    app.mount("/web", page.static_files())
     return app
 
 

@@ -67,5 +67,5 @@ def install(app: FastAPI) -> None:
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
-    for status in (422, 503)
+    for status in (401, 403, 422, 503)
 }

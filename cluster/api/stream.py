@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from actors.view import vector as vectors
+from cluster.api.access import needs
 from cluster.api.facts import Facts, Views
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 
@@ -82,7 +83,13 @@ def stream_router(path: str) -> APIRouter:
     """Return the router with the stream at `path`."""
     router = APIRouter(tags=["stream"])
 
-    @router.get(path, response_class=EventSourceResponse, responses=DOCUMENTED, summary="Live points and alerts")
+    @router.get(
+        path,
+        dependencies=[needs("charts", "read")],
+        response_class=EventSourceResponse,
+        responses=DOCUMENTED,
+        summary="Live points and alerts",
+    )
     async def stream(
         facts: ViewsOf, since: Annotated[str | None, Depends(where_to_resume)], series: Series = None
     ) -> AsyncIterator[ServerSentEvent]:

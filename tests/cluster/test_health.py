@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.api.problems import Problem, Unavailable
-from cluster.api.routes import health
+from cluster.api.routes.monitoring import health
 
 LIVE = {"slot": 0, "state": "live", "partitions": {"0": {}, "1": {}}}
 
