@@ -29,6 +29,7 @@ from cluster.config import Config, reveal
 from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
+from cluster.operations import actor as operations
 from cluster.pipelines import pipelines_of
 from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
 from schemas.topics import MEASUREMENTS, VECTORS, dead_letter_topic
@@ -164,6 +165,7 @@ class Product:
             dead_letters=tuple(dead_letter_topic(t) for t in (MEASUREMENTS, *([VECTORS] if also else [])))
         )
         view.start(self.cluster, name, sources=sources, notes=self.notes, also=also)
+        self._exit.callback(operations.stop, name)
         self._exit.callback(undeploy)
         self.page_url = deploy(self.config, name, self.cluster)
 

@@ -40,6 +40,7 @@ CONTROL = "quality.control"
 REDRIVES = "quality.redrives"
 NOTIFY = "notify"  # consumer group of the alert notifier
 DEALS = "quality.deals"
+OPERATIONS = "quality.operations"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
 
@@ -265,6 +266,16 @@ _OURS = (
         records=("deal",),
         writers="the supervisor of a pipeline, in a transaction of the id <pipeline>-supervisor",
         readers="partition owners, before they open a slot and then step by step; supervisors; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=OPERATIONS,
+        doc="What people asked for that takes a while (replays, redrives, resets, deletions), and what has come of it",
+        key="id of the operation",
+        records=("operation",),
+        writers="the operations actor of a pipeline, in a transaction of the id <pipeline>-operations",
+        readers="the operations actor, when it starts; read_committed",
         partitions=1,
         config=_COMPACTED,
     ),

@@ -94,10 +94,20 @@ def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
 
 def build_api(facts: Facts) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers."""
-    from cluster.api.routes import analytics, monitoring, page, quality  # noqa: PLC0415  (not needed by the stream)
+    from cluster.api.routes import (  # noqa: PLC0415  (not needed by the stream)
+        analytics,
+        dead_letters,
+        management,
+        monitoring,
+        operations,
+        page,
+        quality,
+    )
 
     app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
     for router in (monitoring.router, analytics.router, quality.router, page.router, stream_router("/stream")):
+        app.include_router(router)
+    for router in (management.router, operations.router, dead_letters.router):
         app.include_router(router)
     app.mount("/web", page.static_files())
     return app

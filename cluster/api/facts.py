@@ -37,6 +37,8 @@ class Views(Protocol):
 class Facts(Views, Protocol):
     """What the other routes ask."""
 
+    cluster: Cluster  # where Kafka and the registry are
+
     async def owners(self) -> dict[str, Any]:
         """Return the deal of the pipeline and the status of each owner, from its supervisor. Raises Unavailable."""
         ...
@@ -105,6 +107,7 @@ class ClusterFacts(ViewFacts):
         from schemas.topics import TOPICS  # noqa: PLC0415
 
         super().__init__(pipeline)
+        self.cluster = cluster
         admin = Admin(cluster.bootstrap_servers, cluster.client)
         registry = Registry(cluster.registry_url, cluster.registry_client, timeout_s=CALL_TIMEOUT_S)
         self._topics = Kept(lambda: admin.topics(TOPICS), "kafka")

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from actors.errors import ConfigError
 from actors.kafka.admin import Admin
+from actors.kafka.client import Cluster
 from actors.kafka.topic_plan import Change, Refusal
+from cluster.commands.carrying_out import AddressOption, ApplyOption, Output, OutputOption, carry_out
 from cluster.config import Config, load, reveal
 from cluster.local import running
+from cluster.operations.plans import Plan
 from schemas.topics import TOPICS
 
 app = typer.Typer(help="Topics as schemas/topics.py states them, against the cluster.", no_args_is_help=True)
 
 DIFFERS = 1  # exit code
-
-
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 
 
 @app.command()
@@ -46,6 +38,30 @@ def apply(output: OutputOption = Output.text) -> None:
     _show(changes, output, done=True)
     admin.apply([change for change in changes if not isinstance(change, Refusal)])
     raise typer.Exit(DIFFERS if any(isinstance(change, Refusal) for change in changes) else 0)
+
+
+@app.command()
+def delete(
+    topic: Annotated[str, typer.Argument(help="What a replay has left, or a topic that is not ours.")],
+    hash_of_plan: ApplyOption = None,
+    output: OutputOption = Output.text,
+    address: AddressOption = None,
+) -> None:
+    """Delete a topic with all of its records; those that the product stands on are refused. Shows the plan first."""
+
+    def plan_of(cluster: Cluster) -> Plan:
+        from cluster.operations.delete import delete_plan
+
+        return delete_plan(cluster, topic)
+
+    carry_out(plan_of, _show_deletion, hash_of_plan, output, address)
+
+
+def _show_deletion(plan: dict[str, Any]) -> None:
+    typer.echo(f"{plan['topic']}: {plan['records']} records in {len(plan['partitions'])} partitions are lost")
+    for group in plan["groups"]:
+        members = f", with {group['members']} members now" if group["members"] else ""
+        typer.echo(f"  read by group {group['group']}{members}")
 
 
 def _plan() -> tuple[Admin, list[Change]]:
