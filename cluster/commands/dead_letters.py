@@ -44,7 +44,9 @@ from schemas.decode import UnreadableRecord, decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry, RegistryUnavailable, SchemaRefused
 from schemas.topics import (
+    ALERT_ACTIONS,
     ALERTS,
+    ESCALATION,
     NOTIFY,
     REDRIVES,
     RETRY_DELAYS_S,
@@ -68,6 +70,7 @@ VALUE_BYTES_SHOWN = 256
 TARGETS: dict[str, str | None] = {
     **dict.fromkeys(name for name, topic in TOPICS.items() if topic.records == ("dead_letter",)),
     group_dead_letter_topic(ALERTS, NOTIFY): retry_topic(ALERTS, NOTIFY, RETRY_DELAYS_S[0]),
+    group_dead_letter_topic(ALERT_ACTIONS, ESCALATION): retry_topic(ALERT_ACTIONS, ESCALATION, RETRY_DELAYS_S[0]),
 }
 
 
