@@ -34,7 +34,9 @@ from schemas.decode import UnreadableRecord, decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry, RegistryUnavailable
 from schemas.topics import (
+    ALERT_ACTIONS,
     ALERTS,
+    ESCALATION,
     NOTIFY,
     REDRIVES,
     RETRY_DELAYS_S,
@@ -54,6 +56,7 @@ READ_TIMEOUT_S = 10.0  # of one window of a page
 TARGETS: dict[str, str | None] = {
     **dict.fromkeys(name for name, topic in TOPICS.items() if topic.records == ("dead_letter",)),
     group_dead_letter_topic(ALERTS, NOTIFY): retry_topic(ALERTS, NOTIFY, RETRY_DELAYS_S[0]),
+    group_dead_letter_topic(ALERT_ACTIONS, ESCALATION): retry_topic(ALERT_ACTIONS, ESCALATION, RETRY_DELAYS_S[0]),
 }
 
 

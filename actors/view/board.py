@@ -13,8 +13,10 @@ import numpy as np
 from actors.view import vector as vectors
 from actors.view.alert_book import AlertBook, cursor_decode, cursor_encode
 from actors.view.chains import SAMPLE_BITS, Chains
+from actors.view.inspections import InspectionBook
 from actors.view.latency import LatencyWindow
 from actors.view.rings import DetectorRing, Rings, listed
+from models.alert_life import Life
 from schemas.batch import split_series_key
 from schemas.charts import ChartBlock
 
@@ -34,10 +36,12 @@ class Board:
         self.pipelines = frozenset((pipeline, *also))  # whose records are shown
         self.rings = Rings() if rings is None else rings
         self.alerts = AlertBook()
+        self.inspections = InspectionBook()
         self.chains = Chains()
         self.latency = LatencyWindow()
-        self.position: vectors.Vector = {vectors.CHARTS: {}, vectors.ALERTS: {}}
+        self.position: vectors.Vector = {vectors.CHARTS: {}, vectors.ALERTS: {}, vectors.LIVES: {}}
         self._alert_end: dict[int, int] = {}  # after the newest alert; the position passes control records too
+        self._life_end = 0  # after the newest life
         self.dead_letters = Counter[str]()  # by reason
         self.caught_up = True  # False while a new reader goes through what was there before it
         self.unreadable = 0  # records of the output topics that are not what they should be
@@ -60,8 +64,14 @@ class Board:
         self._alert_end[partition] = offset + 1
         self.read(vectors.ALERTS, partition, offset + 1)
 
+    def add_life(self, life: Life, partition: int, offset: int) -> None:
+        """Take a record of what people have done about an alert in."""
+        self.alerts.add_life(life, offset)
+        self._life_end = offset + 1
+        self.read(vectors.LIVES, partition, offset + 1)
+
     def read(self, topic: str, partition: int, next_offset: int) -> None:
-        """Note how far a partition was read: "c" charts, "a" alerts."""
+        """Note how far a partition was read: "c" charts, "a" alerts, "l" lives of alerts."""
         self.position[topic][partition] = next_offset
 
     def summary(self, now_ms: int) -> dict[str, Any]:
@@ -158,6 +168,8 @@ class Board:
         alerts = since[vectors.ALERTS]
         if any(at > alerts.get(p, 0) for p, at in self._alert_end.items()) or self._is_ahead(since):
             return True
+        if self._life_end > self._life_seen(since):
+            return True
         slot = None if series is None else self.rings.slot(series)
         if slot is None:
             return False
@@ -165,10 +177,14 @@ class Board:
         rings = (self.rings.points, *(detector.ring for detector in self.rings.detectors.values()))
         return any(ring.columns["where"][ring.rows(slot, 1), 1].max(initial=-1) >= edge for ring in rings)
 
+    def _life_seen(self, since: vectors.Vector) -> int:
+        """Return from where on lives are news: a vector that says nothing of them is of a reader that has all."""
+        return since.get(vectors.LIVES, {}).get(0, self._life_end)
+
     def _is_ahead(self, since: vectors.Vector) -> bool:
         """Tell whether a vector names offsets that this reader, having caught up, has not seen: of topics made anew."""
         return self.caught_up and any(
-            at > self.position[topic].get(p, at) for topic in vectors.TOPICS for p, at in since[topic].items()
+            at > self.position[topic].get(p, at) for topic in vectors.TOPICS for p, at in since.get(topic, {}).items()
         )
 
     def changes(self, since: vectors.Vector, series: str | None, now_ms: int) -> dict[str, Any]:
@@ -177,7 +193,7 @@ class Board:
         `reset` is True where the answer cannot be complete (rings have moved on, or the topics were made anew): load again.
         """
         ahead = self._is_ahead(since)
-        alerts = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX)
+        alerts = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(since))
         answer: dict[str, Any] = {
             "series": series,
             "points": None,

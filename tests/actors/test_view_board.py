@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors.engine.chart_records import pack_bounded
 from actors.view import vector as vectors
-from actors.view.alert_book import AlertBook
+from actors.view.alert_book import AlertBook, Chosen
 from actors.view.board import ALERTS_PER_FRAME_MAX, Board
 from actors.view.latency import LATENCY_MS_MAX, LatencyWindow
 from actors.view.rings import Rings
@@ -310,8 +310,8 @@ def test_an_alert_is_kept_once_and_follows_its_life() -> None:
     page, more = book.newest(10)
     assert [(one["alert_id"], one["state"], one["rows"]) for one in page] == [("2", "OPEN", 1), ("1", "CLOSED", 5)]
     assert more is None
-    assert [one["alert_id"] for one in book.newest(10, state="OPEN")[0]] == ["2"]
-    assert [one["alert_id"] for one in book.newest(10, series="a")[0]] == ["1"]
+    assert [one["alert_id"] for one in book.newest(10, Chosen(state="OPEN"))[0]] == ["2"]
+    assert [one["alert_id"] for one in book.newest(10, Chosen(series="a"))[0]] == ["1"]
 
 
 def test_alerts_are_bounded_and_the_newest_stay() -> None:
