@@ -94,10 +94,17 @@ def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
 
 def build_api(facts: Facts) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers."""
-    from cluster.api.routes import analytics, monitoring, page, quality  # noqa: PLC0415  (not needed by the stream)
+    from cluster.api.routes import analytics, detectors, monitoring, page, quality  # noqa: PLC0415  (not needed by the stream)
 
     app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
-    for router in (monitoring.router, analytics.router, quality.router, page.router, stream_router("/stream")):
+    for router in (
+        monitoring.router,
+        analytics.router,
+        quality.router,
+        detectors.router,
+        page.router,
+        stream_router("/stream"),
+    ):
         app.include_router(router)
     app.mount("/web", page.static_files())
     return app
