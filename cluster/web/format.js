@@ -71,7 +71,7 @@ export function names(series) {
 }
 
 /** What a rule is called: nelson_5 → Nelson 5. */
-export const ruleName = (name) => name.replace(/^nelson_/, "Nelson ").replace(/^western_electric_/, "Western Electric ").replace(/^mr_/, "MR ").replaceAll("_", " ");
+export const ruleName = (name) => name.replace(/^nelson_/, "Nelson ").replace(/^western_electric_/, "Western Electric ").replace(/^mr_/, "MR ").replace(/^t2_/, "T² ").replace(/^q_/, "Q ").replaceAll("_", " ");
 
 /** The name of a detector without the hash of its parameters: spc.individuals@1-abc → spc.individuals. */
 export const detectorName = (identity) => identity.split("@")[0];

@@ -3,6 +3,7 @@
 import { path } from "/web/api.js";
 
 const RETRY_MS = 1_000, SILENCE_MS = 4_000;
+const UNSEEN_MS = 30_000; // a page that nobody sees lets its stream go: a browser has six connections to a server, for all of its tabs
 
 export class Live {
   constructor() {
@@ -14,6 +15,8 @@ export class Live {
     this.watchers = new Set(); // (state, words, why) → nothing
     this.last = 0;
     this.soon = null;
+    this.unseen = null;
+    document.addEventListener("visibilitychange", () => this.seen(!document.hidden));
     setInterval(() => { if (this.last && Date.now() - this.last > SILENCE_MS) this.tell("lost", "no data"); }, 1_000);
   }
 
@@ -40,6 +43,13 @@ export class Live {
   listen(listener) {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  /** Seen again, it goes on from where it was. */
+  seen(is) {
+    clearTimeout(this.unseen);
+    if (!is) this.unseen = setTimeout(() => this.close(), UNSEEN_MS);
+    else if (!this.stream) this.reopen(this.vector);
   }
 
   close() {

@@ -92,6 +92,7 @@ export function dialog(title, ...children) {
   root.addEventListener("close", () => root.remove());
   document.body.append(root);
   root.showModal();
+  root.querySelector("form input, form select, form textarea")?.focus();
   return root;
 }
 

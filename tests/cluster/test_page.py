@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 import ray
 from playwright.sync_api import Page, expect
 
 from actors import view
+from schemas.charts import ChartBlock, DetectorColumns, RuleMeta, pack
+from schemas.texts import Texts
 from tests.cluster.page_checks import WIDE_MS
 from tests.cluster.relay import Relay
 from tests.cluster.served import Served
@@ -264,6 +267,7 @@ def test_a_point_is_chosen_by_keyboard_and_said_in_words(page: Page, filled: Ser
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#point h2")).not_to_have_text(newest)
     expect(page.locator("#point")).to_contain_text("LCL · CL · UCL of MR")
+    expect(page.locator("#said")).to_contain_text("Row ")
     page.keyboard.press("Escape")
     expect(page.locator("#point")).to_be_hidden()
 
@@ -328,3 +332,56 @@ AGAIN = """async () => {
 def test_a_phase_one_that_came_again_is_told_from_an_open_subgroup(page: Page, filled: Served) -> None:
     show(page, filled, SERIES)
     assert page.evaluate(AGAIN) == [["first", 0, 9, False], ["again", 30, 44, False]]
+
+
+def vectors(filled: Served, series: str) -> None:
+    """Publish a chart of T² and Q with one vector beyond, and the alert that names the columns, as an owner writes them."""
+    line, n = filled.line, 40
+    rules = (
+        RuleMeta("t2_beyond_limit", "T² is above its limit", "critical", 0),
+        RuleMeta("q_beyond_limit", "Q", "critical", 1),
+    )
+    statistic = np.column_stack((np.linspace(1, 5, n), np.linspace(2, 1, n)))
+    statistic[30, 0] = 40.0
+    nothing, limit, offset = np.full((n, 2), np.nan), np.full((n, 2), 20.0), np.arange(n)
+    detector = DetectorColumns(
+        "multivariate.pca@1-abc", ("T2", "Q"), rules, statistic, nothing, nothing, limit,
+        (statistic[:, 0] > 20).astype(np.uint32), np.ones(n, np.bool_),
+    )  # fmt: skip
+    columns = {name: np.full(n, np.nan) for name in ("lsl", "usl", "target")}
+    block = ChartBlock(
+        pipeline=line.pipeline, family="multivariate", topic="fab.vectors", partition=0, seq=1, first_offset=0,
+        next_offset=10**9,  # so that whoever waits for offsets of the shared view does not wait for this one
+        series_keys=[series], series=np.zeros(n, np.int32), offset=offset, event_time_ms=1_216_468_500_000 + offset * 60_000,
+        published_ms=np.full(n, 1_216_468_500_000), value=np.full(n, 500.0), lot=Texts.of(["L"] * n), wafer=Texts.of(["W"] * n),
+        detectors={"multivariate.pca": detector}, **columns,
+    )  # fmt: skip
+    line.raw(line.sources.charts, pack(block), partition=1)
+    raised_ms = 1_216_470_300_000
+    alert = {
+        "alert_id": "a-vector", "state": "OPEN", "pipeline": line.pipeline, "topic": "fab.vectors", "partition": 0,
+        "series": series, "detector": detector.detector, "rule": rules[0].name, "rule_doc": rules[0].doc,
+        "severity": "CRITICAL", "opened_offset": 30, "opened_time": raised_ms, "opened_sample": 0, "last_offset": 30,
+        "last_time": raised_ms, "closed_offset": None, "rows": 1, "value": 500.0, "statistic": 40.0, "centre": None,
+        "lcl": None, "ucl": 20.0, "lot": "L", "wafer": "W", "detail": "T2: f003 61 %, f118 22 %; Q: f077 40 %",
+        "published_ms": raised_ms,
+    }  # fmt: skip
+    line.raw(line.sources.alerts, line.encoder["alert"].encode(alert), partition=1)
+
+
+def test_a_vector_beyond_its_limit_names_the_columns_that_contribute(page: Page, filled: Served) -> None:
+    series = "DEMO|||SECOM|wafer"
+    vectors(filled, series)
+    show(page, filled, series)
+    assert page.locator("#tabs button").all_inner_texts() == ["T² · Q (SPE)"]
+    expect(page.locator(".capability")).to_be_hidden()
+    page.locator("#chart").focus()
+    page.keyboard.press("Home")
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    point = page.locator("#point")
+    expect(point).to_contain_text("T² beyond limit")
+    expect(point).to_contain_text("Contributions to T² of this point")
+    expect(point.locator(".bars li").first).to_have_text("f00361 %")
+    page.keyboard.press("ArrowRight")
+    expect(point.locator(".bars")).to_have_count(0)

@@ -111,7 +111,7 @@ def test_the_pareto_of_signals_is_drawn(page: Page, filled: Served) -> None:
 
 
 def test_the_defects_of_an_inspection_are_on_its_wafer(page: Page, filled: Served) -> None:
-    needs_route(filled, "/wafer-maps/{inspection}")
+    needs_route(filled, "/wafer-maps/{inspection_id}")
     goto(page, filled, f"wafer?{urlencode({'id': 'nobody'})}")
     expect(page.locator("#wafer .problem")).to_contain_text("not there")
 

@@ -209,10 +209,10 @@ export class ControlChart {
 
   key(event) {
     if (!this.given || event.ctrlKey || event.altKey || event.metaKey) return;
-    const rows = this.panels[0]?.rows.length ?? 0;
+    const rows = this.panels[0]?.rows ?? [];
     const does = {
       ArrowLeft: () => (event.shiftKey ? this.pan(-0.2) : this.step(-1)), ArrowRight: () => (event.shiftKey ? this.pan(0.2) : this.step(1)),
-      PageUp: () => this.step(-10), PageDown: () => this.step(10), Home: () => this.step(-rows), End: () => this.step(rows),
+      PageUp: () => this.step(-10), PageDown: () => this.step(10), Home: () => this.choose(rows[0] ?? null), End: () => this.choose(rows[rows.length - 1] ?? null),
       "+": () => this.zoom(ZOOM_STEP), "=": () => this.zoom(ZOOM_STEP), "-": () => this.zoom(1 / ZOOM_STEP), 0: () => this.zoomTo(-Infinity, Infinity),
       Escape: () => this.choose(null),
     }[event.key];

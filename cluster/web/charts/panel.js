@@ -89,8 +89,8 @@ export function drawnPanel(panel, x, notes, chosen) {
         data: panel.rows.flatMap((row, i) => (row.value === null ? [[x(row), panel.low + (panel.high - panel.low) * 0.03, i]] : [])),
       },
       {
-        id: `chosen-${panel.g}`, type: "scatter", symbol: "emptyCircle", symbolSize: 18, silent: true, z: 9, xAxisIndex: panel.g, yAxisIndex: panel.g,
-        itemStyle: { color: colour("ink"), borderWidth: 2 }, data: at >= 0 && panel.rows[at].statistic !== null ? [[x(panel.rows[at]), panel.y(panel.rows[at]), at]] : [],
+        id: `chosen-${panel.g}`, type: "scatter", symbol: "circle", symbolSize: 18, silent: true, z: 9, xAxisIndex: panel.g, yAxisIndex: panel.g,
+        itemStyle: { color: "transparent", borderColor: colour("ink"), borderWidth: 2 }, data: at >= 0 && panel.rows[at].statistic !== null ? [[x(panel.rows[at]), panel.y(panel.rows[at]), at]] : [],
       },
     ],
     graphic: [...edgeLabels(panel, lines, font, size), ...(panel.zones ? zoneNames(panel, font, size) : []), ...beyondLabels(panel, panel.beyond, panel.off, font, size)],

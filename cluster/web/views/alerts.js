@@ -27,7 +27,7 @@ class Worklist {
     this.list = element("ol", { id: "worklist", class: "rows", "aria-label": "Alerts, newest first" });
     this.list.addEventListener("keydown", (event) => this.key(event));
     this.more = element("div", {});
-    this.detail = element("section", { id: "alert", class: "panel", "aria-label": "Alert", "aria-live": "polite" });
+    this.detail = element("section", { id: "alert", class: "panel", "aria-label": "Alert" });
     this.life = new Life(this.detail, (alert) => { this.alerts.set(alert.alert_id, alert); this.draw(); });
     root.append(element("h1", { tabindex: "-1" }, "Alerts"), this.controls,
       element("div", { class: "worklist" }, element("section", { class: "panel list", "aria-label": "Worklist" }, this.words, this.list, this.more, element("p", { class: "quiet keys" }, "By keyboard: j and k, or the arrows, go through the list; Enter opens one.")), this.detail));
@@ -87,7 +87,7 @@ class Worklist {
     }
   }
 
-  /** A record of the stream says nothing of what people did: that stays as it is known. */
+  /** Where a record of the stream says nothing of what people did, that stays as it is known. */
   hear(alert) {
     const held = this.alerts.get(alert.alert_id);
     this.alerts.set(alert.alert_id, held?.life && !alert.life ? { ...alert, life: held.life } : alert);

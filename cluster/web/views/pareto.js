@@ -2,17 +2,17 @@
 
 import { ApiError, get, path } from "/web/api.js";
 import { element, say } from "/web/element.js";
-import { count, counted, ruleName } from "/web/format.js";
+import { count, ruleName } from "/web/format.js";
 import { go } from "/web/router.js";
 import { form, problem, table } from "/web/widgets.js";
 
-const BY = [["rule", "signals by rule"], ["detector", "signals by detector"], ["tool", "signals by tool"], ["characteristic", "signals by characteristic"], ["lot", "signals by lot"], ["defect", "defects by type"]];
-const WINDOWS = [["", "everything that is kept"], ["1h", "the last hour"], ["24h", "the last day"], ["7d", "the last week"]];
+const BY = [["rule", "signals by rule"], ["detector", "signals by detector"], ["tool", "signals by tool"], ["characteristic", "signals by characteristic"], ["lot", "signals by lot"], ["severity", "signals by severity"], ["cause", "signals by assignable cause"], ["status", "signals by how far the work on them is"],
+  ["defect_type", "defects by type"], ["defect_severity", "defects by severity"], ["inspection_type", "defects by kind of inspection"]];
+const WINDOWS = [["", "everything that is kept"], ["3600", "the last hour"], ["86400", "the last day"], ["604800", "the last week"]];
 const BARS_MAX = 30;
 
-/** Bars, the largest first, each with its share and the share of all up to it: { name, count, share, upTo }. */
-export function barsOf(items) {
-  const total = items.reduce((sum, item) => sum + item.count, 0);
+/** Bars, the largest first, each with its share of `total` and the share of all up to it: { name, count, share, upTo }. */
+export function barsOf(items, total) {
   let sum = 0;
   return [...items].sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1)).map((item) => {
     sum += item.count;
@@ -50,12 +50,13 @@ class Pareto {
 
   async load(by, window) {
     try {
-      const found = await get(path("/pareto", { by, window }));
-      const bars = barsOf(found.items.map((item) => ({ ...item, name: String(item.name ?? item.key ?? item.value ?? "") })));
+      const found = await get(path("/pareto", { by, window_s: window, limit: BARS_MAX }));
+      const total = found.total ?? found.items.reduce((sum, item) => sum + item.count, 0);
+      const bars = barsOf(found.items, total);
       if (!bars.length) return this.body.replaceChildren(element("p", {}, `There are no ${words(by)} in this time.`));
-      const total = bars.reduce((sum, bar) => sum + bar.count, 0);
       const few = bars.findIndex((bar) => bar.upTo >= 0.8) + 1;
-      const said = `${counted(few, "kind")} of ${bars.length} make up 80 % of ${count(total)}.`;
+      const groups = found.groups ?? bars.length;
+      const said = few ? `${count(few)} of ${count(groups)} make up 80 % of ${count(total)}.` : `The ${count(bars.length)} largest of ${count(groups)} make up ${percent(bars[bars.length - 1].upTo)} of ${count(total)}.`;
       this.body.replaceChildren(element("p", { class: "headline" }, said), chart(bars, by),
         element("details", {}, element("summary", {}, "As a table"), table(`Pareto of ${words(by)}`, [
           { head: by, cell: (bar) => bar.name || "(none)" }, { head: "count", figure: true, cell: (bar) => count(bar.count) }, { head: "share", figure: true, cell: (bar) => percent(bar.share) }, { head: "up to here", figure: true, cell: (bar) => percent(bar.upTo) },

@@ -17,7 +17,7 @@ const ACTIONS = {
   acknowledge: { words: "Acknowledge", again: "Take over", fields: () => [text("Comment")] },
   assign_cause: { words: "Assign cause", fields: () => [{ name: "cause", label: "Assignable cause", required: true, max: TEXT_MAX, options: CAUSES, hint: "where none was found, say that it is common cause" }, text("Comment")] },
   plan_step: {
-    words: "Plan OCAP step", fields: () => [{ name: "step_kind", label: "Kind", kind: "select", options: [["checkpoint", "checkpoint: looks for the cause"], ["terminator", "terminator: takes the cause away"]] }, text("What is to be done", true), { name: "done", label: "it is done already", kind: "check" }],
+    words: "Plan OCAP step", fields: () => [{ name: "kind", label: "Kind", kind: "select", options: [["checkpoint", "checkpoint: looks for the cause"], ["terminator", "terminator: takes the cause away"]] }, text("What is to be done", true), { name: "done", label: "it is done already", kind: "check" }],
     body: (values) => ({ action: "ocap_step", ...values }),
   },
   do_step: { words: "OCAP step done", fields: (life) => [{ name: "step", label: "Step", kind: "select", options: plannedOf(life) }, text("What was found")], body: ({ step, ...rest }) => ({ action: "ocap_step", step: Number(step), ...rest }) },

@@ -5,7 +5,7 @@ import { element } from "/web/element.js";
 import { number, time } from "/web/format.js";
 import { asks, problem, sign, table } from "/web/widgets.js";
 
-const SHOWN_MAX = 50;
+const SHOWN_MAX = 50, AGAIN_MS = 2_000, AGAIN_MAX = 5; // asked again while the server still reads where changes were made
 const NOTHING = () => ({ limits: [], excluded: new Map() });
 
 export class History {
@@ -22,7 +22,9 @@ export class History {
     this.able = false; // this server knows exclusions
   }
 
-  close() {}
+  close() {
+    clearTimeout(this.later);
+  }
 
   async of(series) {
     this.series = series;
@@ -30,6 +32,8 @@ export class History {
     this.exclusions = [];
     this.able = false;
     this.notes = NOTHING();
+    this.again = AGAIN_MAX;
+    clearTimeout(this.later);
     this.body.replaceChildren(element("p", { class: "quiet" }, "asking …"));
     await this.load();
   }
@@ -45,11 +49,13 @@ export class History {
     this.notes = { ...NOTHING(), excluded: new Map(this.exclusions.map((one) => [one.offset, one.comment ?? one.reason ?? ""])) };
     this.body.replaceChildren(...this.limitsPart(limits), ...this.exclusionsPart(exclusions));
     this.changed();
+    clearTimeout(this.later);
+    if (limits.value?.made_known === false && (this.again -= 1) > 0) this.later = setTimeout(() => this.load(), AGAIN_MS);
   }
 
   /** What to draw into a chart of an input partition: from which offset which limits hold. */
   notesFor(partition) {
-    const limits = this.versions.flatMap((one) => (one.made ?? []).filter((made) => made.partition === partition).map((made) => ({ offset: made.offset, words: nameOf(one) })));
+    const limits = this.versions.filter((one) => one.kind === "LIMITS" || one.kind === "RESET").flatMap((one) => (one.made ?? []).filter((made) => made.partition === partition).map((made) => ({ offset: made.offset, words: nameOf(one) })));
     return { ...this.notes, limits: limits.sort((a, b) => a.offset - b.offset) };
   }
 
@@ -65,8 +71,9 @@ export class History {
       { head: "why", cell: (one) => one.reason },
       { head: "", cell: (one) => (one.state === "PROPOSED" && one.kind === "LIMITS" ? this.approveButton(one) : "") },
     ];
+    const shown = this.versions.filter((one) => one.kind === "LIMITS" || one.kind === "RESET"); // exclusions stand below
     return [
-      this.versions.length ? table("Changes of limits, newest first", columns, this.versions, { id: "limits" }) : element("p", { class: "quiet" }, "Nobody has set limits for this series: each chart has learned its own in Phase I."),
+      shown.length ? table("Changes of limits, newest first", columns, shown, { id: "limits" }) : element("p", { class: "quiet" }, "Nobody has set limits for this series: each chart has learned its own in Phase I."),
       element("p", { class: "controls" }, this.proposeButton(), this.resetButton()),
     ];
   }
@@ -120,7 +127,7 @@ export class History {
 
   includeButton(one) {
     return asks("Include again", `Let offset ${one.offset} count again`, () => [{ name: "comment", label: "Why", kind: "area", required: true, max: 1000 }], "Include", async ({ comment }) => {
-      await send("DELETE", `/exclusions/${encodeURIComponent(this.series)}/${one.partition}/${one.offset}`, { comment });
+      await send("DELETE", path(`/exclusions/${encodeURIComponent(this.series)}/${one.partition}/${one.offset}`, { comment }));
     }, () => this.load());
   }
 }

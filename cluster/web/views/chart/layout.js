@@ -17,7 +17,7 @@ export function layout(root) {
     tabs: element("div", { id: "tabs", class: "tabs", role: "tablist", "aria-label": "Statistic" }),
     chart: element("div", { id: "chart", class: "canvas", role: "application", tabindex: "0", "aria-roledescription": "control chart", "aria-label": "Control chart" }),
     rules: element("ul", { id: "rules", class: "rules", "aria-label": "Rules, and how many of the rows shown broke each" }),
-    point: element("div", { id: "point", class: "point", "aria-live": "polite" }),
+    point: element("div", { id: "point", class: "point" }),
   };
   const axis = choice("x axis", "axis", [["sequence"], ["time"]]), scale = choice("scale", "scale", [["all"], ["limits"]]), rows = choice("newest", "newest", [["100"], ["200"], ["500"]], "200");
   Object.assign(at, { axis: axis.querySelector("select"), scale: scale.querySelector("select"), rows: rows.querySelector("select") });

@@ -3,8 +3,8 @@
 import { ApiError, all } from "/web/api.js";
 import { wordsOf } from "/web/charts/marks.js";
 import { titleOf } from "/web/charts/statistics.js";
-import { element, every } from "/web/element.js";
-import { detectorName, number, time } from "/web/format.js";
+import { element, every, say } from "/web/element.js";
+import { detectorName, number, ruleName, time } from "/web/format.js";
 import { facts, table } from "/web/widgets.js";
 
 const TABLE_MS = 1_000, ALERT_PAGES_MAX = 2, ROWS_MAX = 500;
@@ -100,6 +100,7 @@ export class Points {
     const shown = panels.map((panel) => [panel, sameRow(panel, row)]).filter(([, one]) => one);
     const fired = shown.flatMap(([panel, one]) => firedOf(one, panel));
     const { notes, series } = this.history();
+    say([`Row ${row.sequence}`, ...shown.map(([panel, one]) => `${titleOf(panel.statistic.name, panel.detector)} ${one.value === null ? "missing" : number(one.statistic)}`), ...fired.map((rule) => ruleName(rule.name))].join(", "));
     this.point.replaceChildren(
       element("h2", {}, `Row ${row.sequence}`), facts(pairs(row, panels)),
       element("ul", { class: "fired" }, ...fired.map((rule) => element("li", {}, wordsOf(rule)))),

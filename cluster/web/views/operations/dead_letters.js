@@ -113,7 +113,11 @@ class DeadLetters {
 
 /** A plan, name by name. */
 export function planTable(plan) {
-  const words = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
+  const words = (value) => {
+    if (value === null || value === undefined) return "none";
+    if (Array.isArray(value)) return value.map(words).join("; ") || "none";
+    return typeof value === "object" ? Object.entries(value).map(([name, one]) => `${name.replaceAll("_", " ")}: ${words(one)}`).join(", ") || "none" : String(value);
+  };
   return table("The plan", [{ head: "what", cell: ([name]) => name.replaceAll("_", " ") }, { head: "value", cell: ([, value]) => words(value).slice(0, 2_000) }], Object.entries(plan));
 }
 
