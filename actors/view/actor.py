@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import ray
@@ -151,8 +151,15 @@ class ChartView:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(arrival.wait(), max(0.001, deadline - self._loop.time()))
 
-    async def changes(self, since: str | None, series: str | None, timeout_s: float) -> dict[str, Any]:
-        """Return what came since a vector of offsets, waiting for it at most `timeout_s`; None = from now on."""
+    async def detectors(self) -> list[dict[str, Any]]:
+        """Return the detectors whose verdicts are held; see Board.detectors."""
+        return self._ask(lambda board: board.detectors())
+
+    async def changes(self, since: str | None, series: str | Sequence[str] | None, timeout_s: float) -> dict[str, Any]:
+        """Return what came since a vector of offsets, waiting for it at most `timeout_s`; None = from now on.
+
+        `series`: one (Board.changes) or several (Board.changes_of_many).
+        """
         self._loop = asyncio.get_running_loop()
         deadline = self._loop.time() + min(timeout_s, CHANGES_WAIT_S_MAX)
         seen = None if since is None else vectors.parse(since)
@@ -161,7 +168,11 @@ class ChartView:
             with self._lock:
                 start = seen or {topic: dict(at) for topic, at in self._board.position.items()}
                 if self._board.has_changes(start, series) or since is None or self._loop.time() >= deadline:
-                    return self._board.changes(start, series, _now_ms()) | {"notes": list(self._notes)}
+                    if series is None or isinstance(series, str):
+                        said = self._board.changes(start, series, _now_ms())
+                    else:
+                        said = self._board.changes_of_many(start, series, _now_ms())
+                    return said | {"notes": list(self._notes)}
             left = deadline - self._loop.time()
             try:
                 await asyncio.wait_for(arrival.wait(), max(0.001, left))

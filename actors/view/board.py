@@ -6,6 +6,7 @@ No Ray, no Kafka, no clock: records come in with the time they were read, answer
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -163,14 +164,18 @@ class Board:
             "vector": vectors.render(self.position),
         }
 
-    def has_changes(self, since: vectors.Vector, series: str | None) -> bool:
-        """Tell whether `changes` has something to say: a new point of the series, any alert record, or a reset."""
+    def has_changes(self, since: vectors.Vector, series: str | Sequence[str] | None) -> bool:
+        """Tell whether `changes` has something to say: a new point of a series, any alert record, or a reset."""
         alerts = since[vectors.ALERTS]
         if any(at > alerts.get(p, 0) for p, at in self._alert_end.items()) or self._is_ahead(since):
             return True
         if self._life_end > self._life_seen(since):
             return True
-        slot = None if series is None else self.rings.slot(series)
+        wanted = (series,) if isinstance(series, str) else series or ()
+        return any(self._has_points(since, each) for each in wanted)
+
+    def _has_points(self, since: vectors.Vector, series: str) -> bool:
+        slot = self.rings.slot(series)
         if slot is None:
             return False
         edge = since[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
@@ -192,36 +197,73 @@ class Board:
 
         `reset` is True where the answer cannot be complete (rings have moved on, or the topics were made anew): load again.
         """
+        answer = self._said_to_all(since, now_ms) | {"series": series, "points": None, "detectors": []}
+        slot = None if series is None else self.rings.slot(series)
+        if slot is None or series is None:
+            return answer
+        fresh = self._fresh(slot, since)
+        answer |= fresh | {"reset": answer["reset"] or fresh["reset"]}
+        if answer["points"] or answer["detectors"]:
+            rows = self.rings.points.rows(slot)
+            answer |= {"capability": self._capability(slot), "histogram": self._histogram(rows), **self._status(series)}
+        return answer
+
+    def changes_of_many(self, since: vectors.Vector, wanted: Sequence[str], now_ms: int) -> dict[str, Any]:
+        """Return what `changes` does, for several series: `charts` are those that have something new.
+
+        Each has its own `reset`. They come without histogram and capability, which small multiples do not show.
+        """
+        charts = []
+        for series in wanted:
+            slot = self.rings.slot(series)
+            if slot is None or not self._has_points(since, series):
+                continue
+            fresh = self._fresh(slot, since)
+            if fresh["points"] or fresh["detectors"]:
+                charts.append(fresh | self._status(series))
+        return self._said_to_all(since, now_ms) | {"charts": charts}
+
+    def _said_to_all(self, since: vectors.Vector, now_ms: int) -> dict[str, Any]:
         ahead = self._is_ahead(since)
-        alerts = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(since))
-        answer: dict[str, Any] = {
-            "series": series,
-            "points": None,
-            "detectors": [],
-            "alerts": alerts,
+        return {
+            "alerts": self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(since)),
             "reset": ahead,
             "vector": vectors.render(self.position if ahead else vectors.later(since, self.position)),
             "summary": self.summary(now_ms),
         }
-        slot = None if series is None else self.rings.slot(series)
-        if slot is None or series is None:
-            return answer
+
+    def _fresh(self, slot: int, since: vectors.Vector) -> dict[str, Any]:
+        """Return the points and verdicts of a series at or after `since`; `reset`: there were more than its ring holds."""
         edge = since[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
         points = self.rings.points
         rows = points.rows(slot)
         fresh = rows[points.columns["where"][rows, 1] >= edge]
-        if len(fresh) == self.rings.points_max < points.count[slot]:
-            answer["reset"] = True
-        if len(fresh):
-            answer["points"] = self._points(fresh)
+        judged = []
         for name, detector in self.rings.detectors.items():
             at = detector.ring.rows(slot)
             at = at[detector.ring.columns["where"][at, 1] >= edge]
             if len(at):
-                answer["detectors"].append(self._judged(name, slot, at))
-        if answer["points"] or answer["detectors"]:
-            answer |= {"capability": self._capability(slot), "histogram": self._histogram(rows), **self._status(series)}
-        return answer
+                judged.append(self._judged(name, slot, at))
+        return {
+            "points": self._points(fresh) if len(fresh) else None,
+            "detectors": judged,
+            "reset": bool(len(fresh) == points.size < points.count[slot]),
+        }
+
+    def detectors(self) -> list[dict[str, Any]]:
+        """Return the detectors whose verdicts are held: identity (name@version-hash), rules, signals of all series held."""
+        return [
+            {
+                "detector": name,
+                "identity": known.identity,
+                "family": known.family,
+                "statistics": list(known.statistics),
+                "rules": [{"name": rule.name, "doc": rule.doc, "severity": rule.severity} for rule in known.rules],
+                "series": int((known.ring.count > 0).sum()),
+                "signals": int(known.signals.sum()),
+            }
+            for name, known in sorted(self.rings.detectors.items())
+        ]
 
     def _points(self, rows: np.ndarray) -> dict[str, list[Any]]:
         where, number, text = (self.rings.points.columns[name][rows] for name in ("where", "number", "text"))

@@ -97,6 +97,7 @@ def build_api(facts: Facts) -> FastAPI:
     from cluster.api.routes import (  # noqa: PLC0415  (not needed by the stream)
         analytics,
         dead_letters,
+        detectors,
         management,
         monitoring,
         operations,
@@ -105,7 +106,14 @@ def build_api(facts: Facts) -> FastAPI:
     )
 
     app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
-    for router in (monitoring.router, analytics.router, quality.router, page.router, stream_router("/stream")):
+    for router in (
+        monitoring.router,
+        analytics.router,
+        quality.router,
+        detectors.router,
+        page.router,
+        stream_router("/stream"),
+    ):
         app.include_router(router)
     for router in (management.router, operations.router, dead_letters.router):
         app.include_router(router)

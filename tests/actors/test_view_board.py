@@ -290,6 +290,39 @@ def test_a_view_that_is_still_catching_up_does_not_take_its_readers_back() -> No
     assert (said["summary"]["latency_rows"], said["summary"]["rows_per_s"]) == (0, 0.0), "old records have no latency"
 
 
+def test_changes_of_several_series_are_those_of_each_without_what_small_charts_do_not_show() -> None:
+    board = board_of(points_max=3)
+    board.add_block(block(["a", "b", "c"], [1.0, 2.0, 3.0]), 0, 0, 0, live=True)
+    vector = since(board)
+    assert not board.has_changes(vector, ("a", "b", "nobody"))
+    assert board.changes_of_many(vector, ("a", "b", "nobody"), 0)["charts"] == []
+    board.add_block(block(["b", "c", "c", "c", "c"], [5.0, 6.0, 6.0, 6.0, 6.0], 3), 0, 1, 0, live=True)
+    assert not board.has_changes(vector, ("a",))
+    assert board.has_changes(vector, ("a", "b"))
+    said = board.changes_of_many(vector, ("a", "b", "c", "nobody"), 0)
+    assert [(one["series"], one["reset"]) for one in said["charts"]] == [("b", False), ("c", True)]
+    first = said["charts"][0]
+    alone = board.changes(vector, "b", 0)
+    assert {name: first[name] for name in ("points", "detectors", "rows", "status")} == {
+        name: alone[name] for name in ("points", "detectors", "rows", "status")
+    }
+    assert "histogram" not in first
+    assert {name: said[name] for name in ("alerts", "reset", "vector")} == {
+        name: alone[name] for name in ("alerts", "reset", "vector")
+    }
+    json.dumps(said, allow_nan=False)
+
+
+def test_the_detectors_say_their_versions_and_what_they_found() -> None:
+    board = board_of()
+    board.add_block(block(["a", "b"], [1.0, 2.0], signal=[1, 0]), 0, 0, 0, live=True)
+    board.add_block(block(["a"], [1.0], family="anomaly"), 0, 1, 0, live=True)
+    robust, individuals = board.detectors()
+    assert (individuals["identity"], individuals["series"], individuals["signals"]) == ("spc.individuals@1-abc", 2, 1)
+    assert [rule["name"] for rule in individuals["rules"]] == ["nelson_1", "mr_beyond_limit"]
+    assert (robust["detector"], robust["family"], robust["series"]) == ("anomaly.robust_z", "anomaly", 1)
+
+
 def test_vectors_that_are_none_are_refused() -> None:
     for text in ("x", "c0=", "c0=1,,b1=2", "c0=-1", "c0=1" * 9000):
         with pytest.raises(ValueError, match="event id"):

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from actors import view
 from actors.errors import ConfigError
 from cluster.api.app import STREAMS_MAX, deploy
+from cluster.api.stream import STREAM_SERIES_MAX
 from cluster.config import ServeConfig, load
 from tests.cluster.served import Served, free_port, wait_for
 
@@ -291,6 +292,29 @@ def test_the_stream_sends_new_points_and_resumes(filled: Served) -> None:
             if len(seen) >= 2:
                 break
     assert seen == [10.6, 10.7], "each point once, from where the first stream ended"
+
+
+def test_one_stream_carries_several_series(filled: Served) -> None:
+    line, series = filled.line, "E|A|R|1|width"
+    vector = filled.summary()["vector"]
+    line.publish([(series, 10.8), (HOSTILE, 10.9)])
+    wanted = {"series": [series, HOSTILE, "nobody"], "since": vector}
+    seen: dict[str, list[float]] = {}
+    with filled.http.stream("GET", "/stream", params=wanted) as answer:
+        for event in events(answer.iter_lines()):
+            if event.get("event") == "update":
+                for chart in json.loads(event["data"])["charts"]:
+                    seen.setdefault(chart["series"], []).extend((chart["points"] or {"value": []})["value"])
+            if len(seen) == 2:
+                break
+    assert seen == {series: [10.8], HOSTILE: [10.9]}
+    problem(filled.http.get("/stream", params={"series": [f"s{i}" for i in range(STREAM_SERIES_MAX + 1)]}), 422)
+
+
+def test_detectors_say_their_versions(filled: Served) -> None:
+    found = {one["detector"]: one for one in filled.get("/detectors")["items"]}
+    assert found["spc.individuals"]["identity"].startswith("spc.individuals@")
+    assert found["spc.individuals"]["series"] >= 2
 
 
 def test_frames_are_coalesced(filled: Served) -> None:

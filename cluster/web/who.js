@@ -1,0 +1,29 @@
+// Who is signed in. Where to sign in is a page of its own, which the server sends in place of this one to whom it does not know.
+
+import { ApiError, get, send } from "/web/api.js";
+import { byId, element } from "/web/element.js";
+
+/** Take a key out of the address' fragment ("#key=…", as `make demo` prints it) and sign in with it; it does not stay there. */
+async function withKey() {
+  const parts = new URLSearchParams(location.hash.slice(1)), key = location.hash.startsWith("#/") ? null : parts.get("key");
+  if (!key) return false;
+  history.replaceState(null, "", `${location.pathname}${location.search}`);
+  await send("POST", "/session", { key });
+  return true;
+}
+
+/** Say who is signed in, where the server asks for that. */
+export async function showWho() {
+  try {
+    if (await withKey()) return location.reload();
+    const who = await get("/session");
+    const out = who.method === undefined || who.method === "SESSION" ? element("button", { type: "button", onclick: async () => {
+      await send("DELETE", "/session");
+      location.reload();
+    } }, "Sign out") : "";
+    byId("session").replaceChildren(element("span", {}, `${who.name} (${who.role})`), " ", out);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    byId("session").textContent = error.status === 404 ? "" : error.message; // 404: this server lets everybody in
+  }
+}
