@@ -94,10 +94,17 @@ def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
 
 def build_api(facts: Facts) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers."""
-    from cluster.api.routes import analytics, monitoring, page, quality  # noqa: PLC0415  (not needed by the stream)
+    from cluster.api.routes import analytics, monitoring, page, quality, schemas  # noqa: PLC0415  (not needed by the stream)
 
     app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
-    for router in (monitoring.router, analytics.router, quality.router, page.router, stream_router("/stream")):
+    for router in (
+        monitoring.router,
+        schemas.router,
+        analytics.router,
+        quality.router,
+        page.router,
+        stream_router("/stream"),
+    ):
         app.include_router(router)
     app.mount("/web", page.static_files())
     return app
@@ -159,7 +166,9 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str
         )
 
     def api() -> FastAPI:
-        return build_api(ClusterFacts(where, pipeline))
+        facts = ClusterFacts(where, pipeline)
+        facts.sample()
+        return build_api(facts)
 
     def stream() -> FastAPI:
         return build_stream(ViewFacts(pipeline))
