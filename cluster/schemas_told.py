@@ -62,9 +62,10 @@ def topic_of(subject: str) -> str | None:
 
 def subject_told(registry: Registry, subject: str) -> dict[str, Any]:
     """Return a subject with its versions, the newest VERSIONS_MAX, oldest first. Raises UnknownSchema."""
-    [item] = listed(registry, [subject]) or [None]
-    if item is None:
+    found = listed(registry, [subject])
+    if not found:
         raise _unknown(subject)
+    item = found[0]
     versions = [registry.version(subject, number) for number in item["versions"][-VERSIONS_MAX:]]
     return {**item, "versions": [version._asdict() for version in versions]}
 
@@ -121,7 +122,7 @@ class LevelPlan(NamedTuple):
         }
 
 
-def planlevel_of(registry: Registry, subject: str, level: Level) -> LevelPlan:
+def plan_level(registry: Registry, subject: str, level: Level) -> LevelPlan:
     """Test the versions that there are under another level. Raises UnknownSchema, and NotASchema for one that is no Avro."""
     numbers = registry.versions(subject)[-VERSIONS_MAX:]
     if not numbers:
@@ -133,8 +134,11 @@ def planlevel_of(registry: Registry, subject: str, level: Level) -> LevelPlan:
     return LevelPlan(subject, before, level, numbers, conflicts(level, versions))
 
 
-def applylevel_of(registry: Registry, plan: LevelPlan) -> None:
-    """Set the level. Raises Refused if versions that are there would not have been let in under it."""
+def apply_level(registry: Registry, plan: LevelPlan) -> None:
+    """Set the level. Raises Refused if versions that are there would not have been let in under it, or it does not hold.
+
+    Apicurio has no NONE of a subject: it deletes the subject's level, and that of the registry holds.
+    """
     if plan.conflicts:
         pairs = ", ".join(f"{each.earlier} and {each.later} ({each.direction})" for each in plan.conflicts[:5])
         raise Refused(
@@ -142,6 +146,13 @@ def applylevel_of(registry: Registry, plan: LevelPlan) -> None:
             [conflict_told(each) for each in plan.conflicts],
         )
     registry.set_compatibility(plan.subject, plan.after)
+    holds = registry.compatibility(plan.subject)
+    if holds != plan.after:
+        registry.set_compatibility(plan.subject, plan.before)
+        raise Refused(
+            f"{plan.subject} stays {plan.before}: this registry knows no level {plan.after} of a subject, "
+            f"and would let its own, {holds}, hold instead"
+        )
 
 
 def conflict_told(conflict: Conflict) -> dict[str, Any]:

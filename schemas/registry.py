@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from schemas.topics import TOPICS, schema_text, subject_of
 
@@ -137,9 +138,16 @@ class Registry:
         )
 
     def compatibility(self, subject: str | None = None) -> str:
-        """Return the compatibility level that holds for a subject: its own, or the registry's."""
+        """Return the compatibility level that holds for a subject: its own, or the registry's.
+
+        Apicurio says NONE of a subject that has no level of its own, though the registry's holds: so it is asked for what holds.
+        """
+        if subject is None:
+            return self._ask(self._client.get_compatibility, "compatibility")
+        path = f"config/{quote(subject, safe='')}?defaultToGlobal=true"  # the client has no method that says so
         try:
-            return self._ask(lambda: self._client.get_compatibility(subject), f"compatibility of {subject}")
+            said = self._ask(lambda: self._client._rest_client.get(path), f"compatibility of {subject}")
+            return str(said["compatibilityLevel"])
         except UnknownSchema:
             return self._ask(self._client.get_compatibility, "compatibility")
 

@@ -105,11 +105,10 @@ class Counts:
         if is_new:
             for ring in self._of.values():
                 ring[slot] = 0
-        ring = self._of.get(name)
-        if ring is None:
+        if name not in self._of:
             name = name if len(self._of) < NAMES_MAX else OTHERS
-            ring = self._of.setdefault(name, np.zeros(self._slots.slots, np.int64))
-        ring[slot] += count
+            self._of.setdefault(name, np.zeros(self._slots.slots, np.int64))
+        self._of[name][slot] += count
 
     def over(self, window_s: int, now_ms: int) -> dict[str, int]:
         """Return the sum of each name over the last whole seconds and the one that is not over; none where it is 0."""

@@ -77,7 +77,7 @@ def show(
     """Show a topic: its partitions, and the settings that are its own."""
     with one_line():
         admin = _admin()
-        [broker] = admin.topics([name]) or [None]
+        broker = next(iter(admin.topics([name])), None)
         settings = Survey(admin).settings([name]).get(name, {})
     topic = topics_told.told(name, broker, settings)
     if broker is None:

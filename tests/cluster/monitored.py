@@ -97,14 +97,18 @@ class Monitored:
     def publish(self, topic: str, records: Sequence[int], transactional_id: str | None = None) -> None:
         """Publish so many records to each partition."""
         settings: dict[str, Any] = {"bootstrap.servers": self.cluster.bootstrap_servers, "linger.ms": 0}
+        refused: list[Any] = []
         producer = Producer(settings | ({"transactional.id": transactional_id} if transactional_id else {}))
         if transactional_id:
             producer.init_transactions(CALL_S)
             producer.begin_transaction()
         for partition, count in enumerate(records):
-            for _ in range(count):
-                producer.produce(topic, b"x" * 100, partition=partition)
+            for i in range(count):
+                producer.produce(
+                    topic, b"x" * 100, str(i), partition, on_delivery=lambda error, _: error and refused.append(error)
+                )
         assert producer.flush(CALL_S) == 0
+        assert not refused
         if transactional_id:
             producer.commit_transaction(CALL_S)
 

@@ -96,21 +96,20 @@ def test_schemas(api: Monitored, tmp_path: Path) -> None:
     file.write_text(schema("a"))
     checked = call("schemas", "check", subject, str(file))
     assert (checked.exit_code, checked.output) == (0, "may follow under BACKWARD; compared with versions: 1\n")
-    registry.set_compatibility(subject, "NONE")
+    registry.set_compatibility(subject, "FORWARD")
     registry.register(subject, schema("a", "b"))
-    assert [change["path"] for change in told(0, "schemas", "diff", subject, "1", "2")["changes"]] == ["b"]
+    registry.set_compatibility(subject, "BACKWARD")
+    assert [change["path"] for change in told(1, "schemas", "diff", subject, "1", "2")["changes"]] == ["b"]
     assert call("schemas", "diff", subject, "1", "2").output == "b: added int  breaks backward\n"
     assert call("schemas", "diff", subject, "1", "1").output == "no difference\n"
-    assert told(2, "schemas", "level", subject, "backward", "--apply")["conflicts"][0]["to"] == 2
-    assert registry.compatibility(subject) == "NONE"
+    assert told(2, "schemas", "level", subject, "full", "--apply")["conflicts"][0]["to"] == 2
     assert told(0, "schemas", "level", subject, "FORWARD")["applied"] is False
-    assert registry.compatibility(subject) == "NONE"
+    assert registry.compatibility(subject) == "BACKWARD"
     assert call("schemas", "level", subject, "FORWARD", "--apply").exit_code == 0
     assert registry.compatibility(subject) == "FORWARD"
-    registry.set_compatibility(subject, "FULL")
-    told(1, "schemas", "diff", subject, "1", "2")
+    told(0, "schemas", "diff", subject, "1", "2")
     assert [each["version"] for each in told(0, "schemas", "show", subject)["versions"]] == [1, 2]
-    assert call("schemas", "show", subject).output.startswith(f"{subject}  FULL\nversion 1")
+    assert call("schemas", "show", subject).output.startswith(f"{subject}  FORWARD\nversion 1")
     assert subject in call("schemas", "list").output
 
 
