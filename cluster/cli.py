@@ -10,6 +10,7 @@ import typer
 from actors.errors import ConfigError
 from cluster.commands import (
     arl,
+    consumers,
     dead_letters,
     detectors,
     fit,
@@ -20,12 +21,14 @@ from cluster.commands import (
     operations,
     pipeline,
     replay,
+    schemas,
     topics,
 )
 from cluster.config import load, render
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
 app.add_typer(arl.app, name="arl")
+app.add_typer(consumers.app, name="consumers")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")
@@ -34,6 +37,7 @@ app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
 app.add_typer(notify.app, name="notify")
 app.add_typer(operations.app, name="operations")
+app.add_typer(schemas.app, name="schemas")
 app.add_typer(topics.app, name="topics")
 app.add_typer(pipeline.app, name="pipeline")
 app.command()(replay.replay)

@@ -10,7 +10,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from schemas.topics import TOPICS, schema_text, subject_of
 
@@ -53,6 +54,15 @@ class NotAvroSchema(UnknownSchema):
 
 class SchemaRefused(ValueError):  # noqa: N818 - an answer
     """The registry refuses the schema: not compatible with the last one, or no schema at all."""
+
+
+class Version(NamedTuple):
+    """A version of a subject."""
+
+    version: int
+    id: int
+    schema: str  # as text
+    type: str  # "AVRO", "JSON", "PROTOBUF"
 
 
 class Registry:
@@ -116,10 +126,28 @@ class Registry:
         except UnknownSchema:
             return []
 
+    def version(self, subject: str, number: int) -> Version:
+        """Return a version of a subject. Raises UnknownSchema."""
+        found = self._ask(lambda: self._client.get_version(subject, number), f"version {number} of {subject}")
+        schema = found.schema
+        return Version(
+            int(found.version or number),
+            int(found.schema_id or 0),
+            (schema and schema.schema_str) or "",
+            (schema and schema.schema_type) or "AVRO",
+        )
+
     def compatibility(self, subject: str | None = None) -> str:
-        """Return the compatibility level that holds for a subject: its own, or the registry's."""
+        """Return the compatibility level that holds for a subject: its own, or the registry's.
+
+        Apicurio says NONE of a subject that has no level of its own, though the registry's holds: so it is asked for what holds.
+        """
+        if subject is None:
+            return self._ask(self._client.get_compatibility, "compatibility")
+        path = f"config/{quote(subject, safe='')}?defaultToGlobal=true"  # the client has no method that says so
         try:
-            return self._ask(lambda: self._client.get_compatibility(subject), f"compatibility of {subject}")
+            said = self._ask(lambda: self._client._rest_client.get(path), f"compatibility of {subject}")
+            return str(said["compatibilityLevel"])
         except UnknownSchema:
             return self._ask(self._client.get_compatibility, "compatibility")
 
@@ -127,10 +155,11 @@ class Registry:
         """Set the level of a subject; None: of the registry."""
         self._ask(lambda: self._client.set_compatibility(subject, level), f"set compatibility of {subject}")
 
-    def test(self, subject: str, text: str) -> bool:
-        """Tell whether a schema may follow the last one of `subject`."""
+    def test(self, subject: str, text: str, version: int | None = None) -> bool:
+        """Tell whether a schema may follow the last one of `subject`, or a version of it, under the subject's level."""
+        against = "latest" if version is None else version
         return self._ask(
-            lambda: self._client.test_compatibility(subject, _avro(text)), f"test compatibility of {subject}"
+            lambda: self._client.test_compatibility(subject, _avro(text), against), f"test compatibility of {subject}"
         )
 
     def _fetch(self, schema_id: int) -> Any:

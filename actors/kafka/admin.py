@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not re-export them
     AdminClient,
     AlterConfigOpType,
@@ -33,22 +33,17 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs d
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from actors.kafka.errors import kafka_error, translated
+from actors.kafka.futures import CALL_TIMEOUT_S, UNREACHABLE, answers, result
+from actors.kafka.groups import groups
 from actors.kafka.topic_plan import AddPartitions, AlterConfig, Change, CreateTopic, Found, Refusal, compare
 from schemas.topics import Topic
 
-CALL_TIMEOUT_S = 10.0  # of one request
 READY_TIMEOUT_S = 20.0  # until partitions just made answer
 READY_POLL_S = 0.05
-GROUPS_MAX = 1000  # groups told of: each costs a request
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 _LEVEL = {"read_committed": IsolationLevel.READ_COMMITTED, "read_uncommitted": IsolationLevel.READ_UNCOMMITTED}
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_UNREACHABLE = frozenset(
-    {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
-)
-_K = TypeVar("_K")
-_T = TypeVar("_T")
 
 
 class Admin:
@@ -97,8 +92,13 @@ class Admin:
             }
             self._await_partitions(expected)
 
-    def topics(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Return topics (all but Kafka's own, unless named) by name: per partition leader, replicas, in-sync replicas, offsets.
+    @property
+    def client(self) -> AdminClient:
+        """Return librdkafka's client, for further questions (actors/kafka/survey.py)."""
+        return self._client
+
+    def topics(self, names: Iterable[str] | None = None, *, internal: bool = False) -> list[dict[str, Any]]:
+        """Return topics (all but Kafka's own, unless named or `internal`) by name: leader, replicas, in-sync replicas, offsets.
 
         `{"name": …, "partitions": [{"partition", "leader", "replicas", "isr", "low", "high"}, …]}`; low and high are None for a
         partition that does not answer; leader is -1 for one that has none.
@@ -106,7 +106,7 @@ class Admin:
         with translated("list topics"):
             there = self._metadata()
             chosen = (
-                sorted(name for name in there if not name.startswith("__"))
+                sorted(name for name in there if internal or not name.startswith("__"))
                 if names is None
                 else sorted(set(names) & set(there))
             )
@@ -134,42 +134,13 @@ class Admin:
         ]
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return consumer groups by name, at most GROUPS_MAX: state, members, and per partition committed offset, end and lag.
+        """Return consumer groups by name: state, members, and per partition committed offset, end and lag.
 
-        `{"group", "state", "members", "partitions": [{"topic", "partition", "committed", "end", "lag"}, …]}`. A group without
-        members may well have an owner that assigns partitions itself (ours do). end and lag are None where the topic is gone.
+        `{"group", "state", "members", "partitions": [{"topic", "partition", "committed", "end", "lag", "member"}, …]}`. A group
+        without members may well have an owner that assigns partitions itself (ours do). end and lag are None where the topic is
+        gone; member, `{"client_id", "host"}`, where none of the group has the partition.
         """
-        with translated("list consumer groups"):
-            listed = _result(self._client.list_consumer_groups(request_timeout=CALL_TIMEOUT_S))
-            names = sorted(group.group_id for group in listed.valid)[:GROUPS_MAX]
-            if not names:
-                if listed.errors:  # no broker could be asked
-                    raise KafkaException(listed.errors[0])
-                return []
-            asked = {
-                name: self._client.list_consumer_group_offsets(
-                    [ConsumerGroupTopicPartitions(name)], request_timeout=CALL_TIMEOUT_S
-                )[name]
-                for name in names
-            }
-            groups = _answers(self._client.describe_consumer_groups(names, request_timeout=CALL_TIMEOUT_S))
-            committed = {
-                name: sorted(tp for tp in answer.topic_partitions or [] if tp.offset >= 0)
-                for name, answer in _answers(asked).items()
-                if name in groups
-            }
-            self._metadata()  # or the client knows only the partitions that it has met
-            places = sorted({(tp.topic, tp.partition) for tps in committed.values() for tp in tps})
-            ends = self._offsets([TopicPartition(*place) for place in places], _LATEST, "read_uncommitted")
-        return [
-            {
-                "group": name,
-                "state": groups[name].state.name.lower(),
-                "members": len(groups[name].members),
-                "partitions": [_standing(tp, ends.get((tp.topic, tp.partition))) for tp in offsets],
-            }
-            for name, offsets in committed.items()
-        ]
+        return groups(self._client, self._offsets)
 
     def end_offsets(self, topic: str, isolation: Isolation = "read_uncommitted") -> dict[int, int]:
         """Return the end of each partition: its high watermark, or with read_committed its last stable offset.
@@ -193,7 +164,7 @@ class Admin:
         resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
         futures = self._client.describe_configs(resources, request_timeout=CALL_TIMEOUT_S)
         return {
-            resource.name: {name: entry.value for name, entry in _result(future).items()}
+            resource.name: {name: entry.value for name, entry in result(future).items()}
             for resource, future in futures.items()
         }
 
@@ -209,7 +180,7 @@ class Admin:
         for name, future in futures.items():
             with self._starting(f"create {name}"):
                 try:
-                    _result(future)
+                    result(future)
                 except KafkaException as error:
                     if (
                         kafka_error(error).code() != KafkaError.TOPIC_ALREADY_EXISTS
@@ -218,7 +189,7 @@ class Admin:
 
     def _settle(self, futures: Mapping[Any, Future[Any]]) -> None:
         for future in futures.values():
-            _result(future)
+            result(future)
 
     def _await_partitions(self, expected: Mapping[str, int]) -> None:
         """Wait until every new partition answers: for a second after a topic is made its leader does not know it yet."""
@@ -243,7 +214,7 @@ class Admin:
         futures = self._client.list_offsets(
             dict.fromkeys(places, spec), isolation_level=_LEVEL[isolation], request_timeout=CALL_TIMEOUT_S
         )
-        return {(tp.topic, tp.partition): answer.offset for tp, answer in _answers(futures).items()}
+        return {(tp.topic, tp.partition): answer.offset for tp, answer in answers(futures).items()}
 
     @contextmanager
     def _starting(self, doing: str) -> Iterator[None]:
@@ -252,7 +223,7 @@ class Admin:
             yield
         except KafkaException as error:
             cause = kafka_error(error)
-            what = f"no broker answers ({cause.name()})" if cause.code() in _UNREACHABLE else f"{doing}: {cause.str()}"
+            what = f"no broker answers ({cause.name()})" if cause.code() in UNREACHABLE else f"{doing}: {cause.str()}"
             raise ConfigError(f"kafka.bootstrap_servers = {self.bootstrap}: {what}") from error
 
 
@@ -263,36 +234,6 @@ def _resource(name: str, changes: Iterable[AlterConfig]) -> ConfigResource:
     return ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
 
 
-def _result(future: Future[_T]) -> _T:
-    """Wait for one of librdkafka's answers; that none came in time is told as librdkafka tells it."""
-    try:
-        return future.result(2 * CALL_TIMEOUT_S)  # librdkafka itself gives up before
-    except TimeoutError as error:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer")) from error
-
-
-def _answers(futures: Mapping[_K, Future[_T]]) -> dict[_K, _T]:
-    """Wait for answers; those that are errors are left out (a group or a topic just gone). Raises if no broker answers."""
-    answers: dict[_K, _T] = {}
-    for asked, future in futures.items():
-        try:
-            answers[asked] = _result(future)
-        except KafkaException as error:
-            if kafka_error(error).code() in _UNREACHABLE:
-                raise
-    return answers
-
-
 def _found(topic: TopicMetadata, config: Mapping[str, str | None]) -> Found:
     replication = min((len(partition.replicas) for partition in topic.partitions.values()), default=0)
     return Found(len(topic.partitions), replication, config)
-
-
-def _standing(committed: TopicPartition, end: int | None) -> dict[str, Any]:
-    return {
-        "topic": committed.topic,
-        "partition": committed.partition,
-        "committed": committed.offset,
-        "end": end,
-        "lag": None if end is None else max(0, end - committed.offset),
-    }

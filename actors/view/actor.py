@@ -99,6 +99,18 @@ class ChartView:
         """Return counts per input partition, rates, latencies, alerts, dead letters, and how the reader does."""
         return self._summary()
 
+    async def throughput(self, window_s: int) -> dict[str, Any]:
+        """Return rows a second over time, of all partitions and of each; see Counts.rates."""
+        return self._ask(lambda board: board.rows.rates(window_s, _now_ms()))
+
+    async def latencies(self, window_s: int) -> dict[str, Any]:
+        """Return quantiles by stage and over time; see StageLatencies.over."""
+        return self._ask(lambda board: board.stages.over(window_s, _now_ms()))
+
+    async def dead_letters(self, window_s: int) -> dict[str, int]:
+        """Return how many dead letters were written in the window, by reason."""
+        return self._ask(lambda board: board.dead_letters_lately.over(window_s, _now_ms()))
+
     async def mark(self) -> None:
         """Start the "since mark" latencies anew."""
         with self._lock:

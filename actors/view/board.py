@@ -14,6 +14,7 @@ import numpy as np
 from actors.view import vector as vectors
 from actors.view.alert_book import AlertBook, cursor_decode, cursor_encode
 from actors.view.chains import SAMPLE_BITS, Chains
+from actors.view.history import Counts, StageLatencies
 from actors.view.inspections import InspectionBook
 from actors.view.latency import LatencyWindow
 from actors.view.rings import DetectorRing, Rings, listed
@@ -43,20 +44,32 @@ class Board:
         self.position: vectors.Vector = {vectors.CHARTS: {}, vectors.ALERTS: {}, vectors.LIVES: {}}
         self._alert_end: dict[int, int] = {}  # after the newest alert; the position passes control records too
         self._life_end = 0  # after the newest life
+        self.stages, self.rows = StageLatencies(), Counts()  # over the last quarter of an hour
         self.dead_letters = Counter[str]()  # by reason
+        self.dead_letters_lately = Counts()
         self.caught_up = True  # False while a new reader goes through what was there before it
         self.unreadable = 0  # records of the output topics that are not what they should be
         self.blocks = 0
 
-    def add_block(self, block: ChartBlock, partition: int, offset: int, now_ms: int, live: bool) -> None:
-        """Take a chart record in. `live` is False for what was written before this reader began: no latency, no rate."""
+    def add_block(
+        self, block: ChartBlock, partition: int, offset: int, now_ms: int, live: bool, written_ms: int | None = None
+    ) -> None:
+        """Take a chart record in. `live` is False for what was written before this reader began: no latency, no rate.
+
+        `written_ms`: the record's Kafka timestamp.
+        """
         self.blocks += 1
         new_points = self.chains.check(block, _ANY)
         new = self.chains.check(block)
         self.rings.add(block, offset, new, new_points)
         if live:
-            self.latency.add_latency(block.published_ms[new], now_ms)
-            self.latency.add_rows(int(new_points.sum()), now_ms)
+            latencies = self.latency.add_latency(block.published_ms[new], now_ms)
+            if latencies is not None:
+                self.stages.add(latencies, now_ms, written_ms)
+            rows = int(new_points.sum())
+            self.latency.add_rows(rows, now_ms)
+            if rows:
+                self.rows.add(f"{block.topic}:{block.partition}", rows, now_ms)
         self.read(vectors.CHARTS, partition, offset + 1)
 
     def add_alert(self, alert: dict[str, Any], partition: int, offset: int, written_ms: int) -> None:
@@ -70,6 +83,11 @@ class Board:
         self.alerts.add_life(life, offset)
         self._life_end = offset + 1
         self.read(vectors.LIVES, partition, offset + 1)
+
+    def add_dead_letter(self, reason: str, written_ms: int) -> None:
+        """Count a dead letter."""
+        self.dead_letters[reason] += 1
+        self.dead_letters_lately.add(reason, 1, written_ms)
 
     def read(self, topic: str, partition: int, next_offset: int) -> None:
         """Note how far a partition was read: "c" charts, "a" alerts, "l" lives of alerts."""

@@ -9,6 +9,8 @@ Time is an argument everywhere.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 WINDOW_S = 10  # the window of quantiles and rates
@@ -34,6 +36,13 @@ def quantiles(histogram: np.ndarray) -> dict[str, float | None]:
     return {f"p{round(100 * q)}": float(at) + 1.0 for q, at in zip(QUANTILES, found, strict=True)}
 
 
+class Latencies(NamedTuple):
+    """How many rows of a block took how long: counts[i] of them low_ms + i."""
+
+    low_ms: int
+    counts: np.ndarray  # (range of latencies,) int64
+
+
 class LatencyWindow:
     """Latency quantiles and rows per second over the last `WINDOW_S` seconds, and latency quantiles since a mark."""
 
@@ -56,15 +65,19 @@ class LatencyWindow:
         """Count rows that arrived now."""
         self._rows[self._slot(now_ms)] += rows
 
-    def add_latency(self, published_ms: np.ndarray, now_ms: int) -> None:
-        """Count the latency of rows that arrived now: now − published_ms, (n,) int64. Clocks that run ahead count as 0."""
+    def add_latency(self, published_ms: np.ndarray, now_ms: int) -> Latencies | None:
+        """Count the latency of rows that arrived now: now − published_ms, (n,) int64. Clocks that run ahead count as 0.
+
+        Returns what was counted; None for no rows.
+        """
         if not len(published_ms):
-            return
+            return None
         latency = np.clip(now_ms - published_ms, 0, LATENCY_MS_MAX)
         low = int(latency.min())
         counts = np.bincount(latency - low)
         self._window[self._slot(now_ms), low : low + len(counts)] += counts
         self._since_mark[low : low + len(counts)] += counts
+        return Latencies(low, counts)
 
     def mark(self) -> None:
         """Start the "since mark" histogram anew."""

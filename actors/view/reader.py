@@ -140,7 +140,7 @@ class Reader(threading.Thread):
             return
         live = (record.topic, record.partition) not in self._behind
         with self._lock:
-            self._board.add_block(block, record.partition, record.offset, now_ms, live)
+            self._board.add_block(block, record.partition, record.offset, now_ms, live, record.timestamp_ms)
 
     def _event(self, record: ViewRecord) -> None:
         event: dict[str, Any] = decode_event(record.value or b"", self._registry.schema)
@@ -150,7 +150,7 @@ class Reader(threading.Thread):
             elif record.topic == self._sources.inspections:
                 self._board.inspections.add(event, record.timestamp_ms)
             elif record.topic != self._sources.alerts:
-                self._board.dead_letters[str(event["reason"])] += 1
+                self._board.add_dead_letter(str(event["reason"]), record.timestamp_ms)
             elif event["pipeline"] in self._board.pipelines:
                 self._board.add_alert(event, record.partition, record.offset, record.timestamp_ms)
 

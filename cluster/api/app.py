@@ -103,19 +103,22 @@ def build_api(facts: Facts) -> FastAPI:
         operations,
         page,
         quality,
+        schemas,
     )
 
     app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
     for router in (
         monitoring.router,
+        schemas.router,
         analytics.router,
         quality.router,
         detectors.router,
+        management.router,
+        operations.router,
+        dead_letters.router,
         page.router,
         stream_router("/stream"),
     ):
-        app.include_router(router)
-    for router in (management.router, operations.router, dead_letters.router):
         app.include_router(router)
     app.mount("/web", page.static_files())
     return app
@@ -177,7 +180,9 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str
         )
 
     def api() -> FastAPI:
-        return build_api(ClusterFacts(where, pipeline))
+        facts = ClusterFacts(where, pipeline)
+        facts.sample()
+        return build_api(facts)
 
     def stream() -> FastAPI:
         return build_stream(ViewFacts(pipeline))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import ray
 
@@ -19,7 +19,18 @@ from cluster.api.problems import Unavailable
 
 CALL_TIMEOUT_S = 5.0
 KAFKA_TIMEOUT_S = 15.0  # of a question to Kafka's admin API; each of its requests has a shorter one
+REGISTRY_CALL_S = 2.0  # of one request to the registry, which is made once more
+REGISTRY_TIMEOUT_S = 30.0  # of a question to the registry that takes many requests
+SETTINGS_KEEP_S = 10.0  # settings of topics change seldom
+PIPELINES_MAX = 50  # beside ours, that are asked
+SUPERVISOR = "supervisor:"
 KEEP_S = 1.0  # an answer of Kafka or the registry serves everyone who asks within this time
+
+if TYPE_CHECKING:
+    from cluster.lag_sampler import Lags, Sampler
+    from cluster.owner_times import OwnerTimes
+    from cluster.topics_told import Settings
+    from schemas.registry import Registry
 
 T = TypeVar("T")
 
@@ -43,8 +54,16 @@ class Facts(Views, Protocol):
         """Return the deal of the pipeline and the status of each owner, from its supervisor. Raises Unavailable."""
         ...
 
+    async def other_pipelines(self) -> dict[str, dict[str, Any] | None]:
+        """Return the same of every other pipeline that runs; None for one whose supervisor is silent. Raises Unavailable."""
+        ...
+
     async def topics(self) -> list[dict[str, Any]]:
-        """Return those of our topics that Kafka has. Raises Unavailable."""
+        """Return all topics of Kafka, its own too, as `Admin.topics` does. Raises Unavailable."""
+        ...
+
+    async def settings(self) -> dict[str, Settings]:
+        """Return the settings of all topics; see Survey.settings. Raises Unavailable."""
         ...
 
     async def groups(self) -> list[dict[str, Any]]:
@@ -55,24 +74,58 @@ class Facts(Views, Protocol):
         """Return the number of subjects in the registry. Raises Unavailable."""
         ...
 
+    async def subjects(self) -> list[str]:
+        """Return all subjects of the registry. Raises Unavailable."""
+        ...
+
+    async def ask_registry(self, ask: Callable[[Registry], T]) -> T:
+        """Ask the registry something. Raises Unavailable; what the registry refuses passes through."""
+        ...
+
+    @property
+    def lags(self) -> Lags:
+        """What was sampled of consumer groups."""
+        ...
+
+    @property
+    def times(self) -> OwnerTimes:
+        """What was sampled of the owners' times."""
+        ...
+
 
 @dataclass
 class Kept:
-    """The newest answer to a question that costs something, kept for KEEP_S; askers in the meantime wait for the same one."""
+    """The newest answer to a question that costs something, kept for `keep_s`; who asks in the meantime waits for the same one.
+
+    One question is under way at a time, however many wait for it and have given up: threads do not pile up behind a dead broker.
+    """
 
     ask: Callable[[], Any]
     part: str
+    keep_s: float = KEEP_S
     answer: Any = None
     at_s: float = -1e9
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    under_way: asyncio.Task[Any] | None = None
 
     async def get(self) -> Any:
         """Return the answer, in a thread because the clients block. Raises Unavailable."""
-        async with self.lock:
-            if time.monotonic() - self.at_s > KEEP_S:
-                self.answer = await within(asyncio.to_thread(self.ask), KAFKA_TIMEOUT_S, self.part)
-                self.at_s = time.monotonic()
+        if time.monotonic() - self.at_s <= self.keep_s:
             return self.answer
+        if self.under_way is None or self.under_way.done():
+            self.under_way = asyncio.create_task(self._fetch())
+            self.under_way.add_done_callback(_noted)
+        return await within(asyncio.shield(self.under_way), KAFKA_TIMEOUT_S, self.part)
+
+    async def _fetch(self) -> Any:
+        self.answer = await asyncio.to_thread(self.ask)
+        self.at_s = time.monotonic()
+        return self.answer
+
+
+def _noted(task: asyncio.Task[Any]) -> None:
+    """Take note of an error that nobody waited for: who did has it already."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def within(awaited: Awaitable[T], timeout_s: float, part: str) -> T:
@@ -103,25 +156,64 @@ class ClusterFacts(ViewFacts):
 
     def __init__(self, cluster: Cluster, pipeline: str) -> None:
         from actors.kafka.admin import Admin  # noqa: PLC0415  (the streaming deployment does not need it)
+        from actors.kafka.survey import Survey  # noqa: PLC0415
+        from cluster.lag_sampler import Lags  # noqa: PLC0415
+        from cluster.owner_times import OwnerTimes  # noqa: PLC0415
         from schemas.registry import Registry  # noqa: PLC0415
-        from schemas.topics import TOPICS  # noqa: PLC0415
 
         super().__init__(pipeline)
         self.cluster = cluster
         admin = Admin(cluster.bootstrap_servers, cluster.client)
-        registry = Registry(cluster.registry_url, cluster.registry_client, timeout_s=CALL_TIMEOUT_S)
-        self._topics = Kept(lambda: admin.topics(TOPICS), "kafka")
+        self._registry = Registry(cluster.registry_url, cluster.registry_client, timeout_s=REGISTRY_CALL_S)
+        self._topics = Kept(lambda: admin.topics(internal=True), "kafka")
+        self._settings = Kept(lambda: Survey(admin).settings(), "kafka", SETTINGS_KEEP_S)
         self._groups = Kept(admin.groups, "kafka")
-        self._subjects = Kept(registry.subjects, "registry")
+        self._subjects = Kept(self._registry.subjects, "registry")
+        self.lags, self.times = Lags(admin, cluster), OwnerTimes()
+
+    def sample(self) -> Sampler:
+        """Begin to sample lags and the owners' times, for as long as this process lives."""
+        from cluster.lag_sampler import Sampler  # noqa: PLC0415
+
+        sampler = Sampler(self._sample)
+        sampler.start()
+        return sampler
+
+    def _sample(self, at_ms: int) -> None:
+        """Take a sample. Raises ReopenError if Kafka does not answer; owners that do not are left out."""
+        from actors.supervisor import list_pipelines  # noqa: PLC0415
+
+        for status in list_pipelines():
+            self.times.add(status["owners"], at_ms)
+        self.lags.take(at_ms)
 
     async def owners(self) -> dict[str, Any]:
         """Return the deal of the pipeline and the status of each owner, from its supervisor. Raises Unavailable."""
         status: dict[str, Any] = await ask_actor(f"supervisor:{self.pipeline}", "owners", "status")
         return status
 
+    async def other_pipelines(self) -> dict[str, dict[str, Any] | None]:
+        """Return the same of every other pipeline, at most PIPELINES_MAX. Raises Unavailable."""
+        from actors.supervision.places import named  # noqa: PLC0415
+
+        actors = await within(asyncio.to_thread(named, SUPERVISOR), CALL_TIMEOUT_S, "owners")
+        others = [name for name in actors if name != f"{SUPERVISOR}{self.pipeline}"][:PIPELINES_MAX]
+        said = await asyncio.gather(*(ask_actor(name, "owners", "status") for name in others), return_exceptions=True)
+        found: dict[str, dict[str, Any] | None] = {}
+        for name, status in zip(others, said, strict=True):
+            if isinstance(status, BaseException) and not isinstance(status, Unavailable):
+                raise status
+            found[name.removeprefix(SUPERVISOR)] = None if isinstance(status, BaseException) else status
+        return found
+
     async def topics(self) -> list[dict[str, Any]]:
-        """Return those of our topics that Kafka has. Raises Unavailable."""
+        """Return all topics of Kafka, its own too, as `Admin.topics` does. Raises Unavailable."""
         found: list[dict[str, Any]] = await self._topics.get()
+        return found
+
+    async def settings(self) -> dict[str, Settings]:
+        """Return the settings of all topics; see Survey.settings. Raises Unavailable."""
+        found: dict[str, Settings] = await self._settings.get()
         return found
 
     async def groups(self) -> list[dict[str, Any]]:
@@ -131,7 +223,16 @@ class ClusterFacts(ViewFacts):
 
     async def registry(self) -> int:
         """Return the number of subjects in the registry. Raises Unavailable."""
-        return len(await self._subjects.get())
+        return len(await self.subjects())
+
+    async def subjects(self) -> list[str]:
+        """Return all subjects of the registry. Raises Unavailable."""
+        found: list[str] = await self._subjects.get()
+        return found
+
+    async def ask_registry(self, ask: Callable[[Registry], T]) -> T:
+        """Ask the registry something. Raises Unavailable; what the registry refuses passes through."""
+        return await within(asyncio.to_thread(ask, self._registry), REGISTRY_TIMEOUT_S, "registry")
 
 
 async def ask_actor(name: str, part: str, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:

@@ -12,13 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from actors.errors import ConfigError, FencedError, ReopenError
 from actors.kafka.client import Cluster
+from cluster.commands.telling import Output
 from cluster.commands.where import cluster_of
 from cluster.config import Config, load
 from cluster.operations.errors import Conflict, Refused
@@ -30,14 +30,6 @@ FAILED, REFUSED = 1, 2  # exit codes
 LOOK_S = 0.5  # between two looks at an operation
 
 
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 ApplyOption = Annotated[
     str | None,
     typer.Option(

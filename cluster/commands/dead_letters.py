@@ -18,13 +18,13 @@ from actors.errors import ConfigError, FencedError, ReopenError
 from actors.letter_desk import REDRIVE_CAP, LetterDesk, RefusedError
 from actors.sinks.redrive import Filter, Letter, Outgoing, Refusal
 from cluster.commands.dead_letters_text import (
-    Output,
     coordinates_of,
     facts_of,
     filter_of,
     line_of,
     tell,
 )
+from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
 from schemas.decode import UnreadableRecord
@@ -36,7 +36,6 @@ FAILED, REFUSED = 1, 2  # exit codes
 LIST_MAX = 50  # letters shown, unless told otherwise
 REDRIVE_MAX = 100  # records redriven at once, unless told otherwise
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 TopicOption = Annotated[
     str | None, typer.Option("--topic", help="Of records of this topic, or in this dead-letter topic.")
 ]

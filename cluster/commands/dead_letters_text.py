@@ -6,23 +6,16 @@ import json
 import re
 import time
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import typer
 
 from actors.letter_desk import RefusedError, since_ms
 from actors.sinks.redrive import ADVICE, Coordinates, Filter, Letter, Outgoing, Redrives, Refusal
+from cluster.commands.telling import Output
 from schemas.batch import Reason
 
 DETAIL_SHOWN = 100  # characters of a detail in a list
-
-
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
 
 
 def facts_of(letter: Letter, redrives: Redrives) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from actors.errors import ConfigError
-from cluster.commands.carrying_out import Output, OutputOption
+from cluster.commands.telling import Output, OutputOption
 from models.catalogue import BUILTIN, Parameter, family_of, parameters_of
 
 app = typer.Typer(help="The built-in detectors.", no_args_is_help=True)

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from actors.errors import ConfigError
-from cluster.commands.carrying_out import Output, OutputOption
+from cluster.commands.telling import Output, OutputOption
 from models.artefact import Artefact
 
 app = typer.Typer(help="Fit the models of detectors: loadings, covariances, trees, references.", no_args_is_help=True)

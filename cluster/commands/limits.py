@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
@@ -25,6 +24,7 @@ from actors.kafka.errors import ConfigError
 from actors.kafka.history import Bound
 from actors.limit_desk import ROWS, LimitDesk, Span, Study, facts_of
 from cluster.commands.limits_text import show_change, show_made, show_proposal
+from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
 from models.limit_versions import Change, ChangeRefused, Kind
@@ -37,14 +37,6 @@ FAILED, REFUSED = 1, 2  # exit codes
 MADE_TIMEOUT_S = 30.0
 
 
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 SeriesOption = Annotated[
     str, typer.Option("--series", "-s", help="Series key: equipment|chamber|recipe|operation|characteristic.")
 ]

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands.carrying_out import AddressOption, Output, OutputOption, connected, in_one_line, operations_of
+from cluster.commands.carrying_out import AddressOption, connected, in_one_line, operations_of
+from cluster.commands.telling import Output, OutputOption
 
 app = typer.Typer(help="Operations: replays, redrives, resets, deletions under way.", no_args_is_help=True)
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from actors.kafka.client import Cluster
-from cluster.commands.carrying_out import AddressOption, ApplyOption, Output, OutputOption, carry_out
+from cluster.commands.carrying_out import AddressOption, ApplyOption, carry_out
+from cluster.commands.telling import Output, OutputOption
 from cluster.operations.bounds import bound_of
 from cluster.operations.plans import Plan
 

@@ -1,4 +1,8 @@
-"""`chipquality topics`: what the code says of topics against what the cluster has."""
+"""`chipquality topics`: what the code says of topics against what the cluster has, and how all topics stand.
+
+Exit codes of `list` and `show`: 0 all is well;
+1 a partition has no leader or too few in-sync replicas, or Kafka does not answer; 2 refused.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,11 @@ import typer
 from actors.errors import ConfigError
 from actors.kafka.admin import Admin
 from actors.kafka.client import Cluster
+from actors.kafka.survey import Survey
 from actors.kafka.topic_plan import Change, Refusal
-from cluster.commands.carrying_out import AddressOption, ApplyOption, Output, OutputOption, carry_out
+from cluster import topics_told
+from cluster.commands.carrying_out import AddressOption, ApplyOption, carry_out
+from cluster.commands.telling import NOT_WELL, Output, OutputOption, one_line, refuse, table, tell
 from cluster.config import Config, load, reveal
 from cluster.local import running
 from cluster.operations.plans import Plan
@@ -62,6 +69,67 @@ def _show_deletion(plan: dict[str, Any]) -> None:
     for group in plan["groups"]:
         members = f", with {group['members']} members now" if group["members"] else ""
         typer.echo(f"  read by group {group['group']}{members}")
+
+
+@app.command("list")
+def list_topics(
+    internal: Annotated[bool, typer.Option("--internal", help="Kafka's own topics too.")] = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """Show every topic of the cluster, ours first, those too that are missing."""
+    with one_line():
+        admin = _admin()
+        found = topics_told.listed(admin.topics(internal=True), Survey(admin).settings(), internal=internal)
+    rows = [
+        (
+            topic["name"],
+            len(topic["partitions"]) if topic["exists"] else "missing",
+            topic["records"],
+            topic["under_replicated"],
+            topic["cleanup"],
+            topic["retention_ms"],
+        )
+        for topic in found
+    ]
+    lines = table(["topic", "partitions", "records", "under-replicated", "cleanup", "retention ms"], rows)
+    tell({"items": found, "total": len(found)}, lines, output)
+    raise typer.Exit(0 if all(map(_is_well, found)) else NOT_WELL)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The topic.")],
+    output: OutputOption = Output.text,
+) -> None:
+    """Show a topic: its partitions, and the settings that are its own."""
+    with one_line():
+        admin = _admin()
+        broker = next(iter(admin.topics([name])), None)
+        settings = Survey(admin).settings([name]).get(name, {})
+    topic = topics_told.told(name, broker, settings)
+    if broker is None:
+        raise refuse(f"the cluster has no topic {name!r}")
+    rows = [(p["partition"], p["leader"], p["replicas"], p["isr"], p["low"], p["high"]) for p in topic["partitions"]]
+    lines = [
+        f"{name}  {topic['doc'] or ''}".rstrip(),
+        *table(["partition", "leader", "replicas", "isr", "low", "high"], rows),
+    ]
+    lines += [
+        f"{setting} = {said['value']}, not {said['default']}"
+        for setting, said in settings.items()
+        if said["value"] != said["default"]
+    ]
+    tell({**topic, "configs": settings, "rates": None}, lines, output)
+    raise typer.Exit(0 if _is_well(topic) else NOT_WELL)
+
+
+def _is_well(topic: dict[str, Any]) -> bool:
+    return not topic["under_replicated"] and not topic["without_leader"]
+
+
+def _admin() -> Admin:
+    config = load()
+    return Admin(_bootstrap(config), reveal(config.kafka.client))
 
 
 def _plan() -> tuple[Admin, list[Change]]:

@@ -14,7 +14,9 @@ from confluent_kafka.admin import AdminClient
 
 from actors.errors import ConfigError, ReopenError
 from actors.kafka import admin as module
-from actors.kafka.admin import Admin, _result
+from actors.kafka import futures
+from actors.kafka.admin import Admin
+from actors.kafka.groups import groups
 from actors.kafka.topic_plan import AddPartitions, AlterConfig, CreateTopic, Refusal
 from schemas.topics import MEASUREMENTS, STATE, TOPICS, Topic
 from tests.actors.publisher_support import nobody
@@ -155,8 +157,8 @@ def test_offsets_and_lag(admin: Admin, stack: Endpoints, topics: dict[str, Topic
     [told] = [item for item in admin.groups() if item["group"] == group]
     assert (told["state"], told["members"]) == ("empty", 0)
     assert told["partitions"] == [
-        {"topic": name, "partition": 0, "committed": 2, "end": 5, "lag": 3},
-        {"topic": name, "partition": 1, "committed": 5, "end": 5, "lag": 0},
+        {"topic": name, "partition": 0, "committed": 2, "end": 5, "lag": 3, "member": None},
+        {"topic": name, "partition": 1, "committed": 5, "end": 5, "lag": 0, "member": None},
     ]
 
 
@@ -184,12 +186,25 @@ def test_a_live_group_shows_its_members(admin: Admin, stack: Endpoints, topics: 
             break
     [told] = [item for item in admin.groups() if item["group"] == group]
     assert (told["state"], told["members"], told["partitions"]) == ("stable", 1, [])
+    consumer.commit(offsets=[TopicPartition(name, 0, 0)], asynchronous=False)
+    [told] = [item for item in admin.groups() if item["group"] == group]
+    assert told["partitions"][0]["member"]["client_id"] == "rdkafka"
     consumer.close()
 
 
-def test_a_committed_topic_that_is_gone_has_no_lag(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    standing = module._standing(TopicPartition("gone", 0, 7), None)
-    assert standing == {"topic": "gone", "partition": 0, "committed": 7, "end": None, "lag": None}
+def test_a_committed_topic_that_is_gone_has_no_lag(admin: Admin, stack: Endpoints, topics: dict[str, Topic]) -> None:
+    name, group = of(topics, "keyed"), f"test-{uuid.uuid4().hex[:8]}"
+    admin.apply(admin.plan(topics, 1, 1))
+    consumer = Consumer({"bootstrap.servers": stack.bootstrap_servers, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(name, 0, 7)], asynchronous=False)
+    consumer.close()
+    told = groups(admin.client, lambda *_: {})  # as where no offset is to be had
+    assert [item["partitions"] for item in told if item["group"] == group] == [
+        [{"topic": name, "partition": 0, "committed": 7, "end": None, "lag": None, "member": None}]
+    ]
+
+
+def test_a_topic_that_is_not_there_has_no_offsets(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     assert admin._offsets([TopicPartition("no-such-topic", 0)], module._LATEST, "read_uncommitted") == {}
     monkeypatch.setattr(module, "READY_TIMEOUT_S", 0.3)
     with pytest.raises(ConfigError, match=r"no-such-topic: new partitions do not answer after 0\.3 s"):
@@ -231,7 +246,7 @@ def test_wrong_settings_are_one_line() -> None:
 def test_no_answer_in_time_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures import Future
 
-    monkeypatch.setattr(module, "CALL_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(futures, "CALL_TIMEOUT_S", 0.01)
     with pytest.raises(KafkaException) as raised:
-        _result(Future())
+        futures.result(Future())
     assert raised.value.args[0].code() == KafkaError._TIMED_OUT

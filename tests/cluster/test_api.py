@@ -243,6 +243,21 @@ def test_topics_and_consumers(filled: Served) -> None:
     assert f'chipquality_consumer_lag{{group="{line.pipeline}"' in filled.http.get("/metrics").text
 
 
+def test_throughput_latency_and_errors_come_from_the_view(filled: Served) -> None:
+    filled.line.publish([(HOSTILE, 10.0)])
+    wait_for(
+        lambda: sum(filled.get("/events/throughput", window_s=60)["rows_per_s"]) > 0, "a whole second with rows is told"
+    )
+    stages = filled.get("/events/latency")["stages"]
+    assert (stages["read"]["n"] > 0, stages["decode_and_judge"]["n"]) == (True, 0), "no owner runs"
+    errors = filled.get("/events/errors")
+    assert errors["unreadable"] == filled.summary()["unreadable"]
+    figures = {item["name"]: item["value"] for item in filled.get("/events/metrics")["items"]}
+    assert figures["rows"] == filled.summary()["judged"]
+    filled.get("/events/topics/quality.charts")
+    assert filled.get("/events/schemas", limit=2)["total"] > 2
+
+
 def test_metrics_are_prometheus_text(filled: Served) -> None:
     answer = filled.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 
+from actors.errors import ReopenError
+from cluster.api import facts as facts_module
+from cluster.api.facts import Kept
 from cluster.api.problems import Problem, Unavailable
+from cluster.api.routes import monitoring
 from cluster.api.routes.monitoring import health
 
 LIVE = {"slot": 0, "state": "live", "partitions": {"0": {}, "1": {}}}
@@ -19,9 +24,10 @@ class AllAtOnce:
 
     pipeline = "quality"
 
-    def __init__(self, kafka: str | None = None) -> None:
+    def __init__(self, kafka: str | None = None, topics: list[dict[str, Any]] | None = None) -> None:
         self._asked = asyncio.Barrier(4)
         self._kafka = kafka
+        self._topics = topics or [{"name": "quality.events"}]
 
     async def view(self, method: str, *_: Any) -> Any:
         assert method == "summary"
@@ -36,7 +42,7 @@ class AllAtOnce:
         await self._asked.wait()
         if self._kafka:
             raise Unavailable("kafka", self._kafka)
-        return [{"name": "quality.events"}]
+        return self._topics
 
     async def groups(self) -> list[dict[str, Any]]:
         raise AssertionError("readiness does not need the groups")
@@ -46,9 +52,9 @@ class AllAtOnce:
         return 7
 
 
-def _ask(kafka: str | None = None) -> Any:
+def _ask(kafka: str | None = None, topics: list[dict[str, Any]] | None = None) -> Any:
     async def asked() -> Any:
-        return await asyncio.wait_for(health(AllAtOnce(kafka), "ready"), 10)
+        return await asyncio.wait_for(health(AllAtOnce(kafka, topics), "ready"), 10)
 
     return asyncio.run(asked())
 
@@ -74,3 +80,56 @@ def test_the_part_that_fails_is_named_and_the_others_are_told() -> None:
         "owners",
         "view",
     ]
+
+
+def test_partitions_that_nobody_can_read_are_named() -> None:
+    partitions = [{"partition": p, "leader": 1 if p == 0 else -1} for p in range(9)]
+    with pytest.raises(Problem) as refused:
+        _ask(topics=[{"name": "a", "partitions": partitions[:1]}, {"name": "b", "partitions": partitions}])
+    assert refused.value.detail == (
+        "not ready: kafka: no leader for b:1, b:2, b:3, b:4, b:5 and 3 more: their brokers are down, or their disks have failed"
+    )
+
+
+def test_a_part_that_does_not_answer_is_said_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "HEALTH_S", 0.05)
+
+    class Slow(AllAtOnce):
+        async def registry(self) -> int:
+            await super().registry()
+            await asyncio.sleep(60)
+            return 7
+
+    async def asked() -> Any:
+        return await asyncio.wait_for(health(Slow(), "ready"), 10)
+
+    with pytest.raises(Problem) as refused:
+        asyncio.run(asked())
+    assert refused.value.detail == "not ready: registry: no answer within 0.05 s"
+
+
+def test_a_question_is_under_way_once_however_many_have_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts_module, "KAFKA_TIMEOUT_S", 0.05)
+    may_answer = threading.Event()
+    asked = []
+
+    def ask() -> str:
+        asked.append(1)
+        assert may_answer.wait(10)
+        if len(asked) == 1:
+            raise ReopenError("broken")
+        return "said"
+
+    async def asking() -> None:
+        kept = Kept(ask, "kafka")
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="no answer within"):
+                await kept.get()
+        may_answer.set()
+        monkeypatch.setattr(facts_module, "KAFKA_TIMEOUT_S", 10.0)
+        with pytest.raises(Unavailable, match="kafka: broken"):
+            await kept.get()
+        assert [await kept.get(), await kept.get()] == ["said", "said"]
+
+    asyncio.run(asking())
+    assert len(asked) == 2

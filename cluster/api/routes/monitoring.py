@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse
 
+from cluster import topics_told
 from cluster.api.access import needs, open_to_all
+from cluster.api.facts import Facts, within
+from cluster.api.paging import page
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
-from cluster.api.routes.common import PAGE_SIZE_MAX
+from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE_MAX, Cursor, Limit
 from cluster.api.stream import FactsOf
-from schemas.topics import TOPICS
+from cluster.consumers_told import order
+from cluster.lag_sampler import WINDOW_S
+
+HEALTH_S = 5.0  # that a part may take to say how it does
+NAME_MAX = 249  # characters of a topic's name: Kafka's own limit
+GROUP_MAX = 500  # characters of a group's name
+NAMED_MAX = 5  # partitions that a reason names
 
 router = APIRouter(prefix="/events", tags=["monitoring"], responses=DOCUMENTED)
 
 
-async def _probe(ask: Callable[[], Awaitable[str]]) -> dict[str, Any]:
+async def _probe(part: str, ask: Callable[[], Awaitable[str]]) -> dict[str, Any]:
     """Ask a dependency how it does; its answer is the reason."""
     began = time.perf_counter()
     try:
-        reason, ok = await ask(), True
+        reason, ok = await within(ask(), HEALTH_S, part), True
     except Unavailable as error:
         reason, ok = error.detail, False
     return {"ok": ok, "reason": reason, "ms": round((time.perf_counter() - began) * 1000, 1)}
@@ -39,7 +49,11 @@ async def health(
         return JSONResponse({"live": True})
 
     async def kafka() -> str:
-        return f"{len(await facts.topics())} topics"
+        topics = await facts.topics()
+        without = _without_leader(topics)
+        if without:
+            raise Unavailable("kafka", without)
+        return f"{len(topics)} topics"
 
     async def registry() -> str:
         return f"{await facts.registry()} subjects"
@@ -59,13 +73,30 @@ async def health(
         return "reading"
 
     asked = {"kafka": kafka, "registry": registry, "owners": owners, "view": view}
-    parts = dict(zip(asked, await asyncio.gather(*map(_probe, asked.values())), strict=True))
+    parts = dict(zip(asked, await asyncio.gather(*(_probe(part, ask) for part, ask in asked.items())), strict=True))
     ready = all(part["ok"] for part in parts.values())
     said = {"live": True, "ready": ready, "pipeline": facts.pipeline, "dependencies": parts}
     if ready:
         return JSONResponse(said)
     failing = "; ".join(part["reason"] for part in parts.values() if not part["ok"])
     raise Problem(503, f"not ready: {failing}", **said)
+
+
+def _without_leader(topics: Sequence[dict[str, Any]]) -> str:
+    """Return which partitions nobody can write or read, in a sentence; nothing if there are none.
+
+    Brokers are down, or the disk of a partition has failed: which of them, Kafka's log says, and no request that librdkafka has.
+    """
+    places = [
+        f"{topic['name']}:{partition['partition']}"
+        for topic in topics
+        for partition in topic.get("partitions", ())
+        if partition["leader"] < 0
+    ]
+    if not places:
+        return ""
+    more = f" and {len(places) - NAMED_MAX} more" if len(places) > NAMED_MAX else ""
+    return f"no leader for {', '.join(places[:NAMED_MAX])}{more}: their brokers are down, or their disks have failed"
 
 
 def _unwell(owner: dict[str, Any]) -> str:
@@ -83,39 +114,96 @@ def _unwell(owner: dict[str, Any]) -> str:
     dependencies=[needs("topics", "read")],
     summary="The topics: what they carry, and where their partitions stand",
 )
-async def topics(facts: FactsOf) -> dict[str, Any]:
-    """List every topic of Kafka that is ours, with what the code says about it and what the broker says."""
-    found = {topic["name"]: topic for topic in await facts.topics()}
-    items = []
-    for name, topic in TOPICS.items():
-        broker = found.get(name)
-        said = {"name": name, "doc": topic.doc, "key": topic.key, "writers": topic.writers, "readers": topic.readers}
-        items.append(said | {"exists": broker is not None, "partitions": broker["partitions"] if broker else []})
-    return {"items": items, "total": len(items)}
+async def topics(
+    facts: FactsOf,
+    limit: Limit = PAGE_SIZE_MAX,
+    cursor: Cursor = None,
+    internal: Annotated[bool, Query(description="Kafka's own topics too")] = False,
+) -> dict[str, Any]:
+    """List every topic of Kafka, ours first, with what the code says about it and what the broker says."""
+    found, settings = await asyncio.gather(facts.topics(), facts.settings())
+    listed = topics_told.listed(found, settings, internal=internal)
+    at = {topic["name"]: i for i, topic in enumerate(listed)}
+    return page(
+        listed, lambda topic: (not topic["ours"], at[topic["name"]] if topic["ours"] else topic["name"]), limit, cursor
+    )
+
+
+@router.get(
+    "/topics/{name}",
+    dependencies=[needs("topics", "read", "name")],
+    responses=NOT_FOUND,
+    summary="One topic: partitions, rates, settings",
+)
+async def topic(
+    facts: FactsOf, name: Annotated[str, PathParameter(max_length=NAME_MAX, description="the topic's name")]
+) -> dict[str, Any]:
+    """Return a topic with every setting, and what it would be if the topic did not say, and how much comes in."""
+    found, settings = await asyncio.gather(facts.topics(), facts.settings())
+    broker = next((each for each in found if each["name"] == name), None)
+    told = topics_told.told(name, broker, settings.get(name, {}))
+    if broker is None and not told["ours"]:
+        raise Problem(404, f"no topic {name[:200]!r}; GET /events/topics lists what there is")
+    numbers = [partition["partition"] for partition in told["partitions"]]
+    rates = facts.lags.rate(name, numbers, int(time.time() * 1000))
+    return {**told, "configs": settings.get(name, {}), "rates": rates}
 
 
 @router.get(
     "/consumers",
     dependencies=[needs("consumers", "read")],
-    summary="Consumer groups and owners: how far each is, per partition",
+    summary="Consumer groups and pipelines: how far each is, per partition, and how it does",
 )
-async def consumers(facts: FactsOf) -> dict[str, Any]:
-    """List consumer groups with committed offset, end and lag per partition, the pipeline's own first, and its owners."""
-    groups = sorted(await facts.groups(), key=lambda group: (group["group"] != facts.pipeline, group["group"]))
-    try:
-        owners, why = await facts.owners(), None
-    except Unavailable as error:
-        owners, why = None, error.detail
-    lags = [
-        partition["lag"] for group in groups if group["group"] == facts.pipeline for partition in group["partitions"]
-    ]
-    known = [lag for lag in lags if lag is not None]
+async def consumers(facts: FactsOf, limit: Limit = PAGE_SIZE_MAX, cursor: Cursor = None) -> dict[str, Any]:
+    """List consumer groups with lag and status, pipelines first, and the owners of this one.
+
+    The status is Burrow's: from a window of samples, without thresholds; see docs/api.md.
+    """
+    groups, (owners, why), pipelines = await asyncio.gather(facts.groups(), _owners(facts), _others(facts))
+    pipelines = {facts.pipeline: owners, **pipelines}
+    told = facts.lags.consumers(groups, pipelines, int(time.time() * 1000))
+    ours = next((group for group in told if group["group"] == facts.pipeline), None)
     return {
         "pipeline": facts.pipeline,
-        "lag": sum(known) if known else None,
-        "items": groups[:PAGE_SIZE_MAX],
-        "total": len(groups),
+        "lag": ours["lag"] if ours else None,
+        "window_s": WINDOW_S,
+        **page(told, order(pipelines), limit, cursor),
         "owners": owners["owners"] if owners else [],
         "deal": {name: owners[name] for name in ("deal", "slots")} if owners else None,
         "owners_trouble": why or (owners and owners["trouble"]) or None,
     }
+
+
+@router.get(
+    "/consumers/{group:path}",
+    dependencies=[needs("consumers", "read", "group")],
+    responses=NOT_FOUND,
+    summary="One consumer group or pipeline",
+)
+async def consumer(
+    facts: FactsOf, group: Annotated[str, PathParameter(max_length=GROUP_MAX, description="the group's name")]
+) -> dict[str, Any]:
+    """Return a group with lag, status and owner of every partition."""
+    groups, (owners, _), pipelines = await asyncio.gather(facts.groups(), _owners(facts), _others(facts))
+    chosen = [each for each in groups if each["group"] == group]
+    if not chosen:
+        raise Problem(
+            404, f"no group {group[:200]!r} has committed an offset; GET /events/consumers lists those that have"
+        )
+    return facts.lags.consumers(chosen, {facts.pipeline: owners, **pipelines}, int(time.time() * 1000))[0]
+
+
+async def _owners(facts: Facts) -> tuple[dict[str, Any] | None, str | None]:
+    """Return what the pipeline's supervisor says, or why it does not."""
+    try:
+        return await facts.owners(), None
+    except Unavailable as error:
+        return None, error.detail
+
+
+async def _others(facts: Facts) -> dict[str, dict[str, Any] | None]:
+    """Return what the supervisors of other pipelines say; nothing if Ray does not say which there are."""
+    try:
+        return await facts.other_pipelines()
+    except Unavailable:
+        return {}
