@@ -9,8 +9,10 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from actors.errors import ReopenError
-from actors.kafka.admin import _EARLIEST, _LATEST, CALL_TIMEOUT_S, GROUPS_MAX, Admin, _answers, _result
+from actors.kafka.admin import _EARLIEST, _LATEST, Admin
 from actors.kafka.errors import kafka_error, translate, translated
+from actors.kafka.futures import CALL_TIMEOUT_S, answers, result
+from actors.kafka.groups import GROUPS_MAX
 
 Place = tuple[str, int]  # topic, partition
 
@@ -45,10 +47,10 @@ class Changes(Admin):
     def standing(self, group: str) -> Standing:
         """Return how a group stands."""
         with translated(f"look at group {group}"):
-            described = _result(self._client.describe_consumer_groups([group], request_timeout=CALL_TIMEOUT_S)[group])
+            described = result(self._client.describe_consumer_groups([group], request_timeout=CALL_TIMEOUT_S)[group])
             asked = [ConsumerGroupTopicPartitions(group)]
             futures = self._client.list_consumer_group_offsets(asked, request_timeout=CALL_TIMEOUT_S)
-            offsets = _result(futures[group]).topic_partitions or []
+            offsets = result(futures[group]).topic_partitions or []
         committed = {(tp.topic, tp.partition): tp.offset for tp in offsets if tp.offset >= 0}
         return Standing(described.state.name.lower(), len(described.members), committed)
 
@@ -86,7 +88,7 @@ class Changes(Admin):
         wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(*place, at) for place, at in offsets.items()])
         try:
             futures = self._client.alter_consumer_group_offsets([wanted], request_timeout=CALL_TIMEOUT_S)
-            done = _result(futures[group])
+            done = result(futures[group])
         except KafkaException as error:
             if kafka_error(error).code() in _IN_USE:
                 raise InUseError(f"group {group} has members: stop them first") from error
@@ -98,7 +100,7 @@ class Changes(Admin):
     def delete_group(self, group: str) -> None:
         """Forget a group without members, with its offsets; nothing if there is none. Raises InUseError."""
         try:
-            _result(self._client.delete_consumer_groups([group], request_timeout=CALL_TIMEOUT_S)[group])
+            result(self._client.delete_consumer_groups([group], request_timeout=CALL_TIMEOUT_S)[group])
         except KafkaException as error:
             code = kafka_error(error).code()
             if code in _IN_USE:
@@ -109,7 +111,7 @@ class Changes(Admin):
     def delete_topic(self, topic: str) -> None:
         """Delete a topic with all of its records; nothing if there is none."""
         try:
-            _result(self._client.delete_topics([topic], request_timeout=CALL_TIMEOUT_S)[topic])
+            result(self._client.delete_topics([topic], request_timeout=CALL_TIMEOUT_S)[topic])
         except KafkaException as error:
             if kafka_error(error).code() not in _NO_TOPIC:
                 raise translate(error, f"delete {topic}") from error
@@ -122,7 +124,7 @@ class Changes(Admin):
     def groups_of(self, topic: str) -> list[GroupOfTopic]:
         """Return the groups with members on a topic, or with committed offsets there; of GROUPS_MAX groups at most."""
         with translated("list consumer groups"):
-            listed = _result(self._client.list_consumer_groups(request_timeout=CALL_TIMEOUT_S))
+            listed = result(self._client.list_consumer_groups(request_timeout=CALL_TIMEOUT_S))
             names = sorted(group.group_id for group in listed.valid)[:GROUPS_MAX]
             if not names:
                 return []
@@ -132,8 +134,8 @@ class Changes(Admin):
                 )[name]
                 for name in names
             }
-            groups = _answers(self._client.describe_consumer_groups(names, request_timeout=CALL_TIMEOUT_S))
-            offsets = _answers(asked)
+            groups = answers(self._client.describe_consumer_groups(names, request_timeout=CALL_TIMEOUT_S))
+            offsets = answers(asked)
         found = []
         for name in names:
             group, committed = groups.get(name), offsets.get(name)
