@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from actors.control_desk import ControlDesk, Made
+from actors.control_desk import READ_TIMEOUT_S, ControlDesk, Made
 from actors.kafka.history import Bound, History
 from models.limit_proposal import Proposal, propose
 from models.limit_versions import Change, ChangeRefused, Kind, SeriesChange, State, approved, excluded
@@ -117,10 +117,10 @@ class LimitDesk:
             if series is None or series in {share.series for share in change.changes}
         ]
 
-    def made(self) -> dict[str, list[Made]]:
-        """Return where each change took effect, by its id."""
+    def made(self, budget_s: float = READ_TIMEOUT_S) -> dict[str, list[Made]]:
+        """Return where each change took effect, by its id; see ControlDesk.made."""
         found: dict[str, list[Made]] = {}
-        for entry in self.control.made():
+        for entry in self.control.made(budget_s):
             found.setdefault(entry.applied.change.change_id, []).append(entry)
         return found
 

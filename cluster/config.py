@@ -175,8 +175,10 @@ class RouteConfig(_Section):
         "slack://TokenA/TokenB/TokenC/#line, json://host/path, …",
     )
     severities: list[Literal["warning", "critical"]] = Field(["warning", "critical"], min_length=1)
-    states: list[Literal["open", "closed"]] = Field(
-        ["open", "closed"], min_length=1, description="tell when an alert opens, when it closes"
+    states: list[Literal["open", "closed", "escalated"]] = Field(
+        ["open", "closed"],
+        min_length=1,
+        description="tell when an alert opens, when it closes, when it is escalated because nobody acknowledged it in time",
     )
     series: str | list[str] = Field("*", description="of which series: patterns of series keys, * and ? for any text")
     per_minute: int = Field(20, ge=1, le=600, description="messages one by one; what is more is told in a summary")
@@ -199,6 +201,25 @@ class NotifyConfig(_Section):
     )
 
 
+class EscalateAfterConfig(_Section):
+    """How long an alert may wait to be acknowledged, by severity. Not set: for ever."""
+
+    critical: float | None = Field(900.0, ge=1.0, le=30 * 24 * 3600.0, description="seconds")
+    warning: float | None = Field(None, ge=1.0, le=30 * 24 * 3600.0, description="seconds")
+
+
+class AlertsConfig(_Section):
+    """What becomes of alerts that nobody looks at; see docs/alerts.md."""
+
+    escalate_after_s: EscalateAfterConfig = EscalateAfterConfig()
+    escalate_stale_s: float = Field(
+        24 * 3600.0,
+        ge=0.0,
+        le=90 * 24 * 3600.0,
+        description="an alert that was due for longer than this when it is first seen is left alone",
+    )
+
+
 class Config(BaseSettings):
     """All settings."""
 
@@ -214,6 +235,7 @@ class Config(BaseSettings):
     pipeline: PipelineConfig = PipelineConfig()
     vectors: VectorsConfig = VectorsConfig()
     notify: NotifyConfig = NotifyConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
     @classmethod
     def settings_customise_sources(

@@ -24,7 +24,7 @@ from actors.pipeline import Pipeline
 from actors.prepare import prepare
 from actors.view import actor as view
 from actors.view.reader import Sources
-from cluster.commands.notify import notify_task, routes_of
+from cluster.commands.notify import escalation_task, notify_task, routes_of
 from cluster.config import Config, reveal
 from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
@@ -32,7 +32,7 @@ from cluster.local.stack import LocalStack
 from cluster.operations import actor as operations
 from cluster.pipelines import pipelines_of
 from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
-from schemas.topics import MEASUREMENTS, VECTORS, dead_letter_topic
+from schemas.topics import ALERT_ACTIONS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
 
@@ -82,6 +82,7 @@ class Product:
             self._timed("notifier", self._start_notifier)
         self._timed("API and page", self._start_serve)
         self._timed("slot live", self._wait_live)
+        self._start_escalator()  # last, and not waited for: nothing is due in the first minutes
 
     def _timed(self, what: str, do: Callable[[], Any]) -> None:
         started = time.monotonic()
@@ -150,6 +151,14 @@ class Product:
         self._exit.callback(stop_notifier)
         start_notifier(notify_task(self.config, self.cluster))
 
+    def _start_escalator(self) -> None:
+        from actors.sinks.escalator import start_escalator, stop_escalator  # noqa: PLC0415 - apprise is slow to import
+
+        task = escalation_task(self.config, self.cluster)
+        if task is not None:
+            self._exit.callback(stop_escalator)
+            start_escalator(task)
+
     def _wait_live(self) -> None:
         for name in self._running:
             supervisor.wait_live(name)
@@ -162,7 +171,9 @@ class Product:
         self._exit.callback(view.stop, name)
         also = tuple(running for running in self._running if running != name)
         sources = Sources(
-            dead_letters=tuple(dead_letter_topic(t) for t in (MEASUREMENTS, *([VECTORS] if also else [])))
+            dead_letters=tuple(dead_letter_topic(t) for t in (MEASUREMENTS, *([VECTORS] if also else []))),
+            lives=ALERT_ACTIONS,
+            inspections=INSPECTION,
         )
         view.start(self.cluster, name, sources=sources, notes=self.notes, also=also)
         self._exit.callback(operations.stop, name)

@@ -68,6 +68,10 @@ class CategoryPublisher:
             tracestate=context.tracestate,
         )
 
+    def check(self, fields: Mapping[str, Any]) -> None:
+        """Check of a whole record what its schema cannot express. Raises EncodeError that names the field."""
+        self._check(fields)
+
     def _check(self, fields: Mapping[str, Any]) -> None:
         """Check what a schema cannot express. Raises EncodeError that names the field."""
         key = fields[self.key_field]

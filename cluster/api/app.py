@@ -23,8 +23,10 @@ from actors.kafka.client import Cluster
 from cluster.api import problems
 from cluster.api.access import Everybody, Unrecorded
 from cluster.api.facts import ClusterFacts, Facts, ViewFacts, Views
+from cluster.api.quality import Quality, QualitySettings
 from cluster.api.stream import stream_router
 from cluster.config import Config, reveal
+from cluster.detectors import vector_families
 
 STREAMS_MAX = 500  # readers of the stream at once
 STREAMS_WAITING_MAX = 50  # further ones that wait; the next gets 503
@@ -92,33 +94,32 @@ def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
     return app
 
 
-def build_api(facts: Facts) -> FastAPI:
+def build_api(facts: Facts, desks: Quality | None = None) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers."""
     from cluster.api.routes import (  # noqa: PLC0415  (not needed by the stream)
+        alerts,
         analytics,
+        capability,
         dead_letters,
         detectors,
+        limits,
         management,
         monitoring,
         operations,
         page,
+        publishing,
         quality,
         schemas,
+        wafer_maps,
     )
 
     app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
-    for router in (
-        monitoring.router,
-        schemas.router,
-        analytics.router,
-        quality.router,
-        detectors.router,
-        management.router,
-        operations.router,
-        dead_letters.router,
-        page.router,
-        stream_router("/stream"),
-    ):
+    app.state.quality = desks
+    about_kafka = (monitoring, schemas, analytics, dead_letters)
+    about_quality = (quality, alerts, limits, capability, wafer_maps, detectors)
+    changing = (management, operations, publishing)  # in this order: POST /events/{category} would take /events/replay
+    routers = [part.router for part in (*about_kafka, *about_quality, *changing, page)]
+    for router in (*routers, stream_router("/stream")):
         app.include_router(router)
     app.mount("/web", page.static_files())
     return app
@@ -179,10 +180,12 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str
             controller_options={"runtime_env": {"env_vars": SERVE_SETTINGS}},
         )
 
+    quality = QualitySettings(pipeline, vectors=vector_families(config))
+
     def api() -> FastAPI:
         facts = ClusterFacts(where, pipeline)
         facts.sample()
-        return build_api(facts)
+        return build_api(facts, Quality(where, quality))
 
     def stream() -> FastAPI:
         return build_stream(ViewFacts(pipeline))
