@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from actors.errors import ConfigError
-from cluster.commands import arl, dead_letters, detectors, fit, limits, local, notify, pipeline, topics
+from cluster.commands import arl, dead_letters, detectors, fit, keys, limits, local, notify, pipeline, topics
 from cluster.config import load, render
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
@@ -16,6 +16,7 @@ app.add_typer(arl.app, name="arl")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")
+app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
 app.add_typer(notify.app, name="notify")

@@ -40,6 +40,7 @@ CONTROL = "quality.control"
 REDRIVES = "quality.redrives"
 NOTIFY = "notify"  # consumer group of the alert notifier
 DEALS = "quality.deals"
+ACCESS = "quality.access"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
 
@@ -265,6 +266,16 @@ _OURS = (
         records=("deal",),
         writers="the supervisor of a pipeline, in a transaction of the id <pipeline>-supervisor",
         readers="partition owners, before they open a slot and then step by step; supervisors; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=ACCESS,
+        doc="Keys of the API, as keyed hashes, and sessions that ended early; one partition, so that all see them in one order",
+        key="key|key_id or session|session_id",
+        records=("access_key", "access_session"),
+        writers="the API and `chipquality keys`",
+        readers="every replica of the API, from the beginning and then as it comes; `chipquality keys`",
         partitions=1,
         config=_COMPACTED,
     ),
