@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 import apprise
 
@@ -67,7 +67,10 @@ class AppriseSender:
     def __call__(self, url: str, message: Message) -> None:
         """Send. Raises NotSentError if the service did not take it, or not in time."""
         told: list[str] = []
-        with nullcontext([]) if url in self._private else public_only() as private:
+        private: list[str] = []  # what was refused for where it led
+        with ExitStack() as stack:
+            if url not in self._private:
+                private = stack.enter_context(public_only())
             sent = self._services[url].notify(
                 title=message.title,
                 body=message.body,

@@ -32,7 +32,7 @@ from schemas.registry import RegistryUnavailable
 
 PUBLISH_S = 5.0  # until a record is acknowledged
 TICK_S = 0.25
-STATE_CHARS_MAX = 100_000  # of before and after; what is longer is cut and said so
+STATE_CHARS_MAX = 20_000  # of before and after; what is longer is cut and said so
 TEXT_CHARS_MAX = 500  # of what comes from the caller
 PART = "audit"
 

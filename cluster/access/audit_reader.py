@@ -13,7 +13,7 @@ from actors.kafka.letters import partitions_of
 from schemas.decode import UnreadableRecord, decode_event
 from schemas.topics import USER
 
-BACK = 500  # records of each partition that one page looks at; the next page goes on
+BACK = 200  # records of each partition that one page looks at; the next page goes on
 READ_S = 10.0
 POLL_RECORDS = 500
 GROUP = "chipquality-audit"  # librdkafka wants one; nothing joins it and nothing is committed

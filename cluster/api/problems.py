@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
+INSTANCE_CHARS = 200  # of a path, in an answer
 _LOG = logging.getLogger("chipquality.api")
 
 
@@ -34,7 +35,9 @@ def respond(status: int, detail: str, instance: str, **members: Any) -> JSONResp
     """Return the problem document. `type` is about:blank, so `title` is the status' own phrase, as RFC 9457 §4.2.1 says."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     headers = {name: str(value) for name, value in _headers(status, members).items()}
-    return JSONResponse({**body, "instance": instance, **members}, status, headers, media_type=MEDIA_TYPE)
+    return JSONResponse(
+        {**body, "instance": instance[:INSTANCE_CHARS], **members}, status, headers, media_type=MEDIA_TYPE
+    )
 
 
 def _headers(status: int, members: dict[str, Any]) -> dict[str, Any]:

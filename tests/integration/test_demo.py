@@ -225,9 +225,9 @@ def judged_vectors(port: int, key: str) -> int:
     """Return how many wafers the page shows as judged by T² and Q."""
     series = urllib.parse.quote("DEMO-TOOL-1||SECOM||wafer", safe="")
     headers = {"Authorization": f"Bearer {key}"}
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/charts/{series}", headers=headers)  # noqa: S310 - our own
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/charts/{series}", headers=headers)
     try:
-        with urllib.request.urlopen(asked, timeout=20) as answer:
+        with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310 - our own address
             chart = json.loads(answer.read())
     except urllib.error.HTTPError:
         return 0

@@ -129,10 +129,13 @@ def test_refusals_that_cannot_be_told_are_counted(api: Api, caplog: pytest.LogCa
 def test_states_are_text_of_bounded_length() -> None:
     assert _json(None) is None
     assert _json({"b": 1, "a": "é"}) == '{"a": "\\u00e9", "b": 1}'
-    assert len(_json("x" * 1_000_000) or "") < 101_000
+    assert len(_json("x" * 1_000_000) or "") < 21_000
 
 
 def test_the_trail_is_paged_without_gap_or_double(api: Api, admin: str) -> None:
+    key = api.key("viewer")
+    for _ in range(12):
+        assert sign_in(api, key)[0].status_code == 200
     seen: list[tuple[int, int]] = []
     cursor = None
     for _ in range(200):
