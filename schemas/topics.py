@@ -43,6 +43,7 @@ ALERT_ACTIONS = "quality.alert-actions"
 ESCALATION = "escalation"  # consumer group that tells escalated alerts
 DEALS = "quality.deals"
 OPERATIONS = "quality.operations"
+ACCESS = "quality.access"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
 
@@ -291,6 +292,16 @@ _OURS = (
         records=("operation",),
         writers="the operations actor of a pipeline, in a transaction of the id <pipeline>-operations",
         readers="the operations actor, when it starts; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=ACCESS,
+        doc="Keys of the API, as keyed hashes, and sessions that ended early; one partition, so that all see them in one order",
+        key="key|key_id or session|session_id",
+        records=("access_key", "access_session"),
+        writers="the API and `chipquality keys`",
+        readers="every replica of the API, from the beginning and then as it comes; `chipquality keys`",
         partitions=1,
         config=_COMPACTED,
     ),

@@ -34,6 +34,7 @@ class Route:
     states: tuple[str, ...] = ("open", "closed")
     series: tuple[str, ...] = ("*",)  # patterns of series keys, * and ? for any text
     per_minute: int = 20
+    allow_private: bool = False  # destinations on this machine and in private networks
 
     def wants(self, alert: Mapping[str, Any]) -> bool:
         """Tell whether an alert record is for this route. A severity or a state newer than this program is for everyone.

@@ -60,6 +60,7 @@ def routes_of(config: Config) -> tuple[Route, ...]:
             states=tuple(route.states),
             series=tuple(route.patterns),
             per_minute=route.per_minute,
+            allow_private=config.notify.allow_private,
         )
         for route in config.notify.routes
     )

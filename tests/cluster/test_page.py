@@ -198,6 +198,30 @@ def test_the_api_documentation_is_drawn(page: Page, filled: Served) -> None:
     expect(page.get_by_text("/charts/{series}", exact=False).first).to_be_visible(timeout=WIDE_MS)
 
 
+def test_a_browser_signs_in_by_hand_or_by_the_address_and_out_again(page: Page, filled: Served) -> None:
+    page.context.clear_cookies()
+    page.goto(f"{filled.url}#{urlencode({'series': SERIES})}")
+    page.get_by_label("API key").fill(f"{filled.key}0")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("worth nothing")
+    page.get_by_label("API key").fill(filled.key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#title")).to_have_text("CD_WIDTH")
+    expect(page.locator("#who")).to_contain_text("tests (admin)")
+    page.get_by_role("button", name="sign out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    page.goto("about:blank")
+    page.goto(f"{filled.url}#{urlencode({'key': filled.key, 'series': SERIES})}")
+    expect(page.locator("#title")).to_have_text("CD_WIDTH")
+    expect(page.locator("#connection")).to_have_text("live")
+    assert "key" not in page.url
+    assert page.evaluate("document.cookie") == ""
+    page.goto("about:blank")
+    page.goto(f"{filled.url}#key={filled.key}")
+    expect(page.locator("#who")).to_contain_text("tests (admin)")
+    page.wait_for_function("!location.hash.includes('cq_')")
+
+
 HISTOGRAM = """async ([lsl, usl]) => {
   const { Histogram } = await import("/web/charts/histogram.js");
   const root = document.body.appendChild(document.createElement("div"));
