@@ -2,14 +2,12 @@
 
 import { ApiError, get, send } from "/web/api.js";
 import { byId, element } from "/web/element.js";
+import { enter, takeKey } from "/web/session.js";
 
-/** Take a key out of the address' fragment ("#key=…", as `make demo` prints it) and sign in with it; it does not stay there. */
+/** Sign in with the key of the address, if it has one. */
 async function withKey() {
-  const parts = new URLSearchParams(location.hash.slice(1)), key = location.hash.startsWith("#/") ? null : parts.get("key");
-  if (!key) return false;
-  history.replaceState(null, "", `${location.pathname}${location.search}`);
-  await send("POST", "/session", { key });
-  return true;
+  const key = takeKey();
+  return key !== "" && (await enter(key)) === null;
 }
 
 /** Say who is signed in, where the server asks for that. */
