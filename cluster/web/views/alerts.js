@@ -10,7 +10,7 @@ import { statusOf } from "/web/views/alerts/status.js";
 import { byTime, keepNewer } from "/web/views/chart/newest.js";
 import { form, more, sign } from "/web/widgets.js";
 
-const PAGE = 100, HELD_MAX = 2_000;
+const PAGE = 100, HELD_MAX = 2_000; // of the list at once, and further ones with each "Show more"; in the page
 const STATES = [["", "open and closed"], ["OPEN", "open: the signal goes on"], ["CLOSED", "closed: the signal has ended"]];
 const STATUSES = [["", "any"], ["open", "new"], ["acknowledged", "acknowledged"], ["caused", "cause found"], ["in_ocap", "in OCAP"], ["closed", "closed by somebody"]];
 const SEVERITIES = [["", "any"], ["CRITICAL", "critical"], ["WARNING", "warning"]];
@@ -21,6 +21,7 @@ class Worklist {
     this.filter = {};
     this.chosen = null;
     this.next = null;
+    this.rows = PAGE;
     this.turn = 0;
     this.controls = element("div", {});
     this.words = element("p", { id: "alerts-words", class: "quiet", role: "status" });
@@ -57,6 +58,8 @@ class Worklist {
         { name: "severity", label: "Severity", kind: "select", value: filter.severity, options: SEVERITIES }, { name: "words", label: "Words", kind: "search", value: filter.words, max: 200 },
       ], "Filter", async (values) => { note("alerts", { ...values, id: this.chosen }); this.change(new URLSearchParams(values)); }, { inline: true }));
       this.alerts.clear();
+      this.next = null;
+      this.rows = PAGE;
       this.load(null);
     }
     this.open(query.get("id") || this.chosen);
@@ -103,14 +106,20 @@ class Worklist {
   draw() {
     const newest = [...this.alerts.values()].sort(byTime);
     if (newest.length > HELD_MAX) this.alerts = new Map(newest.slice(0, HELD_MAX).map((alert) => [alert.alert_id, alert]));
-    const shown = newest.filter((alert) => this.matches(alert)).slice(0, HELD_MAX);
+    const all = newest.filter((alert) => this.matches(alert)), shown = all.slice(0, this.rows);
     const focused = this.list.contains(document.activeElement) ? document.activeElement.dataset.alert : null;
     if (this.list.matches(":hover") && this.list.childElementCount && focused === null && this.drawnFor === JSON.stringify(this.filter)) return this.drawSoon(); // do not move what is aimed at
     this.drawnFor = JSON.stringify(this.filter);
     this.list.replaceChildren(...shown.map((alert) => this.row(alert)));
-    text(this.words, shown.length ? `${counted(shown.length, "alert")}, newest first by the time of the measurement${this.next ? "; there are older ones" : ""}` : "No alert is like this.");
-    this.more.replaceChildren(...[more(this.next, () => this.load(this.next))].filter(Boolean));
+    text(this.words, shown.length ? `${counted(shown.length, "alert")}, newest first by the time of the measurement${all.length > shown.length || this.next ? "; there are older ones" : ""}` : "No alert is like this.");
+    this.more.replaceChildren(...[more(all.length > shown.length || this.next, () => this.showMore(all.length))].filter(Boolean));
     if (focused) this.list.querySelector(`[data-alert="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  showMore(held) {
+    this.rows += PAGE;
+    if (held < this.rows && this.next) this.load(this.next);
+    else this.draw();
   }
 
   row(alert) {

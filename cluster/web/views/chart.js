@@ -46,7 +46,7 @@ class ChartView {
     const series = query.get("series"), search = query.get("search");
     if (search) this.picker.look(search);
     if (series) this.choose(series, query.get("tab") || null);
-    else if (!this.series) this.picker.first((first) => { if (!this.series) this.choose(first, null); });
+    else if (search || !this.series) this.picker.first((first) => this.choose(first, null));
   }
 
   close() {
@@ -59,6 +59,7 @@ class ChartView {
     const another = series !== this.series;
     this.series = series;
     this.tab = tab;
+    this.at.middle.classList.remove("empty");
     note("chart", { series, tab });
     titled(names(series).what, "Chart");
     this.picker.mark(series);

@@ -30,20 +30,21 @@ class Overview {
     this.severities = element("ul", { id: "severities", class: "severities" });
     this.newest = element("ol", { id: "alerts", class: "plain" });
     this.toolsNote = element("p", { class: "quiet" });
+    this.alertsNote = element("p", { class: "quiet" });
     this.health = new Health();
     const [rate, latency, lag] = [figure("Throughput", "throughput"), figure("Latency, end to end", "latency-chart"), figure("Lag", "lag-chart")];
     Object.assign(this, { rate, latency, lag });
     root.append(element("h1", { tabindex: "-1" }, "Overview"),
       element("div", { class: "overview-grid" },
         this.health.root,
-        panel("Open alerts", { class: "alerts-panel" }, this.severities, this.newest, element("p", {}, element("a", { href: link("alerts") }, "All alerts"))),
+        panel("Open alerts", { class: "alerts-panel" }, this.severities, this.alertsNote, this.newest, element("p", {}, element("a", { href: link("alerts") }, "All alerts"))),
         rate.root, latency.root, lag.root,
         panel("Lines and tools", { class: "tools-panel" }, this.tools, this.toolsNote)));
     this.trends = [new Trend(rate.canvas, (value) => (value === null ? "–" : `${count(value)}/s`)), new Trend(latency.canvas, milliseconds), new Trend(lag.canvas, (value) => count(value))];
     this.drawSoon = paced(() => this.drawFigures());
     this.served = { throughput: null, latency: null };
     this.ends = [
-      live.listen((frame) => { this.noteOwn(frame.summary); this.health.rate(frame.summary); this.drawSoon(); }),
+      live.listen((frame) => { this.summary = frame.summary; this.noteOwn(frame.summary); this.health.rate(frame.summary); this.drawSoon(); }),
       every(TOOLS_MS, () => this.loadTools()), every(ALERTS_MS, () => this.loadAlerts()), every(FIGURES_MS, () => this.loadFigures()),
     ];
   }
@@ -77,6 +78,8 @@ class Overview {
       }));
       this.newest.replaceChildren(...[...items].sort(byTime).slice(0, NEWEST_SHOWN).map((alert) => element("li", {},
         element("a", { href: link("chart", { series: alert.series, tab: `${detectorName(alert.detector)}/` }) }, names(alert.series).what), ` ${alert.rule_doc || alert.rule} `, element("span", { class: "quiet" }, `${names(alert.series).short} · ${time(alert.opened_time || alert.raised_ms)} UTC`))));
+      const open = this.summary?.alerts.open ?? 0;
+      text(this.alertsNote, open > items.length ? `Of the newest that are held: ${count(items.length)} of ${count(open)} that are open.` : "");
       if (!items.length) this.newest.replaceChildren(element("li", { class: "quiet" }, "No alert is open."));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

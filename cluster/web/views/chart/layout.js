@@ -12,7 +12,7 @@ const act = (name, words, title) => element("button", { type: "button", "data-ac
 /** Put the pieces into `root` and return them by name. */
 export function layout(root) {
   const at = {
-    title: element("h1", { id: "title", tabindex: "-1" }, "Pick a series"), context: element("p", { id: "context", class: "quiet" }), facts: element("p", { id: "facts", class: "quiet" }),
+    title: element("h1", { id: "title", tabindex: "-1" }, "Pick a series"), context: element("p", { id: "context", class: "quiet" }, "from the list, or search for one by words of its name"), facts: element("p", { id: "facts", class: "quiet" }),
     phase: element("p", { id: "phase", class: "learning", role: "status" }), excluded: element("p", { id: "excluded", class: "quiet" }),
     tabs: element("div", { id: "tabs", class: "tabs", role: "tablist", "aria-label": "Statistic" }),
     chart: element("div", { id: "chart", class: "canvas", role: "application", tabindex: "0", "aria-roledescription": "control chart", "aria-label": "Control chart" }),
@@ -32,7 +32,7 @@ export function layout(root) {
   at.chart.setAttribute("aria-describedby", keys);
   root.append(
     at.picker,
-    element("div", { class: "middle" },
+    at.middle = element("div", { class: "middle empty" },
       element("section", { class: "panel chart-panel", "aria-labelledby": "title" },
         element("div", { class: "title" }, at.title, at.context), at.facts, at.phase,
         element("div", { class: "bar" }, at.tabs, element("div", { class: "controls" }, axis, scale, rows), at.actions),

@@ -32,10 +32,9 @@ export class Picker {
 
   look(words) {
     this.search.value = words;
-    this.load();
   }
 
-  /** Call `take` with the first series that there is, once. */
+  /** Call `take` with the first series that the list has, once. */
   first(take) {
     this.waiting = take;
     this.load();
@@ -56,8 +55,9 @@ export class Picker {
       if (search !== this.search.value) return;
       this.list.replaceChildren(...found.items.map((item) => this.row(item)));
       text(this.count, words(found, search));
-      if (this.series) this.mark(this.series);
-      else if (this.waiting && found.items.length) this.waiting(found.items[0].series);
+      const take = this.waiting;
+      if (take && found.items.length) take(found.items[0].series);
+      else if (this.series) this.mark(this.series);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       text(this.count, explain(error));
