@@ -6,6 +6,7 @@ The API is never in the data path: what does not answer becomes a 503 that names
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cluster.topics_told import Settings
     from schemas.registry import Registry
 
+_LOG = logging.getLogger("chipquality.api")
 T = TypeVar("T")
 
 
@@ -183,8 +185,11 @@ class ClusterFacts(ViewFacts):
         """Take a sample. Raises ReopenError if Kafka does not answer; owners that do not are left out."""
         from actors.supervisor import list_pipelines  # noqa: PLC0415
 
-        for status in list_pipelines():
-            self.times.add(status["owners"], at_ms)
+        try:
+            for status in list_pipelines():
+                self.times.add(status["owners"], at_ms)
+        except (ray.exceptions.RayError, RuntimeError, OSError) as error:  # Ray's head is away
+            _LOG.warning("no times of owners: %s", error)
         self.lags.take(at_ms)
 
     async def owners(self) -> dict[str, Any]:

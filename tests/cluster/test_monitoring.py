@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 
+from actors.kafka.rest import look
 from actors.lag_status import SAMPLES
 from cluster.schemas_told import SCHEMA_CHARS_MAX
 from schemas.registry import Registry
@@ -172,6 +174,20 @@ def test_markers_of_transactions_are_told_as_lag_and_are_no_trouble(api: Monitor
     assert [p["status"] for p in said["partitions"]] == ["OK", "STOPPED"]
     assert said["partitions"][0]["why"] == "caught up, to markers of transactions"
     assert said["partitions"][0]["lag_s"] == 0.0
+
+
+def test_what_a_transaction_may_still_write_is_not_known(api: Monitored) -> None:
+    topic = api.topic("open", 2)
+    api.publish(topic, [1, 1])
+    producer = Producer({"bootstrap.servers": api.cluster.bootstrap_servers, "transactional.id": topic})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, b"x", partition=0)
+    assert producer.flush(20) == 0
+    rests = {(topic, 0, 1): 2, (topic, 1, 0): 1, (topic, 7, 0): 1}
+    assert look(api.cluster, rests) == ({}, {(topic, 1, 0)})
+    producer.abort_transaction(20)
+    assert look(api.cluster, {(topic, 0, 1): 3}) == ({(topic, 0, 1): 3}, set()), "what was taken back is no record"
 
 
 def test_a_pipeline_is_told_with_its_owners(api: Monitored, began_ms: int) -> None:

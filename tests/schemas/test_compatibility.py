@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import fastavro
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.avro_types import DEPTH_MAX, NotASchema, parse
+from schemas.avro_types import DEPTH_MAX, Field, NotASchema, Parsed, Ref, Type, parse
 from schemas.compatibility import can_read
 from schemas.differences import diff
 from schemas.levels import LEVELS, conflicts, directions
@@ -191,6 +192,30 @@ def test_what_is_no_schema_is_said_in_a_line(text: str) -> None:
     with pytest.raises(NotASchema) as raised:
         parse(text)
     assert len(str(raised.value)) < 300
+
+
+def test_types_that_refer_to_each_other_in_a_chain_without_end_are_said_to() -> None:
+    chain: dict[str, Type] = {
+        f"R{i}": Type("record", "R", fields={"next": Field(Ref(f"R{i + 1}"), {})}) for i in range(5_000)
+    }
+    deep = Parsed(Ref("R0"), {name: replace(each, name=name) for name, each in chain.items()})
+    with pytest.raises(NotASchema, match="too long a chain"):
+        can_read(deep, deep)
+    with pytest.raises(NotASchema, match="too long a chain"):
+        diff(deep, deep)
+
+
+def test_types_say_what_they_are() -> None:
+    schema = parse(
+        of(
+            [
+                "null",
+                array({"type": "string", "logicalType": "uuid"}),
+                fixed(2),
+            ]
+        )
+    )
+    assert str(schema.at(schema.root).fields["f"].type) == "[null, array<string>, fixed n.F]"
 
 
 def test_levels_demand_directions_of_the_versions_before() -> None:
