@@ -122,7 +122,7 @@ def _app(
     return app
 
 
-def build_api(facts: Facts, desks: Quality | None = None, access: Access | None = None) -> FastAPI:
+def build_api(facts: Facts, access: Access | None = None, desks: Quality | None = None) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers.
 
     Without `access` everybody may do everything: for tests within one process. `deploy` always gives it.
@@ -223,7 +223,7 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
     def api() -> FastAPI:
         facts = ClusterFacts(where, pipeline)
         facts.sample()
-        return build_api(facts, Quality(where, quality), Access(settings))
+        return build_api(facts, Access(settings), Quality(where, quality))
 
     def stream() -> FastAPI:
         return build_stream(ViewFacts(pipeline), Access(settings))

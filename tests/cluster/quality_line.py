@@ -114,7 +114,7 @@ def quality_line(stack: Endpoints, **vectors: Any) -> Iterator[QualityLine]:
     )
     settings = QualitySettings(line.name, line.input, line.topics.state, line.topics.control, actions, VECTORS, vectors)
     view, quality, audit = ChartView(line.cluster, line.name, sources), Quality(line.cluster, settings), Recorded()
-    app = build_api(Here(line, view), quality)
+    app = build_api(Here(line, view), desks=quality)
     app.state.guard, app.state.audit = AsSaid(), audit
     loop = OwnerLoop(line.pipeline(), line.deal().seats()[0])
     loop.start()
