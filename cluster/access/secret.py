@@ -55,7 +55,10 @@ def secret_of(config: Config, *, ours: bool) -> Secret:
         return _read(access.secret_file, "access.secret_file")
     file = config.local.directory / FILE
     if ours and not file.exists():
-        _make(file)
+        try:
+            _make(file)
+        except OSError as error:
+            raise ConfigError(f"local.directory: {file} cannot be written: {error.strerror}") from error
     if file.exists():
         return _read(file, "the secret in local.directory")
     raise ConfigError(

@@ -35,6 +35,13 @@ def test_one_is_made_for_a_kafka_of_ours_and_kept(monkeypatch: pytest.MonkeyPatc
         secret_of(config, ours=True)
 
 
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CHIPQUALITY_LOCAL__DIRECTORY", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match=r"local\.directory: .* cannot be written"):
+        secret_of(load(), ours=True)
+
+
 def test_for_another_kafka_it_is_to_be_given() -> None:
     with pytest.raises(ConfigError, match=r"access\.secret_file is not set"):
         secret_of(load(), ours=False)

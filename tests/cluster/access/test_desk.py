@@ -1,0 +1,71 @@
+"""Making and revoking keys, ending sessions, on the real broker: what is written and what is cleaned up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from cluster.access import desk as desks
+from cluster.access.desk import Refused, Taken
+from cluster.access.following import read_book
+from cluster.access.sessions import Session
+from cluster.access.wiring import Access
+from cluster.local import Endpoints
+from tests.cluster.access.conftest import settings
+from tests.cluster.served import wait_for
+from tests.fixtures_stack import prepared
+
+
+@pytest.fixture(scope="module")
+def access(stack: Endpoints) -> Iterator[Access]:
+    prepared(stack)
+    one = Access(settings(stack))
+    assert one.following.wait(30)
+    yield one
+    one.close()
+
+
+def test_a_first_key_is_made_once(access: Access) -> None:
+    book = access.following.book
+    made = access.desk.first(book)
+    assert made
+    wait_for(lambda: access.following.book.get(made.key.key_id), "it is known")
+    assert access.desk.first(access.following.book) is None
+    assert [str(grant) for grant in made.key.grants] == ["admin"]
+    again = read_book(access.settings.cluster, access.settings.secret)
+    assert [key.key_id for key in again.listed()] == [made.key.key_id]
+    access.desk.revoke(again, made.key.key_id, "tests")
+    wait_for(lambda: not access.following.book.live(made.key.key_id, access.guard.now_ms()), "it is revoked")
+    assert access.desk.first(access.following.book)
+
+
+def test_ended_sessions_that_are_over_are_forgotten(access: Access) -> None:
+    book, now = access.following.book, access.guard.now_ms()
+    access.desk.end(book, Session("aa", "key", now - 1))
+    wait_for(lambda: access.following.book.over(now, 9) == ["aa"], "it is known")
+    access.desk.end(access.following.book, Session("bb", "key", now + 60_000))
+    wait_for(lambda: access.following.book.over(now, 9) == [], "the first is forgotten")
+    assert access.following.book.over(now + 60_000, 9) == ["bb"]
+
+
+def test_there_are_so_many_keys_and_worthless_ones_make_room(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = access.following.book
+    short = access.desk.create(book, "short", ["viewer"], 1e-6, "tests")
+    wait_for(lambda: book.get(short.key.key_id), "it is known")
+    monkeypatch.setattr(desks, "KEYS_MAX", len(book.listed()))
+    wait_for(lambda: any(key.name == "short" for key in book.worthless(access.guard.now_ms())), "it expires")
+    count = len(book.listed())
+    made = access.desk.create(book, "long", ["viewer"], 1, "tests")
+    wait_for(lambda: book.get(made.key.key_id) and len(book.listed()) == count, "one came and one went")
+    late = replace(access.desk, now_ms=lambda: 0)  # where nothing has ended yet
+    monkeypatch.setattr(desks, "KEYS_MAX", 0)
+    revoked = [key for key in book.listed() if key.revoked_ms is not None]
+    for key in revoked:
+        access.desk._forget(f"key|{key.key_id}")
+    wait_for(lambda: not book.worthless(0), "only live ones are left")
+    with pytest.raises(Taken, match="live keys: revoke some"):
+        late.create(book, "one more", ["viewer"], 1, "tests")
+    with pytest.raises(Refused, match="role"):
+        access.desk.create(book, "x", ["root"], 1, "tests")
