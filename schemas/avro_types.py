@@ -99,7 +99,7 @@ def parse(schema: Any) -> Parsed:
         raise NotASchema(f"not an Avro schema: {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _read(said: Any, namespace: str, names: dict[str, Type], depth: int) -> Type | Ref:  # noqa: PLR0911 - one for each form
+def _read(said: Any, namespace: str, names: dict[str, Type], depth: int) -> Type | Ref:
     if depth > DEPTH_MAX:
         raise NotASchema(f"nested deeper than {DEPTH_MAX} types")
     if isinstance(said, list):
