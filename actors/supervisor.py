@@ -66,16 +66,32 @@ def status(pipeline: str) -> dict[str, Any]:
     return dict(answer(_supervisor(pipeline).status.remote(), CALL_TIMEOUT_S))
 
 
+def pipeline_of(pipeline: str) -> Pipeline:
+    """Return a pipeline that runs, as its owners have it. Raises ValueError if it does not run."""
+    found: Pipeline = answer(_supervisor(pipeline).pipeline.remote(), CALL_TIMEOUT_S)
+    return found
+
+
+def running() -> list[str]:
+    """Return the names of the pipelines that have a supervisor."""
+    return [name.partition(":")[2] for name in places.named("supervisor:")]
+
+
 def scale(pipeline: str, slots: int, timeout_s: float = LIVE_TIMEOUT_S) -> dict[str, Any]:
     """Have so many slots, and wait until all of them are live; return the status.
 
     Raises ConfigError for a number that cannot be, ValueError if the pipeline does not run, TimeoutError with what was last said.
     """
+    want_slots(pipeline, slots)
+    return wait_status(pipeline, lambda said: said["slots"] == slots and all_live(said), timeout_s)
+
+
+def want_slots(pipeline: str, slots: int) -> None:
+    """Have so many slots; does not wait. Raises ConfigError for a number that cannot be, ValueError if it does not run."""
     try:
         answer(_supervisor(pipeline).scale.remote(slots), CALL_TIMEOUT_S)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
-    return wait_status(pipeline, lambda said: said["slots"] == slots and all_live(said), timeout_s)
 
 
 def all_live(said: dict[str, Any]) -> bool:
@@ -124,7 +140,7 @@ def stop_pipeline(pipeline: str) -> list[dict[str, Any]]:
 
 def list_pipelines() -> list[dict[str, Any]]:
     """Return the status of every pipeline that runs; of one whose supervisor does not answer, that it does not."""
-    return [_status_or_why(name.partition(":")[2]) for name in places.named("supervisor:")]
+    return [_status_or_why(name) for name in running()]
 
 
 def _status_or_why(name: str) -> dict[str, Any]:

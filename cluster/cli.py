@@ -14,10 +14,14 @@ from cluster.commands import (
     dead_letters,
     detectors,
     fit,
+    groups,
+    keys,
     limits,
     local,
     notify,
+    operations,
     pipeline,
+    replay,
     schemas,
     topics,
 )
@@ -29,12 +33,16 @@ app.add_typer(consumers.app, name="consumers")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")
+app.add_typer(groups.app, name="groups")
+app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
 app.add_typer(notify.app, name="notify")
+app.add_typer(operations.app, name="operations")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(topics.app, name="topics")
 app.add_typer(pipeline.app, name="pipeline")
+app.command()(replay.replay)
 
 
 @app.command()

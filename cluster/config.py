@@ -7,12 +7,19 @@ is `chipquality.yaml` in the working directory, or what `CHIPQUALITY_CONFIG` nam
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
 
 from actors.engine.arrivals import DEDUPE_WINDOW_MAX, SPAN_MAX_MS, Arrivals
 from actors.engine.pacing import SNAPSHOT_BYTES_PER_S
@@ -20,6 +27,7 @@ from actors.errors import ConfigError
 
 PARTITIONS_HERE = 2  # on a broker that we start on this machine
 PARTITIONS_THERE = 12  # on a Kafka that the configuration points at
+_SECRETS = frozenset({"client", "urls", "secret"})  # names of settings whose values are never shown
 
 
 class _Section(BaseModel):
@@ -70,6 +78,18 @@ class ServeConfig(_Section):
 
     host: str = Field("127.0.0.1", description="address that the API binds")
     port: int = Field(8000, ge=1, le=65535)
+    tls_cert_file: Path | None = Field(None, description="PEM, with the chain: the API answers by https then")
+    tls_key_file: Path | None = Field(None, description="PEM, without a password; readable by us only")
+    public_origin: str | None = Field(
+        None,
+        pattern=r"^https?://[a-zA-Z0-9.\-\[\]:]+$",
+        description="where browsers find the page if a proxy stands before it, e.g. https://quality.example.com",
+    )
+
+    @property
+    def https(self) -> bool:
+        """Tell whether browsers come by https."""
+        return self.tls_cert_file is not None or (self.public_origin or "").startswith("https://")
 
 
 class LocalConfig(_Section):
@@ -175,8 +195,10 @@ class RouteConfig(_Section):
         "slack://TokenA/TokenB/TokenC/#line, json://host/path, …",
     )
     severities: list[Literal["warning", "critical"]] = Field(["warning", "critical"], min_length=1)
-    states: list[Literal["open", "closed"]] = Field(
-        ["open", "closed"], min_length=1, description="tell when an alert opens, when it closes"
+    states: list[Literal["open", "closed", "escalated"]] = Field(
+        ["open", "closed"],
+        min_length=1,
+        description="tell when an alert opens, when it closes, when it is escalated because nobody acknowledged it in time",
     )
     series: str | list[str] = Field("*", description="of which series: patterns of series keys, * and ? for any text")
     per_minute: int = Field(20, ge=1, le=600, description="messages one by one; what is more is told in a summary")
@@ -191,11 +213,79 @@ class NotifyConfig(_Section):
     """Whom alerts are told. No routes: nobody."""
 
     routes: list[RouteConfig] = Field(default_factory=list)
+    allow_private: bool = Field(
+        False,
+        description="destinations may be on this machine or in private networks, where they reach what guards nothing",
+    )
     stale_s: int = Field(
         6 * 3600,
         ge=60,
         le=30 * 24 * 3600,
         description="an alert that is older when it is read is only counted, in a summary",
+    )
+
+
+class EscalateAfterConfig(_Section):
+    """How long an alert may wait to be acknowledged, by severity. Not set: for ever."""
+
+    critical: float | None = Field(900.0, ge=1.0, le=30 * 24 * 3600.0, description="seconds")
+    warning: float | None = Field(None, ge=1.0, le=30 * 24 * 3600.0, description="seconds")
+
+
+class AlertsConfig(_Section):
+    """What becomes of alerts that nobody looks at; see docs/alerts.md."""
+
+    escalate_after_s: EscalateAfterConfig = EscalateAfterConfig()
+    escalate_stale_s: float = Field(
+        24 * 3600.0,
+        ge=0.0,
+        le=90 * 24 * 3600.0,
+        description="an alert that was due for longer than this when it is first seen is left alone",
+    )
+
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class OidcConfig(_Section):
+    """Whose tokens (JWT) are believed, and what their roles are here."""
+
+    issuer: str = Field(min_length=1, description="exactly as the tokens say it (iss)")
+    audience: str = Field(min_length=1, description="what the tokens must be for (aud)")
+    jwks_url: str = Field(
+        pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])", description="where the issuer's public keys are"
+    )
+    algorithms: list[Algorithm] = Field(["RS256"], min_length=1, description="asymmetric only")
+    leeway_s: float = Field(30.0, ge=0, le=300, description="how far clocks may differ")
+    roles_claim: str = Field("roles", min_length=1, description="a dot goes deeper: realm_access.roles")
+    roles: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="value of that claim → grants, e.g. {quality: [viewer, operator:limits:ETCH-*]}",
+    )
+    required_claims: list[str] = Field(default_factory=list, description="beside exp, iat, iss, aud and sub")
+
+
+class AccessConfig(_Section):
+    """Who may use the API. See docs/security.md."""
+
+    secret: SecretStr | None = Field(
+        None, description="from the environment only (CHIPQUALITY_ACCESS__SECRET): keys and sessions stand on it"
+    )
+    secret_file: Path | None = Field(
+        None, description="instead: a file that only we can read. Neither, on a Kafka of ours: one is made"
+    )
+    session_s: int = Field(8 * 3600, ge=60, le=30 * 24 * 3600, description="how long one stays signed in")
+    oidc: OidcConfig | None = None
+    requests_per_s: float = Field(100.0, gt=0, le=1e6, description="of one caller, on each replica")
+    requests_burst: int = Field(300, ge=1, le=1_000_000)
+    address_requests_per_s: float = Field(
+        200.0, gt=0, le=1e6, description="of one address, before it is known who asks"
+    )
+    address_requests_burst: int = Field(600, ge=1, le=1_000_000)
+    streams_max: int = Field(200, ge=1, le=10_000, description="open at once by one caller, on each replica")
+    body_bytes_max: int = Field(4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    cors_origins: list[str] = Field(
+        default_factory=list, description="other sites whose scripts may use the API with a key; none: no other site"
     )
 
 
@@ -214,6 +304,8 @@ class Config(BaseSettings):
     pipeline: PipelineConfig = PipelineConfig()
     vectors: VectorsConfig = VectorsConfig()
     notify: NotifyConfig = NotifyConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    access: AccessConfig = AccessConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -239,12 +331,24 @@ def load(**overrides: Any) -> Config:
         return Config(**overrides)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
+            f"{'.'.join(str(part) for part in problem['loc'])}{_shown(problem)}: {problem['msg']}"
             for problem in error.errors()
         ]
-        raise ConfigError("bad configuration: " + "; ".join(lines)) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file or 'chipquality.yaml'}: not YAML: {error}") from error
+        raise ConfigError("bad configuration: " + "; ".join(lines)) from None  # what was said may hold secrets
+    except SettingsError as error:
+        raise ConfigError(f"bad configuration: {error}: it is no JSON") from None
+    except yaml.YAMLError as error:  # its text quotes the file, which may hold secrets
+        at = getattr(error, "problem_mark", None)
+        where = f" at line {at.line + 1}" if at is not None else ""
+        raise ConfigError(f"{file or 'chipquality.yaml'}: not YAML{where}") from None
+
+
+def _shown(problem: Mapping[str, Any]) -> str:
+    """Return ` = <what was said>`; nothing where that is, or may hold, a secret."""
+    said = problem["input"]
+    if isinstance(said, dict | list | tuple) or any(part in _SECRETS for part in problem["loc"]):
+        return ""
+    return f" = {said!r:.100}"
 
 
 def _check_file(file: Path) -> None:
@@ -257,6 +361,8 @@ def _check_file(file: Path) -> None:
     unknown = [str(name) for name in said if name not in Config.model_fields]
     if unknown:
         raise ConfigError(f"{file}: no section {', '.join(unknown)}; there are {', '.join(Config.model_fields)}")
+    if isinstance(said.get("access"), dict) and "secret" in said["access"]:
+        raise ConfigError(f"{file}: access.secret comes from the environment only; name a file in access.secret_file")
 
 
 def render(config: Config) -> str:

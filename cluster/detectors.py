@@ -65,6 +65,13 @@ class Judging(NamedTuple):
     vector: Vector | None  # None: no pipeline of vectors runs
 
 
+def vector_families(config: Config) -> Mapping[str, tuple[Assignment, ...]]:
+    """Return what judges vectors, by family; nothing where no pipeline of vectors is configured. Raises ConfigError."""
+    if config.vectors.vector is None:
+        return {}
+    return families_of("vectors.detectors", config.vectors.detectors, config.pipeline.phase_one_rows)
+
+
 def judging_of(config: Config) -> Judging:
     """Return what the configuration says of both pipelines. Raises ConfigError."""
     rows = config.pipeline.phase_one_rows
@@ -72,7 +79,7 @@ def judging_of(config: Config) -> Judging:
     for assignment in (each for family in main.values() for each in family):
         if dimension(assignment.detector) is not None:
             raise ConfigError(f"pipeline.detectors: {assignment.name} judges vectors: it belongs to vectors.detectors")
+    vectors = vector_families(config)
     if config.vectors.vector is None:
         return Judging(main, {}, None)
-    vectors = families_of("vectors.detectors", config.vectors.detectors, rows)
     return Judging(main, vectors, vector_of(config.vectors, vectors))

@@ -22,16 +22,22 @@ from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
 from actors.pipeline import Pipeline
 from actors.prepare import prepare
+from actors.producers.publisher import Publisher
 from actors.view import actor as view
 from actors.view.reader import Sources
-from cluster.commands.notify import notify_task, routes_of
+from cluster.access.desk import Desk
+from cluster.access.following import read_book
+from cluster.access.secret import secret_of
+from cluster.commands.notify import escalation_task, notify_task, routes_of
 from cluster.config import Config, reveal
 from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
+from cluster.operations import actor as operations
 from cluster.pipelines import pipelines_of
 from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
-from schemas.topics import MEASUREMENTS, VECTORS, dead_letter_topic
+from schemas.registry import Registry
+from schemas.topics import ALERT_ACTIONS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
 
@@ -50,6 +56,7 @@ class Product:
         self.keep_data = keep_data
         self.cluster = Cluster("")
         self.page_url = ""
+        self.first_key = ""  # of an admin, made by us because there was none; shown once
         self.dashboard_url = ""
         self.how = ""
         self._running: list[str] = []  # pipelines
@@ -73,6 +80,7 @@ class Product:
     def start(self) -> None:
         """Start the parts in order, telling each with its time."""
         self._check_ports()
+        self._secret = secret_of(self.config, ours=self.config.kafka.bootstrap_servers is None)
         self._start_stack()
         self._timed("Ray", self._start_ray)
         self._timed("topics and schemas", self._prepare)
@@ -80,7 +88,9 @@ class Product:
         if self.config.notify.routes:
             self._timed("notifier", self._start_notifier)
         self._timed("API and page", self._start_serve)
+        self._timed("keys", self._make_first_key)
         self._timed("slot live", self._wait_live)
+        self._start_escalator()  # last, and not waited for: nothing is due in the first minutes
 
     def _timed(self, what: str, do: Callable[[], Any]) -> None:
         started = time.monotonic()
@@ -149,6 +159,14 @@ class Product:
         self._exit.callback(stop_notifier)
         start_notifier(notify_task(self.config, self.cluster))
 
+    def _start_escalator(self) -> None:
+        from actors.sinks.escalator import start_escalator, stop_escalator  # noqa: PLC0415 - apprise is slow to import
+
+        task = escalation_task(self.config, self.cluster)
+        if task is not None:
+            self._exit.callback(stop_escalator)
+            start_escalator(task)
+
     def _wait_live(self) -> None:
         for name in self._running:
             supervisor.wait_live(name)
@@ -161,11 +179,26 @@ class Product:
         self._exit.callback(view.stop, name)
         also = tuple(running for running in self._running if running != name)
         sources = Sources(
-            dead_letters=tuple(dead_letter_topic(t) for t in (MEASUREMENTS, *([VECTORS] if also else [])))
+            dead_letters=tuple(dead_letter_topic(t) for t in (MEASUREMENTS, *([VECTORS] if also else []))),
+            lives=ALERT_ACTIONS,
+            inspections=INSPECTION,
         )
         view.start(self.cluster, name, sources=sources, notes=self.notes, also=also)
+        self._exit.callback(operations.stop, name)
         self._exit.callback(undeploy)
-        self.page_url = deploy(self.config, name, self.cluster)
+        self.page_url = deploy(self.config, name, self.cluster, self._secret)
+
+    def _make_first_key(self) -> None:
+        registry = Registry(self.cluster.registry_url, self.cluster.registry_client)
+        book = read_book(self.cluster, self._secret)
+        with Publisher(self.cluster.bootstrap_servers, registry, self.cluster.client) as publisher:
+            minted = Desk(publisher, lambda: time.time_ns() // 1_000_000).first(book)
+        self.first_key = minted.text if minted else ""
+
+    @property
+    def entrance(self) -> str:
+        """Return the page's address, with the key that we have made, if we have: a browser that opens it is signed in."""
+        return f"{self.page_url}#key={self.first_key}" if self.first_key else self.page_url
 
     def status(self) -> dict[str, Any]:
         """Return the deal of the main pipeline and the status of each owner."""

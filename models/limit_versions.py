@@ -53,6 +53,14 @@ class ChangeRefused(ValueError):  # noqa: N818 - an answer
     """The change may not be made; the message says why, in one line."""
 
 
+class OwnChangeRefused(ChangeRefused):
+    """Two people are wanted: one who proposes, one who approves."""
+
+
+class NoSuchChange(ChangeRefused):
+    """There is no change of this id."""
+
+
 class Limits(NamedTuple):
     """One version of a series' limits, in the unit of its values; None: not given."""
 
@@ -226,17 +234,25 @@ def excluded(changes: Iterable[Change], series: str) -> dict[tuple[int, int], Ch
 
 
 def approved(
-    changes: Mapping[str, Change], change_id: str, approver: str, now_ms: int, effective_from_ms: int | None
+    changes: Mapping[str, Change],
+    change_id: str,
+    approver: str,
+    now_ms: int,
+    effective_from_ms: int | None,
+    *,
+    own: bool = True,
 ) -> Change:
     """Return a proposed change as applied by `approver`. Raises ChangeRefused if there is none, or it may not be applied.
 
-    `changes` are what `newest` gives.
+    `changes` are what `newest` gives; unless `own`, somebody else than its author must approve it (OwnChangeRefused).
     """
     change = changes.get(change_id)
     if change is None:
-        raise ChangeRefused(f"no change {change_id}: `chipquality limits list` shows what there is")
+        raise NoSuchChange(f"no change {change_id}: `chipquality limits list` shows what there is")
     if change.state is State.APPLIED:
         raise ChangeRefused(f"change {change_id} is already applied, by {change.approver}")
+    if not own and approver == change.author:
+        raise OwnChangeRefused(f"change {change_id} is your own: somebody else approves it")
     if change.kind is Kind.LIMITS:
         for share in change.changes:
             held = versions(changes.values(), share.series)

@@ -50,7 +50,7 @@ class Encoder:
     b'\\x00\\x00\\x00\\x00\\x07\\x00\\x00\\x06\\x02\\x10E1||||CD\\x00'
     >>> encoder.encode({"page": 0, "first_code": 0, "seq": 3.5, "keys": []})
     Traceback (most recent call last):
-    schemas.encode.EncodeError: seq: expected long, not float 3.5
+    schemas.framing.EncodeError: seq: expected long, not float 3.5
     """
 
     def __init__(self, schema: Mapping[str, Any] | str, schema_id: int) -> None:

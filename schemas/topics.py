@@ -39,7 +39,11 @@ VECTOR_STATE = "quality.vectors.state"
 CONTROL = "quality.control"
 REDRIVES = "quality.redrives"
 NOTIFY = "notify"  # consumer group of the alert notifier
+ALERT_ACTIONS = "quality.alert-actions"
+ESCALATION = "escalation"  # consumer group that tells escalated alerts
 DEALS = "quality.deals"
+OPERATIONS = "quality.operations"
+ACCESS = "quality.access"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
 
@@ -49,6 +53,7 @@ COMPACTION_MS = (
 )  # a state record that is not the newest of its key lives this long at least and twice at most
 RETRY_DELAYS_S = (30.0, 300.0, 3600.0)  # of a plain consumer: so long a record waits before it is handled again
 RETRY_BYTES_MAX = 2 * 1024 * 1024  # a record of Kafka's default size, and the headers that it gets on its way
+LIFE_DAYS = 100  # longer than alerts are kept: whoever can see an alert can see its life
 CHART_BYTES_MAX = (
     8 * 1024 * 1024
 )  # a packed record of a step of some thousand rows is larger than Kafka's default of 1 MiB
@@ -259,12 +264,44 @@ _OURS = (
         config=_COMPACTED,
     ),
     Topic(
+        name=ALERT_ACTIONS,
+        doc="What people have done about alerts: the whole life of each in one record, in one line of history",
+        key="alert_id",
+        records=("alert_life",),
+        writers="the API, `chipquality alerts` and the escalation, in transactions of one id, so that one at a time writes",
+        readers="whoever writes, from the beginning; the view; the escalation and what tells it; read_committed",
+        partitions=1,
+        config=MappingProxyType(
+            {**_COMPACTED, "cleanup.policy": "compact,delete", "retention.ms": str(LIFE_DAYS * DAY_MS)}
+        ),
+    ),
+    Topic(
         name=DEALS,
         doc="Which slot of a pipeline has which partitions, and which incarnation of a slot counts; one line of history",
         key="name of the pipeline",
         records=("deal",),
         writers="the supervisor of a pipeline, in a transaction of the id <pipeline>-supervisor",
         readers="partition owners, before they open a slot and then step by step; supervisors; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=OPERATIONS,
+        doc="What people asked for that takes a while (replays, redrives, resets, deletions), and what has come of it",
+        key="id of the operation",
+        records=("operation",),
+        writers="the operations actor of a pipeline, in a transaction of the id <pipeline>-operations",
+        readers="the operations actor, when it starts; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=ACCESS,
+        doc="Keys of the API, as keyed hashes, and sessions that ended early; one partition, so that all see them in one order",
+        key="key|key_id or session|session_id",
+        records=("access_key", "access_session"),
+        writers="the API and `chipquality keys`",
+        readers="every replica of the API, from the beginning and then as it comes; `chipquality keys`",
         partitions=1,
         config=_COMPACTED,
     ),
@@ -339,6 +376,14 @@ _LATE = tuple(
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {
         topic.name: topic
-        for topic in (*_FAB, *_OURS, *_DEAD_LETTERS, *_LATE, *_retries(ALERTS, NOTIFY, "alert", "alert_id"), _REDRIVES)
+        for topic in (
+            *_FAB,
+            *_OURS,
+            *_DEAD_LETTERS,
+            *_LATE,
+            *_retries(ALERTS, NOTIFY, "alert", "alert_id"),
+            *_retries(ALERT_ACTIONS, ESCALATION, "alert_life", "alert_id"),
+            _REDRIVES,
+        )
     }
 )

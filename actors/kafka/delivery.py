@@ -98,6 +98,11 @@ class Delivery:
         """Tell whether the outcome is known."""
         return self._offset >= 0 or self._error is not None
 
+    @property
+    def failure(self) -> PublishError | None:
+        """Return why it failed; None as long as it has not."""
+        return self._error
+
     def result(self, timeout_s: float | None = None) -> tuple[int, int]:
         """Return (partition, offset). Raises PublishError if it failed, TimeoutError if nothing is known in time.
 

@@ -28,6 +28,7 @@ WINDOW_RECORDS = 20_000  # of the first window, over all partitions
 READ_TIMEOUT_S = 60.0  # of one window
 CLOCK_SLACK_MS = 60 * 60 * 1000  # a record published so long before a time is taken to be of an event before it
 _POLL_ROWS = 10_000
+_CARRIED = ("lsl", "usl", "target")
 _DECODE_ROWS = 100_000  # at a time; of records of many samples fewer records
 
 
@@ -48,6 +49,9 @@ class History:
     event_time_ms: np.ndarray  # int64
     value: np.ndarray  # float64, NaN = missing
     subgroup: np.ndarray  # int64, -1 = none
+    lsl: np.ndarray  # float64, as the row carries it, NaN = it does not; so are the next two
+    usl: np.ndarray
+    target: np.ndarray
 
     def __len__(self) -> int:
         """Return the number of rows, n."""
@@ -57,7 +61,7 @@ class History:
 class _Rows(NamedTuple):
     """Decoded columns of one series between two offsets, and when the first record there was published."""
 
-    columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    columns: tuple[np.ndarray, ...]  # as those of History, from `offset` on
     published_ms: int
 
 
@@ -187,7 +191,9 @@ class HistoryReader:
         while rest is not None:
             batch = self._decoder.decode(rest, self._series, rows_max=_DECODE_ROWS)
             mine = batch.series == code
-            parts.append((batch.offset[mine], batch.event_time_ms[mine], batch.value[mine], batch.subgroup[mine]))
+            carried = (batch.columns[name] for name in _CARRIED)
+            columns = (batch.offset, batch.event_time_ms, batch.value, batch.subgroup, *carried)
+            parts.append(tuple(column[mine] for column in columns))
             rest = after(rest, batch.next_offset)
         return _joined(parts)
 
@@ -203,24 +209,21 @@ class HistoryReader:
         for p, parts in found.items():
             columns = _joined(_within(part, since, until) for part in parts)
             if since is None:
-                offset, event_time_ms, value, subgroup = (column[-rows:] for column in columns)
-            else:
-                offset, event_time_ms, value, subgroup = columns
-            if len(offset):
-                return History(series, p, offset, event_time_ms, value, subgroup)
+                columns = tuple(column[-rows:] for column in columns)
+            if len(columns[0]):
+                return History(series, p, *columns)
         others = [key for key in self._series.keys if key != series]
         near = [key for key in others if key.endswith(f"|{series}")] or difflib.get_close_matches(series, others, 1)
         hint = f"; is it {near[0]}?" if near else ""
         raise ChangeRefused(f"no row of series {series} was found in {self.topic}{among}{hint}")
 
 
-def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     listed = list(parts)
     if not listed:
-        none = np.zeros(0, np.int64)
-        return none, none, np.zeros(0), none
-    offset, event_time_ms, value, subgroup = (np.concatenate(column) for column in zip(*listed, strict=True))
-    return offset, event_time_ms, value, subgroup
+        none, no_number = np.zeros(0, np.int64), np.zeros(0)
+        return none, none, no_number, none, no_number, no_number, no_number
+    return tuple(np.concatenate(column) for column in zip(*listed, strict=True))
 
 
 def _within(part: _Rows, since: Bound | None, until: Bound | None) -> tuple[np.ndarray, ...]:

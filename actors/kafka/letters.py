@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -25,6 +25,8 @@ FETCH_S = 5.0  # for one record by its coordinates
 TRANSACTIONAL_ID = "chipquality-redrive"  # one for all: a second redrive at the same time fences the first
 TRANSACTION_TIMEOUT_MS = 60_000
 COMMIT_S = 30.0
+Place = tuple[str, int]  # topic, partition
+
 _GROUP = "chipquality-dead-letters"  # librdkafka wants one; nothing joins it and nothing is committed
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._PARTITION_EOF})
 _NO_PLACE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
@@ -68,6 +70,39 @@ def read_records(cluster: Cluster, topic: str, partitions: Sequence[int], since_
         raise translate(error, f"read {topic}") from error
     finally:
         consumer.close()
+
+
+def read_spans(
+    cluster: Cluster, spans: Mapping[Place, tuple[int, int]], timeout_s: float
+) -> dict[Place, list[Received]]:
+    """Return the committed records between offsets [first, end) of partitions, also of several topics, in offset order.
+
+    Raises ReopenError if they are not all read in time.
+    """
+    found: dict[Place, list[Received]] = {place: [] for place in spans}
+    left = {place: end for place, (first, end) in spans.items() if first < end}
+    consumer = assign_only(cluster, _GROUP)
+    deadline = time.monotonic() + timeout_s
+    try:
+        consumer.assign([TopicPartition(*place, spans[place][0]) for place in left])
+        while left:
+            for message in consumer.consume(RECORDS_MAX, 0.05):
+                place, at = (str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0)
+                if place not in left:
+                    continue
+                if _is_record(message, place[0]):
+                    if at < left[place]:
+                        found[place].append(received(message))
+                    at += 1
+                if at >= left[place]:
+                    del left[place]
+            if left and time.monotonic() > deadline:
+                raise ReopenError(f"dead letters of {sorted(left)[0][0]} are not read within {timeout_s:g} s")
+    except KafkaException as error:
+        raise translate(error, "read dead letters") from error
+    finally:
+        consumer.close()
+    return found
 
 
 def _is_record(message: Message, topic: str) -> bool:

@@ -68,6 +68,10 @@ class CategoryPublisher:
             tracestate=context.tracestate,
         )
 
+    def check(self, fields: Mapping[str, Any]) -> None:
+        """Check of a whole record what its schema cannot express. Raises EncodeError that names the field."""
+        self._check(fields)
+
     def _check(self, fields: Mapping[str, Any]) -> None:
         """Check what a schema cannot express. Raises EncodeError that names the field."""
         key = fields[self.key_field]
@@ -81,7 +85,7 @@ def check_unit_interval(name: str, number: float | None) -> None:
     >>> check_unit_interval("confidence", 1.0)
     >>> check_unit_interval("confidence", 97.0)
     Traceback (most recent call last):
-    schemas.encode.EncodeError: confidence: 97.0 is not from 0 to 1
+    schemas.framing.EncodeError: confidence: 97.0 is not from 0 to 1
     """
     if isinstance(number, int | float) and not 0.0 <= number <= 1.0:
         raise EncodeError(name, f"{number!r} is not from 0 to 1")

@@ -12,7 +12,7 @@ from typing import Any
 from actors.kafka.delivery import BatchDelivery, Delivery
 from actors.producers.category import NO_CONTEXT, Context
 from actors.producers.publisher import KeyOf, Publisher
-from schemas.batch import series_key
+from schemas.batch import SERIES_KEY_BYTES_MAX, TEXT_BYTES_MAX, series_key
 from schemas.columnar.samples import PERIOD_US_MAX, SAMPLES_MAX
 from schemas.framing import EncodeError
 from schemas.topics import MEASUREMENTS, VECTORS
@@ -262,6 +262,47 @@ def _columns(
         name: [_finite(f"{name}[{i}]", number) for i, number in enumerate(given)] for name, given in numbers.items()
     }
     return {"characteristics": list(characteristics), "units": list(units), **cleaned}
+
+
+def record_of_measured(record: Mapping[str, Any]) -> str:
+    """Return which schema a measurement from outside is of, by the fields that only one of them has.
+
+    >>> record_of_measured({"values": [1.0], "period_us": 0}), record_of_measured({"vector": "v", "values": []})
+    ('measurement_array', 'vector_measurement')
+    """
+    return _VECTOR if "vector" in record else _ARRAY if "values" in record else _RECORD
+
+
+def check_measured(record: Mapping[str, Any]) -> None:
+    """Check of a measurement that its schema lets pass what the schema cannot say. Raises EncodeError."""
+    name = record_of_measured(record)
+    parts = ("equipment", "chamber", "recipe", "operation", "vector" if name == _VECTOR else "characteristic")
+    for part in (*parts, "lot", "wafer", "subgroup"):
+        if len((record[part] or "").encode()) > TEXT_BYTES_MAX:
+            raise EncodeError(part, f"longer than {TEXT_BYTES_MAX} bytes")
+    if len(key_of_measured(record).encode()) > SERIES_KEY_BYTES_MAX:
+        raise EncodeError(", ".join(parts), f"together longer than {SERIES_KEY_BYTES_MAX} bytes")
+    if name == _VECTOR:
+        _columns(
+            record["characteristics"],
+            {part: record[part] for part in ("values", "lsl", "usl", "target")},
+            record["units"],
+        )
+        return
+    if name == _ARRAY:
+        _samples(record["values"], record["period_us"])
+    for part in _LIMITS if name == _ARRAY else _NUMBERS:
+        _finite(part, record[part])
+
+
+def key_of_measured(record: Mapping[str, Any]) -> str:
+    """Return the series key of a measurement."""
+    equipment, chamber, recipe, operation = (
+        record.get(part, "") for part in ("equipment", "chamber", "recipe", "operation")
+    )
+    return series_key(
+        equipment, chamber, recipe, operation, record["vector" if "vector" in record else "characteristic"]
+    )
 
 
 def _key_of(record: Mapping[str, Any]) -> str:

@@ -107,15 +107,25 @@ class Publisher:
         Raises EncodeError that names the field, TraceError that names the header, BackpressureError if the buffer
         stays full, ClosedError after close. The record was not taken then.
         """
-        encoder = self._encoder(topic, record_name)
         headers = trace_headers(correlation_id or str(record.get("event_id") or uuid.uuid4()), traceparent, tracestate)
         try:
-            value = encoder.encode(record)
+            value = self.encode(topic, record_name, record)
         except EncodeError:
             self.count_invalid()
             raise
         name = key if isinstance(key, str) else key(record)
         return self._producer.send(topic, value, name.encode(), headers, timestamp_ms)
+
+    def encode(self, topic: str, record_name: str, record: Mapping[str, Any]) -> bytes:
+        """Return a record as it would be sent: for `publish_encoded`, when all of several records are known to be valid.
+
+        Raises EncodeError that names the field.
+        """
+        return self._encoder(topic, record_name).encode(record)
+
+    def publish_encoded(self, topic: str, value: bytes, key: str, *, correlation_id: str) -> Delivery:
+        """Take what `encode` returned; return its outcome-to-be. Raises BackpressureError, ClosedError, TraceError."""
+        return self._producer.send(topic, value, key.encode(), trace_headers(correlation_id))
 
     def publish_batch(
         self,

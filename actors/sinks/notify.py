@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from actors.kafka.client import Cluster
 from actors.names import LOG_FORMAT, NAMESPACE
 from actors.sinks.journey import Plan
 from actors.sinks.notifier import STALE_S, Notifier, NotSentError
-from actors.sinks.retrying import RetryingConsumer, run
+from actors.sinks.retrying import Handles, RetryingConsumer, run
 from actors.sinks.routes import Message, Route
 from actors.sinks.sending import AppriseSender
 from schemas.topics import ALERTS, NOTIFY
@@ -39,9 +39,10 @@ class NotifyTask:
 class NotifierLoop:
     """A notifier on a thread of its own. Raises ConfigError for routes that cannot be."""
 
-    def __init__(self, task: NotifyTask) -> None:
+    def __init__(self, task: NotifyTask, wrap: Callable[[Notifier], Handles] = lambda notifier: notifier) -> None:
         self.task = task
         self.notifier = Notifier(task.routes, AppriseSender(task.routes), stale_s=task.stale_s)
+        self.handler = wrap(self.notifier)  # what it is told from, if not from alert records
         self.consumer: RetryingConsumer | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=run, args=(self._make, self._stop), name="notifier", daemon=True)
@@ -73,7 +74,7 @@ class NotifierLoop:
         }
 
     def _make(self) -> RetryingConsumer:
-        self.consumer = RetryingConsumer(self.task.cluster, self.task.plan, self.notifier)
+        self.consumer = RetryingConsumer(self.task.cluster, self.task.plan, self.handler)
         return self.consumer
 
 

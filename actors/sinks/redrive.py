@@ -89,6 +89,7 @@ class Filter:
     source: str | None = None
     partition: int | None = None
     record: Coordinates | None = None  # of the record, or of the letter
+    text: str | None = None  # that its detail, key, value, trace, source or coordinates contain, in any case
 
     def takes(self, letter: Letter) -> bool:
         """Tell whether a letter is one of these."""
@@ -101,7 +102,17 @@ class Filter:
             and self.source in (None, fields["source"])
             and self.partition in (None, fields["partition"])
             and self.record in (None, letter.record, own)
+            and (self.text is None or _contains(letter, self.text))
         )
+
+
+def _contains(letter: Letter, text: str) -> bool:
+    fields, wanted = letter.fields, text.lower()
+    said = (fields["detail"], fields["trace"] or "", fields["source"], letter.coordinates, letter.place)
+    raw = wanted.encode()
+    return any(wanted in part.lower() for part in said) or any(
+        raw in part.lower() for part in (fields["key"], fields["value"]) if part is not None
+    )
 
 
 class Redrives:

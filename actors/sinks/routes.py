@@ -34,6 +34,7 @@ class Route:
     states: tuple[str, ...] = ("open", "closed")
     series: tuple[str, ...] = ("*",)  # patterns of series keys, * and ? for any text
     per_minute: int = 20
+    allow_private: bool = False  # destinations on this machine and in private networks
 
     def wants(self, alert: Mapping[str, Any]) -> bool:
         """Tell whether an alert record is for this route. A severity or a state newer than this program is for everyone.
@@ -156,10 +157,11 @@ class HeldBack:
 
 def message_of(alert: Mapping[str, Any]) -> Message:
     """Return what is said of one alert record."""
-    closed = alert["state"] == "CLOSED"
+    closed, escalated = alert["state"] == "CLOSED", alert["state"] == "ESCALATED"
     severity = str(alert["severity"]).lower()
     where = alert["series"] or f"{alert['topic']}:{alert['partition']}"
-    title = f"{'closed' if closed else severity.upper()}: {alert['rule']} on {where}"
+    said = "closed" if closed else f"{severity.upper()}, not acknowledged" if escalated else severity.upper()
+    title = f"{said}: {alert['rule']} on {where}"
     lines = [str(alert["rule_doc"])] if alert["rule_doc"] else []
     lines += [f"{label}: {alert[name]:.6g}" for name, label in _NUMBERS.items() if alert[name] is not None]
     lines += [f"{name}: {alert[name]}" for name in ("lot", "wafer") if alert[name]]

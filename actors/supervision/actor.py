@@ -369,6 +369,10 @@ class Supervisor:
         """Return the process id."""
         return os.getpid()
 
+    def pipeline(self) -> Pipeline:
+        """Return the pipeline that it supervises: its topics, and the detectors that judge it."""
+        return self._loop.pipeline
+
     def scale(self, slots: int) -> None:
         """Want another number of slots."""
         self._loop.scale(slots)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import ray
@@ -19,8 +19,10 @@ from ray.actor import ActorHandle
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
 from actors.view import vector as vectors
+from actors.view.alert_book import Chosen
 from actors.view.board import Board
 from actors.view.gauges import ViewGauges
+from actors.view.inspections import DEFECTS_BY
 from actors.view.reader import Reader, Sources
 
 CHANGES_WAIT_S_MAX = 10.0  # of one long poll
@@ -122,15 +124,54 @@ class ChartView:
         """Return the chart of a series; see Board.chart."""
         return self._ask(lambda board: board.chart(series, points))
 
-    async def alerts(
-        self, limit: int, state: str | None = None, series: str | None = None, before: str | None = None
-    ) -> dict[str, Any]:
-        """Return a page of alerts, newest first."""
-        items, more = self._ask(lambda board: board.alerts.newest(limit, state=state, series=series, before=before))
+    async def alerts(self, limit: int, chosen: Mapping[str, str | None], before: str | None = None) -> dict[str, Any]:
+        """Return a page of alerts, newest first; `chosen` are fields of alert_book.Chosen."""
+        which = Chosen(**chosen)
+        items, more = self._ask(lambda board: board.alerts.newest(limit, which, before=before))
         return {"items": items, "next": more}
 
-    async def changes(self, since: str | None, series: str | None, timeout_s: float) -> dict[str, Any]:
-        """Return what came since a vector of offsets, waiting for it at most `timeout_s`; None = from now on."""
+    async def alert(self, alert_id: str, version: int = 0, timeout_s: float = 0.0) -> dict[str, Any] | None:
+        """Return an alert with its life, waiting at most `timeout_s` until that has this version; None: it is not kept."""
+        await self._until(lambda board: board.alerts.version(alert_id) >= version, timeout_s)
+        return self._ask(lambda board: board.alerts.one(alert_id))
+
+    async def pareto(self, by: str, since_ms: int, limit: int, chosen: Mapping[str, str | None]) -> dict[str, Any]:
+        """Return a Pareto table of alerts or of defects, by one of alert_book.PARETO_BY or inspections.DEFECTS_BY."""
+        if by in DEFECTS_BY:
+            return self._ask(lambda board: board.inspections.pareto(by, since_ms, limit))
+        which = Chosen(**chosen)
+        return self._ask(lambda board: board.alerts.pareto(by, since_ms, limit, which))
+
+    async def inspections(self, limit: int, before: str | None = None) -> dict[str, Any]:
+        """Return a page of inspections, newest first."""
+        return self._ask(lambda board: board.inspections.newest(limit, before))
+
+    async def wafer_map(self, inspection: str = "", lot: str = "", wafer: str = "") -> dict[str, Any] | None:
+        """Return the defects of an inspection, or of all inspections of a wafer; None: none is kept."""
+        if inspection:
+            return self._ask(lambda board: board.inspections.map(inspection))
+        return self._ask(lambda board: board.inspections.wafer(lot, wafer))
+
+    async def _until(self, condition: Callable[[Board], bool], timeout_s: float) -> None:
+        """Wait until the board is so, or the time is over."""
+        self._loop = asyncio.get_running_loop()
+        deadline = self._loop.time() + min(timeout_s, CHANGES_WAIT_S_MAX)
+        while True:
+            arrival = self._arrival  # before looking: what comes meanwhile sets it
+            if self._ask(condition) or self._loop.time() >= deadline:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(arrival.wait(), max(0.001, deadline - self._loop.time()))
+
+    async def detectors(self) -> list[dict[str, Any]]:
+        """Return the detectors whose verdicts are held; see Board.detectors."""
+        return self._ask(lambda board: board.detectors())
+
+    async def changes(self, since: str | None, series: str | Sequence[str] | None, timeout_s: float) -> dict[str, Any]:
+        """Return what came since a vector of offsets, waiting for it at most `timeout_s`; None = from now on.
+
+        `series`: one (Board.changes) or several (Board.changes_of_many).
+        """
         self._loop = asyncio.get_running_loop()
         deadline = self._loop.time() + min(timeout_s, CHANGES_WAIT_S_MAX)
         seen = None if since is None else vectors.parse(since)
@@ -139,7 +180,11 @@ class ChartView:
             with self._lock:
                 start = seen or {topic: dict(at) for topic, at in self._board.position.items()}
                 if self._board.has_changes(start, series) or since is None or self._loop.time() >= deadline:
-                    return self._board.changes(start, series, _now_ms()) | {"notes": list(self._notes)}
+                    if series is None or isinstance(series, str):
+                        said = self._board.changes(start, series, _now_ms())
+                    else:
+                        said = self._board.changes_of_many(start, series, _now_ms())
+                    return said | {"notes": list(self._notes)}
             left = deadline - self._loop.time()
             try:
                 await asyncio.wait_for(arrival.wait(), max(0.001, left))

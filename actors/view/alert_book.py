@@ -1,4 +1,8 @@
-"""The newest alerts, each once, as the alert topic tells their life: OPEN, perhaps again OPEN, CLOSED."""
+"""The newest alerts, each once: what the alert topic says of the signal, joined to what people have done about it.
+
+An alert is OPEN, perhaps again OPEN, then CLOSED by the pipeline when the signal is over. Its life (models/alert_life.py) is a
+thing of its own, from another topic, and may come before the alert or after it; both are told side by side, `state` and `life`.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,50 @@ import binascii
 import heapq
 import json
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
-ALERTS_MAX = 1_000  # newest alerts kept
+from actors.view.pareto import Tally
+from models.alert_life import Life, to_json
+from schemas.batch import split_series_key
+
+ALERTS_MAX = 10_000  # newest alerts kept
+LIVES_MAX = 50_000  # newest lives kept, beside those of alerts that are kept
+_FORGET_SHARE = 64  # when there are too many lives, a 64th of them is forgotten at once
+LISTED_HISTORY_MAX = 10  # newest actions of an alert in a list; one alert has them all
 OPEN_MAX = 200_000  # open alerts counted; further ones are not told apart from their updates
 
+PARETO_BY = ("rule", "detector", "tool", "characteristic", "lot", "severity", "cause", "status")
+
 Sorting = tuple[int, str]
+
+
+class Chosen(NamedTuple):
+    """Which alerts are asked for; None: whichever."""
+
+    state: str | None = None  # of the signal: OPEN, CLOSED
+    series: str | None = None
+    status: str | None = None  # of the life
+    severity: str | None = None
+    detector: str | None = None  # its name, or its identity
+    tool: str | None = None  # first part of the series key
+
+    def takes(self, alert: dict[str, Any], status: str) -> bool:
+        """Tell whether an alert is asked for."""
+        return (
+            self.state in (None, alert["state"])
+            and self.status in (None, status)
+            and self.severity in (None, alert["severity"])
+            and self.series in (None, alert["series"])
+            and (self.detector is None or self.detector in (alert["detector"], _name(alert)))
+            and self.tool in (None, _tool(alert))
+        )
+
+
+ALL = Chosen()
 
 
 @dataclass(slots=True)
@@ -25,17 +65,24 @@ class _Kept:
     offset: int  # of its newest record
 
 
+class _KeptLife(NamedTuple):
+    life: Life
+    offset: int  # of its newest record
+
+
 class AlertBook:
     """Alerts by id, newest first. Bounded: the oldest are forgotten, their open ones stay counted."""
 
-    def __init__(self, alerts_max: int = ALERTS_MAX, open_max: int = OPEN_MAX) -> None:
-        self.alerts_max, self.open_max = alerts_max, open_max
+    def __init__(self, alerts_max: int = ALERTS_MAX, open_max: int = OPEN_MAX, lives_max: int = LIVES_MAX) -> None:
+        self.alerts_max, self.open_max, self.lives_max = alerts_max, open_max, lives_max
         self.opened = 0  # alerts opened, ever
         self.closed = 0  # alerts closed, ever
         self.open_of = Counter[str]()  # open alerts per series
         self._open: dict[str, str] = {}  # id → series
         self._kept: dict[str, _Kept] = {}
         self._oldest: list[Sorting] = []  # heap
+        self._changed: dict[int, OrderedDict[str, None]] = {}  # partition → ids, in the order of their newest records
+        self._lives: OrderedDict[str, _KeptLife] = OrderedDict()  # in the order of their newest records
 
     def __len__(self) -> int:
         """Return the number of alerts kept."""
@@ -56,15 +103,32 @@ class AlertBook:
             alert["raised_ms"] = kept.sorting[0]
             alert["detail"] = alert.get("detail") or kept.record.get("detail", "")  # said when it opened
             kept.record, kept.partition, kept.offset = alert, partition, offset
+            self._note(partition, key)
             return
         sorting = (written_ms, key)
         alert["raised_ms"] = written_ms  # what the list is sorted by
         if len(self._kept) >= self.alerts_max:
             if sorting < self._oldest[0]:
                 return
-            del self._kept[heapq.heappop(self._oldest)[1]]
+            gone = heapq.heappop(self._oldest)[1]
+            self._changed[self._kept.pop(gone).partition].pop(gone, None)
         self._kept[key] = _Kept(alert, sorting, partition, offset)
         heapq.heappush(self._oldest, sorting)
+        self._note(partition, key)
+
+    def _note(self, partition: int, key: str) -> None:
+        changed = self._changed.setdefault(partition, OrderedDict())
+        changed[key] = None
+        changed.move_to_end(key)
+
+    def add_life(self, life: Life, offset: int) -> None:
+        """Keep the newest record of an alert's life; that of an alert that is not kept only as long as there is room."""
+        self._lives[life.alert_id] = _KeptLife(life, offset)
+        self._lives.move_to_end(life.alert_id)
+        if len(self._lives) > self.lives_max + len(self._kept):
+            idle = (key for key in self._lives if key not in self._kept)
+            for key in list(islice(idle, max(1, self.lives_max // _FORGET_SHARE))):
+                del self._lives[key]
 
     def _count(self, key: str, series: str, is_open: bool) -> None:
         was_open = key in self._open
@@ -84,25 +148,99 @@ class AlertBook:
                 self.opened += 1  # its OPEN record is older than this reader
 
     def newest(
-        self, limit: int, *, state: str | None = None, series: str | None = None, before: str | None = None
+        self, limit: int, chosen: Chosen = ALL, *, before: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Return up to `limit` alerts, newest first, and the cursor of the next page. Raises ValueError for a bad cursor."""
         edge = cursor_decode(before) if before else None
         found = [
             kept
-            for kept in self._kept.values()
-            if (state is None or kept.record["state"] == state)
-            and (series is None or kept.record["series"] == series)
-            and (edge is None or kept.sorting < edge)
+            for key, kept in self._kept.items()
+            if (edge is None or kept.sorting < edge) and chosen.takes(kept.record, self._status(key))
         ]
         page = heapq.nlargest(limit + 1, found, key=lambda kept: kept.sorting)
         more = cursor_encode(page[limit - 1].sorting) if len(page) > limit else None
-        return [kept.record for kept in page[:limit]], more
+        return [self._told(kept.record) for kept in page[:limit]], more
 
-    def since(self, position: dict[int, int], limit: int) -> list[dict[str, Any]]:
-        """Return alerts whose newest record is at or after `position` {partition: offset}; the newest `limit`, oldest first."""
-        found = [kept for kept in self._kept.values() if kept.offset >= position.get(kept.partition, 0)]
-        return [kept.record for kept in heapq.nlargest(limit, found, key=lambda kept: kept.sorting)][::-1]
+    def one(self, alert_id: str) -> dict[str, Any] | None:
+        """Return an alert with its whole life; None if it is not kept."""
+        kept = self._kept.get(alert_id)
+        if kept is None:
+            return None
+        life = self._lives.get(alert_id)
+        return kept.record | {"life": to_json(life.life if life else None)}
+
+    def version(self, alert_id: str) -> int:
+        """Return the version of an alert's life; 0: nobody has done anything yet."""
+        life = self._lives.get(alert_id)
+        return life.life.version if life else 0
+
+    def counts(self) -> dict[str, int]:
+        """Return how many of the alerts that are kept have which status, and how many were escalated."""
+        by_status = Counter(self._status(key) for key in self._kept)
+        escalated = sum(
+            1 for key in self._kept if key in self._lives and self._lives[key].life.escalated_ms is not None
+        )
+        return {**by_status, "escalated": escalated}
+
+    def since(self, position: dict[int, int], limit: int, life_offset: int | None = None) -> list[dict[str, Any]]:
+        """Return alerts that have changed at or after `position` {partition: offset}; the newest `limit`, oldest first.
+
+        `life_offset`: those too whose life has changed at or after this offset of its topic.
+        """
+        keys = {key for partition, ids in self._changed.items() for key in self._after(ids, position.get(partition, 0))}
+        if life_offset is not None:
+            for key, life in reversed(self._lives.items()):
+                if life.offset < life_offset:
+                    break
+                if key in self._kept:
+                    keys.add(key)
+        found = (self._kept[key] for key in keys)
+        newest = heapq.nlargest(limit, found, key=lambda kept: kept.sorting)
+        return [self._told(kept.record) for kept in newest][::-1]
+
+    def _after(self, ids: OrderedDict[str, None], offset: int) -> Iterable[str]:
+        for key in reversed(ids):
+            if self._kept[key].offset < offset:
+                return
+            yield key
+
+    def pareto(self, by: str, since_ms: int, limit: int, chosen: Chosen = ALL) -> dict[str, Any]:
+        """Return the Pareto table of the alerts that were raised since then, by one of PARETO_BY."""
+        tally = Tally()
+        for key, kept in self._kept.items():
+            if kept.sorting[0] >= since_ms and chosen.takes(kept.record, self._status(key)):
+                tally.add(self._group(by, key, kept.record))
+        return tally.table(limit)
+
+    def _group(self, by: str, key: str, alert: dict[str, Any]) -> str:
+        life = self._lives.get(key)
+        if by == "cause":
+            return (life.life.cause if life else None) or "no cause named"
+        if by == "status":
+            return self._status(key)
+        if by == "tool":
+            return _tool(alert)
+        if by == "characteristic":
+            return split_series_key(alert["series"])[-1] if alert["series"] else "a whole partition"
+        if by == "detector":
+            return _name(alert)
+        return str(alert[by]) or f"no {by} named"
+
+    def _status(self, key: str) -> str:
+        life = self._lives.get(key)
+        return life.life.status.value if life else "open"
+
+    def _told(self, alert: dict[str, Any]) -> dict[str, Any]:
+        life = self._lives.get(alert["alert_id"])
+        return alert | {"life": to_json(life.life if life else None, LISTED_HISTORY_MAX)}
+
+
+def _name(alert: dict[str, Any]) -> str:
+    return str(alert["detector"]).partition("@")[0]
+
+
+def _tool(alert: dict[str, Any]) -> str:
+    return split_series_key(alert["series"])[0] if alert["series"] else "a whole partition"
 
 
 def cursor_encode(place: tuple[Any, ...]) -> str:

@@ -6,6 +6,7 @@ No Ray, no Kafka, no clock: records come in with the time they were read, answer
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from actors.view import vector as vectors
 from actors.view.alert_book import AlertBook, cursor_decode, cursor_encode
 from actors.view.chains import SAMPLE_BITS, Chains
 from actors.view.history import Counts, StageLatencies
+from actors.view.inspections import InspectionBook
 from actors.view.latency import LatencyWindow
 from actors.view.rings import DetectorRing, Rings, listed
+from models.alert_life import Life
 from schemas.batch import split_series_key
 from schemas.charts import ChartBlock
 
@@ -35,10 +38,12 @@ class Board:
         self.pipelines = frozenset((pipeline, *also))  # whose records are shown
         self.rings = Rings() if rings is None else rings
         self.alerts = AlertBook()
+        self.inspections = InspectionBook()
         self.chains = Chains()
         self.latency = LatencyWindow()
-        self.position: vectors.Vector = {vectors.CHARTS: {}, vectors.ALERTS: {}}
+        self.position: vectors.Vector = {vectors.CHARTS: {}, vectors.ALERTS: {}, vectors.LIVES: {}}
         self._alert_end: dict[int, int] = {}  # after the newest alert; the position passes control records too
+        self._life_end = 0  # after the newest life
         self.stages, self.rows = StageLatencies(), Counts()  # over the last quarter of an hour
         self.dead_letters = Counter[str]()  # by reason
         self.dead_letters_lately = Counts()
@@ -73,13 +78,19 @@ class Board:
         self._alert_end[partition] = offset + 1
         self.read(vectors.ALERTS, partition, offset + 1)
 
+    def add_life(self, life: Life, partition: int, offset: int) -> None:
+        """Take a record of what people have done about an alert in."""
+        self.alerts.add_life(life, offset)
+        self._life_end = offset + 1
+        self.read(vectors.LIVES, partition, offset + 1)
+
     def add_dead_letter(self, reason: str, written_ms: int) -> None:
         """Count a dead letter."""
         self.dead_letters[reason] += 1
         self.dead_letters_lately.add(reason, 1, written_ms)
 
     def read(self, topic: str, partition: int, next_offset: int) -> None:
-        """Note how far a partition was read: "c" charts, "a" alerts."""
+        """Note how far a partition was read: "c" charts, "a" alerts, "l" lives of alerts."""
         self.position[topic][partition] = next_offset
 
     def summary(self, now_ms: int) -> dict[str, Any]:
@@ -171,22 +182,32 @@ class Board:
             "vector": vectors.render(self.position),
         }
 
-    def has_changes(self, since: vectors.Vector, series: str | None) -> bool:
-        """Tell whether `changes` has something to say: a new point of the series, any alert record, or a reset."""
+    def has_changes(self, since: vectors.Vector, series: str | Sequence[str] | None) -> bool:
+        """Tell whether `changes` has something to say: a new point of a series, any alert record, or a reset."""
         alerts = since[vectors.ALERTS]
         if any(at > alerts.get(p, 0) for p, at in self._alert_end.items()) or self._is_ahead(since):
             return True
-        slot = None if series is None else self.rings.slot(series)
+        if self._life_end > self._life_seen(since):
+            return True
+        wanted = (series,) if isinstance(series, str) else series or ()
+        return any(self._has_points(since, each) for each in wanted)
+
+    def _has_points(self, since: vectors.Vector, series: str) -> bool:
+        slot = self.rings.slot(series)
         if slot is None:
             return False
         edge = since[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
         rings = (self.rings.points, *(detector.ring for detector in self.rings.detectors.values()))
         return any(ring.columns["where"][ring.rows(slot, 1), 1].max(initial=-1) >= edge for ring in rings)
 
+    def _life_seen(self, since: vectors.Vector) -> int:
+        """Return from where on lives are news: a vector that says nothing of them is of a reader that has all."""
+        return since.get(vectors.LIVES, {}).get(0, self._life_end)
+
     def _is_ahead(self, since: vectors.Vector) -> bool:
         """Tell whether a vector names offsets that this reader, having caught up, has not seen: of topics made anew."""
         return self.caught_up and any(
-            at > self.position[topic].get(p, at) for topic in vectors.TOPICS for p, at in since[topic].items()
+            at > self.position[topic].get(p, at) for topic in vectors.TOPICS for p, at in since.get(topic, {}).items()
         )
 
     def changes(self, since: vectors.Vector, series: str | None, now_ms: int) -> dict[str, Any]:
@@ -194,36 +215,73 @@ class Board:
 
         `reset` is True where the answer cannot be complete (rings have moved on, or the topics were made anew): load again.
         """
+        answer = self._said_to_all(since, now_ms) | {"series": series, "points": None, "detectors": []}
+        slot = None if series is None else self.rings.slot(series)
+        if slot is None or series is None:
+            return answer
+        fresh = self._fresh(slot, since)
+        answer |= fresh | {"reset": answer["reset"] or fresh["reset"]}
+        if answer["points"] or answer["detectors"]:
+            rows = self.rings.points.rows(slot)
+            answer |= {"capability": self._capability(slot), "histogram": self._histogram(rows), **self._status(series)}
+        return answer
+
+    def changes_of_many(self, since: vectors.Vector, wanted: Sequence[str], now_ms: int) -> dict[str, Any]:
+        """Return what `changes` does, for several series: `charts` are those that have something new.
+
+        Each has its own `reset`. They come without histogram and capability, which small multiples do not show.
+        """
+        charts = []
+        for series in wanted:
+            slot = self.rings.slot(series)
+            if slot is None or not self._has_points(since, series):
+                continue
+            fresh = self._fresh(slot, since)
+            if fresh["points"] or fresh["detectors"]:
+                charts.append(fresh | self._status(series))
+        return self._said_to_all(since, now_ms) | {"charts": charts}
+
+    def _said_to_all(self, since: vectors.Vector, now_ms: int) -> dict[str, Any]:
         ahead = self._is_ahead(since)
-        alerts = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX)
-        answer: dict[str, Any] = {
-            "series": series,
-            "points": None,
-            "detectors": [],
-            "alerts": alerts,
+        return {
+            "alerts": self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(since)),
             "reset": ahead,
             "vector": vectors.render(self.position if ahead else vectors.later(since, self.position)),
             "summary": self.summary(now_ms),
         }
-        slot = None if series is None else self.rings.slot(series)
-        if slot is None or series is None:
-            return answer
+
+    def _fresh(self, slot: int, since: vectors.Vector) -> dict[str, Any]:
+        """Return the points and verdicts of a series at or after `since`; `reset`: there were more than its ring holds."""
         edge = since[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
         points = self.rings.points
         rows = points.rows(slot)
         fresh = rows[points.columns["where"][rows, 1] >= edge]
-        if len(fresh) == self.rings.points_max < points.count[slot]:
-            answer["reset"] = True
-        if len(fresh):
-            answer["points"] = self._points(fresh)
+        judged = []
         for name, detector in self.rings.detectors.items():
             at = detector.ring.rows(slot)
             at = at[detector.ring.columns["where"][at, 1] >= edge]
             if len(at):
-                answer["detectors"].append(self._judged(name, slot, at))
-        if answer["points"] or answer["detectors"]:
-            answer |= {"capability": self._capability(slot), "histogram": self._histogram(rows), **self._status(series)}
-        return answer
+                judged.append(self._judged(name, slot, at))
+        return {
+            "points": self._points(fresh) if len(fresh) else None,
+            "detectors": judged,
+            "reset": bool(len(fresh) == points.size < points.count[slot]),
+        }
+
+    def detectors(self) -> list[dict[str, Any]]:
+        """Return the detectors whose verdicts are held: identity (name@version-hash), rules, signals of all series held."""
+        return [
+            {
+                "detector": name,
+                "identity": known.identity,
+                "family": known.family,
+                "statistics": list(known.statistics),
+                "rules": [{"name": rule.name, "doc": rule.doc, "severity": rule.severity} for rule in known.rules],
+                "series": int((known.ring.count > 0).sum()),
+                "signals": int(known.signals.sum()),
+            }
+            for name, known in sorted(self.rings.detectors.items())
+        ]
 
     def _points(self, rows: np.ndarray) -> dict[str, list[Any]]:
         where, number, text = (self.rings.points.columns[name][rows] for name in ("where", "number", "text"))

@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-One thread reads `quality.charts`, `quality.alerts` and the dead-letter topics, read_committed, by assignment. At the start it
-goes back a bounded way, so that a view that died is full again within seconds. Whatever goes wrong with the broker has one
-cure: close the consumer and begin again at the board's own position. A record that cannot be read is counted, never raised.
-If the registry cannot name a schema just now, the partition is read again from that record later.
+One thread reads `quality.charts`, `quality.alerts`, the lives of alerts, inspections and the dead-letter topics, read_committed,
+by assignment. At the start it goes back a bounded way, so that a view that died is full again within seconds. Whatever goes wrong
+with the broker has one cure: close the consumer and begin again at the board's own position. A record that cannot be read is
+counted, never raised. If the registry cannot name a schema just now, the partition is read again from that record later.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from actors.kafka.client import Cluster
 from actors.kafka.view_consumer import Place, ViewConsumer, ViewRecord
 from actors.view import vector as vectors
 from actors.view.board import Board
+from models.alert_life import from_record
 from schemas.charts import unpack
 from schemas.decode import decode_event
 from schemas.registry import Registry, RegistryUnavailable, UnknownSchema
@@ -29,6 +30,8 @@ from schemas.registry import Registry, RegistryUnavailable, UnknownSchema
 CHART_RECORDS_BACK = 5_000  # offsets per partition that a new view reads back
 ALERT_RECORDS_BACK = 50_000
 DEAD_LETTER_RECORDS_BACK = 50_000
+LIFE_RECORDS_BACK = 200_000  # of a compacted topic: all of it, unless more alerts than that have been worked on
+INSPECTION_RECORDS_BACK = 10_000
 POLL_RECORDS_MAX = 200
 POLL_WAIT_S = 0.02
 RETRY_S = 0.5  # after the broker or the registry did not answer
@@ -43,6 +46,8 @@ class Sources:
     charts: str = "quality.charts"
     alerts: str = "quality.alerts"
     dead_letters: tuple[str, ...] = ("fab.measurements.dlq",)
+    lives: str | None = None  # of alerts; None: what people do about them is not shown
+    inspections: str | None = None  # None: there are no wafer maps
 
     def back(self) -> dict[str, int]:
         """Return how many offsets before the end each topic is read from."""
@@ -50,6 +55,8 @@ class Sources:
             self.charts: CHART_RECORDS_BACK,
             self.alerts: ALERT_RECORDS_BACK,
             **dict.fromkeys(self.dead_letters, DEAD_LETTER_RECORDS_BACK),
+            **({self.lives: LIFE_RECORDS_BACK} if self.lives else {}),
+            **({self.inspections: INSPECTION_RECORDS_BACK} if self.inspections else {}),
         }
 
 
@@ -138,7 +145,11 @@ class Reader(threading.Thread):
     def _event(self, record: ViewRecord) -> None:
         event: dict[str, Any] = decode_event(record.value or b"", self._registry.schema)
         with self._lock:
-            if record.topic != self._sources.alerts:
+            if record.topic == self._sources.lives:
+                self._board.add_life(from_record(event), record.partition, record.offset)
+            elif record.topic == self._sources.inspections:
+                self._board.inspections.add(event, record.timestamp_ms)
+            elif record.topic != self._sources.alerts:
                 self._board.add_dead_letter(str(event["reason"]), record.timestamp_ms)
             elif event["pipeline"] in self._board.pipelines:
                 self._board.add_alert(event, record.partition, record.offset, record.timestamp_ms)
@@ -151,7 +162,11 @@ class Reader(threading.Thread):
         if self._behind:
             self._behind = {p: end for p, end in self._behind.items() if self._positions.get(p, 0) < end}
         self.caught_up = not self._behind
-        short = {self._sources.charts: vectors.CHARTS, self._sources.alerts: vectors.ALERTS}
+        short: dict[str | None, str] = {
+            self._sources.charts: vectors.CHARTS,
+            self._sources.alerts: vectors.ALERTS,
+            self._sources.lives: vectors.LIVES,
+        }
         with self._lock:
             self._board.caught_up = self.caught_up
             for (topic, partition), offset in self._positions.items():

@@ -1,16 +1,16 @@
-"""How far a reader has read: one next offset per partition of the two topics. It is the id of every server-sent event."""
+"""How far a reader has read: a next offset per partition of charts, alerts and lives. It is the id of every server-sent event."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-CHARTS, ALERTS = "c", "a"
-TOPICS = (CHARTS, ALERTS)
+CHARTS, ALERTS, LIVES = "c", "a", "l"
+TOPICS = (CHARTS, ALERTS, LIVES)
 _TEXT_MAX = 16_384
-_PART = re.compile(r"([ca])(\d{1,5})=(\d{1,18})")
+_PART = re.compile(r"([cal])(\d{1,5})=(\d{1,18})")
 
-Vector = dict[str, dict[int, int]]  # {"c": {partition: next offset}, "a": {…}}
+Vector = dict[str, dict[int, int]]  # {"c": {partition: next offset}, "a": {…}, "l": {…}}
 
 
 def render(vector: Mapping[str, Mapping[int, int]]) -> str:
@@ -26,9 +26,9 @@ def parse(text: str) -> Vector:
     """Read what `render` wrote. Raises ValueError for anything else.
 
     >>> parse("c0=7,c1=40,a0=3")
-    {'c': {0: 7, 1: 40}, 'a': {0: 3}}
+    {'c': {0: 7, 1: 40}, 'a': {0: 3}, 'l': {}}
     """
-    vector: Vector = {CHARTS: {}, ALERTS: {}}
+    vector: Vector = {CHARTS: {}, ALERTS: {}, LIVES: {}}
     if len(text) > _TEXT_MAX:
         raise ValueError("not an event id of this stream: too long")
     for part in filter(None, text.split(",")):
@@ -45,7 +45,5 @@ def later(one: Vector, other: Vector) -> Vector:
     >>> render(later({"c": {0: 9}, "a": {}}, {"c": {0: 7, 1: 2}, "a": {0: 1}}))
     'c0=9,c1=2,a0=1'
     """
-    return {
-        topic: {p: max(one[topic].get(p, 0), other[topic].get(p, 0)) for p in one[topic].keys() | other[topic].keys()}
-        for topic in TOPICS
-    }
+    parts = {topic: (one.get(topic, {}), other.get(topic, {})) for topic in TOPICS}
+    return {topic: {p: max(a.get(p, 0), b.get(p, 0)) for p in a.keys() | b.keys()} for topic, (a, b) in parts.items()}

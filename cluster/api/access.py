@@ -12,12 +12,17 @@ from fastapi import Depends, Request
 Action = Literal["read", "write", "manage"]
 Resource = Literal[
     "topics", "consumers", "schemas", "metrics", "dead-letters", "pipelines", "operations",
-    "charts", "limits", "alerts", "events", "keys", "audit",
+    "charts", "limits", "alerts", "events", "keys", "audit", "session",
 ]  # fmt: skip
+BODY, QUERY = "body.", "query."  # before the name of a parameter that is not of the path
 
 
 class Need(NamedTuple):
-    """An action on a resource; `parameter`: of the path, that names which one, empty where it is about all of them."""
+    """An action on a resource; `parameter` says which one it is about, empty where it is about all of them.
+
+    It is a parameter of the path ("series"), a member of the body that is a text ("body.series"), or a parameter of the
+    query ("query.series").
+    """
 
     resource: Resource
     action: Action
@@ -25,10 +30,16 @@ class Need(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Who asks."""
+    """Who asks. `role` is the one under which this request is allowed."""
 
     name: str  # of the key, or the subject of a token
     role: str
+    method: str = ""  # how it was proved: API_KEY, SESSION, OIDC
+    key_id: str = ""  # of the key; of a session, the key that opened it; "" for a token
+    session_id: str = ""
+    address: str = ""  # where the request came from
+    grants: tuple[Any, ...] = ()  # cluster.access.grants.Grant
+    until_ms: int = 0  # what it shows is worth something until then, ms since the epoch; 0: always
 
 
 class Guard(Protocol):
@@ -62,13 +73,28 @@ class Everybody:
         return Caller("everybody", "admin")
 
 
+async def name_of(request: Request, parameter: str) -> str:
+    """Return the name that a request gives for what it is about; empty, which is all, where it gives none."""
+    if parameter.startswith(BODY):
+        try:
+            body = await request.json()
+        except ValueError:  # the route says what is wrong with it
+            return ""
+        name = body.get(parameter.removeprefix(BODY)) if isinstance(body, dict) else None
+        return name if isinstance(name, str) else ""
+    if parameter.startswith(QUERY):
+        given = request.query_params.getlist(parameter.removeprefix(QUERY))
+        return given[0] if len(given) == 1 else ""
+    return str(request.path_params.get(parameter, ""))
+
+
 def needs(resource: Resource, action: Action, parameter: str = "") -> Any:
     """Return a dependency that lets those in who may; its value is the Caller."""
     need = Need(resource, action, parameter)
 
     async def caller(request: Request) -> Caller:
         guard: Guard = request.app.state.guard
-        return await guard.allow(request, need, str(request.path_params.get(parameter, "")))
+        return await guard.allow(request, need, await name_of(request, parameter))
 
     caller.need = need  # type: ignore[attr-defined]  # for the test that walks all routes
     return Depends(caller)

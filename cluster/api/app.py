@@ -2,7 +2,7 @@
 
 | application | route | replica | what it does |
 |---|---|---|---|
-| api | / | 1 | the page, its files, every GET |
+| api | / | 1 | the page, its files, every other route |
 | stream | /stream | 1 | server-sent events: up to STREAMS_MAX readers at once |
 
 Serve's own Python proxy listens on `serve.host` only; its HAProxy mode would bind all interfaces, so it stays off.
@@ -12,19 +12,27 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
+from cluster.access.door import Door
+from cluster.access.secret import Secret, secret_of
+from cluster.access.wiring import Access, AccessSettings
 from cluster.api import problems
 from cluster.api.access import Everybody, Unrecorded
 from cluster.api.facts import ClusterFacts, Facts, ViewFacts, Views
+from cluster.api.parameters import only_known
+from cluster.api.quality import Quality, QualitySettings
 from cluster.api.stream import stream_router
 from cluster.config import Config, reveal
+from cluster.detectors import vector_families
 
 STREAMS_MAX = 500  # readers of the stream at once
 STREAMS_WAITING_MAX = 50  # further ones that wait; the next gets 503
@@ -44,14 +52,16 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
 }
+HSTS = "max-age=31536000"  # a year; only said by https
 
 
 class SecurityHeaders:
     """ASGI middleware: the browser loads and connects to nothing but us, and asks anew for each file of the page."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
+        self.app, self.https = app, https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -64,6 +74,10 @@ class SecurityHeaders:
                 headers["Content-Security-Policy"] = _CSP_DOCS if path == "/docs" else _CSP
                 if path == "/" or path.startswith("/web/"):
                     headers["Cache-Control"] = "no-cache"  # a new release must not meet an old page
+                else:
+                    headers.setdefault("Cache-Control", "private, no-cache")  # for nobody but whoever may
+                if self.https:
+                    headers["Strict-Transport-Security"] = HSTS
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
@@ -82,37 +96,74 @@ class AtPrefix:
         await self.app(scope, receive, send)
 
 
-def _app(title: str, facts: Views, **settings: Any) -> FastAPI:
-    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, **settings)
+def _app(
+    title: str, facts: Views, access: Access | None, *, everything_closed: bool = False, **settings: Any
+) -> FastAPI:
+    app = FastAPI(
+        title=title, version="1", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[only_known], **settings
+    )
     app.state.facts = facts
-    app.state.guard = Everybody()
-    app.state.audit = Unrecorded()
+    app.state.access = access
+    app.state.guard = access.guard if access else Everybody()
+    app.state.audit = access.audit if access else Unrecorded()
     problems.install(app)
-    app.add_middleware(SecurityHeaders)
+    if access is not None:
+        limits = access.settings.limits
+        app.add_middleware(Door, guard=access.guard, limits=limits, everything_closed=everything_closed)
+    app.add_middleware(SecurityHeaders, https=access is not None and access.settings.https)
+    if access is not None and access.settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=access.settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"],
+            allow_credentials=False,  # another site shows a key; our cookie is for our own page
+        )
     return app
 
 
-def build_api(facts: Facts) -> FastAPI:
-    """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers."""
-    from cluster.api.routes import analytics, monitoring, page, quality, schemas  # noqa: PLC0415  (not needed by the stream)
+def build_api(facts: Facts, desks: Quality | None = None, access: Access | None = None) -> FastAPI:
+    """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers.
 
-    app = _app("chipquality", facts, description="Live control charts, alerts and capability of a fab's measurements.")
-    for router in (
-        monitoring.router,
-        schemas.router,
-        analytics.router,
-        quality.router,
-        page.router,
-        stream_router("/stream"),
-    ):
+    Without `access` everybody may do everything: for tests within one process. `deploy` always gives it.
+    """
+    from cluster.api.routes import (  # noqa: PLC0415  (not needed by the stream)
+        alerts,
+        analytics,
+        audit,
+        capability,
+        dead_letters,
+        detectors,
+        keys,
+        limits,
+        management,
+        monitoring,
+        operations,
+        page,
+        publishing,
+        quality,
+        schemas,
+        session,
+        wafer_maps,
+    )
+
+    description = "Live control charts, alerts and capability of a fab's measurements."
+    app = _app("chipquality", facts, access, description=description)
+    app.state.quality = desks
+    about_kafka = (monitoring, schemas, analytics, dead_letters)
+    about_quality = (quality, alerts, limits, capability, wafer_maps, detectors)
+    changing = (management, operations, publishing)  # in this order: POST /events/{category} would take /events/replay
+    about_access = (session, keys, audit)
+    routers = [part.router for part in (*about_kafka, *about_quality, *changing, *about_access, page)]
+    for router in (*routers, stream_router("/stream")):
         app.include_router(router)
     app.mount("/web", page.static_files())
     return app
 
 
-def build_stream(facts: Views) -> FastAPI:
-    """Return the app of the "stream" deployment; Serve mounts it at /stream."""
-    app = _app("chipquality stream", facts, openapi_url=None)
+def build_stream(facts: Views, access: Access | None = None) -> FastAPI:
+    """Return the app of the "stream" deployment; Serve mounts it at /stream. `access`: see build_api."""
+    app = _app("chipquality stream", facts, access, everything_closed=True)
     app.include_router(stream_router("/"))
     app.add_middleware(AtPrefix)
     return app
@@ -136,11 +187,12 @@ def _port_is_free(config: Config) -> None:
             raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; the setting is {setting}") from error
 
 
-def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str:
+def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret: Secret | None = None) -> str:
     """Start the API and the page of a pipeline on the Ray that this process is connected to; return the page's URL.
 
-    `cluster` says where Kafka and the registry are, if the configuration does not. Raises ConfigError, in one line, if the
-    port is taken or Serve listens elsewhere already. Calling it again updates both applications in place.
+    `cluster` says where Kafka and the registry are, if the configuration does not; `secret` what keys stand on, likewise. Raises
+    ConfigError, in one line, if the port is taken or Serve listens elsewhere already, or there is no secret. Calling it again
+    updates both applications in place.
     """
     from ray import serve  # noqa: PLC0415  (a second of imports that other commands do not need)
 
@@ -150,6 +202,7 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str
         reveal(config.kafka.client),
         reveal(config.registry.client),
     )
+    settings = AccessSettings.of(config, where, secret or secret_of(config, ours=False))
     listens = _where_serve_listens()
     if listens is not None and listens != (config.serve.host, config.serve.port):
         raise ConfigError(
@@ -160,18 +213,20 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str
         _port_is_free(config)
         serve.start(
             proxy_location="HeadOnly",
-            http_options={"host": config.serve.host, "port": config.serve.port},
+            http_options={"host": config.serve.host, "port": config.serve.port, **_tls(config)},
             logging_config={"enable_access_log": False},
             controller_options={"runtime_env": {"env_vars": SERVE_SETTINGS}},
         )
 
+    quality = QualitySettings(pipeline, vectors=vector_families(config))
+
     def api() -> FastAPI:
         facts = ClusterFacts(where, pipeline)
         facts.sample()
-        return build_api(facts)
+        return build_api(facts, Quality(where, quality), Access(settings))
 
     def stream() -> FastAPI:
-        return build_stream(ViewFacts(pipeline))
+        return build_stream(ViewFacts(pipeline), Access(settings))
 
     common: dict[str, Any] = {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0}, "graceful_shutdown_timeout_s": 2}
     api_deployment = serve.deployment(
@@ -187,7 +242,21 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None) -> str
         ]
     )
     host = f"[{config.serve.host}]" if ":" in config.serve.host else config.serve.host
-    return f"http://{host}:{config.serve.port}/"
+    return f"{'https' if config.serve.tls_cert_file else 'http'}://{host}:{config.serve.port}/"
+
+
+def _tls(config: Config) -> dict[str, str]:
+    """Return Serve's settings for https, whose proxy is uvicorn. Raises ConfigError for files that are not there."""
+    cert, key = config.serve.tls_cert_file, config.serve.tls_key_file
+    if (cert is None) != (key is None):
+        raise ConfigError("serve.tls_cert_file and serve.tls_key_file go together: one of them is not set")
+    if cert is None or key is None:
+        return {}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigError(f"serve.tls_cert_file = {str(cert)!r}, serve.tls_key_file = {str(key)!r}: {error}") from error
+    return {"ssl_certfile": str(cert.resolve()), "ssl_keyfile": str(key.resolve())}
 
 
 def _where_serve_listens() -> tuple[str, int] | None:

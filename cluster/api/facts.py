@@ -50,6 +50,8 @@ class Views(Protocol):
 class Facts(Views, Protocol):
     """What the other routes ask."""
 
+    cluster: Cluster  # where Kafka and the registry are
+
     async def owners(self) -> dict[str, Any]:
         """Return the deal of the pipeline and the status of each owner, from its supervisor. Raises Unavailable."""
         ...
@@ -162,6 +164,7 @@ class ClusterFacts(ViewFacts):
         from schemas.registry import Registry  # noqa: PLC0415
 
         super().__init__(pipeline)
+        self.cluster = cluster
         admin = Admin(cluster.bootstrap_servers, cluster.client)
         self._registry = Registry(cluster.registry_url, cluster.registry_client, timeout_s=REGISTRY_CALL_S)
         self._topics = Kept(lambda: admin.topics(internal=True), "kafka")

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
+INSTANCE_CHARS = 200  # of a path, in an answer
 _LOG = logging.getLogger("chipquality.api")
 
 
@@ -33,8 +34,23 @@ class Unavailable(Problem):
 def respond(status: int, detail: str, instance: str, **members: Any) -> JSONResponse:
     """Return the problem document. `type` is about:blank, so `title` is the status' own phrase, as RFC 9457 §4.2.1 says."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return JSONResponse({**body, "instance": instance, **members}, status, headers, media_type=MEDIA_TYPE)
+    headers = {name: str(value) for name, value in _headers(status, members).items()}
+    return JSONResponse(
+        {**body, "instance": instance[:INSTANCE_CHARS], **members}, status, headers, media_type=MEDIA_TYPE
+    )
+
+
+def _headers(status: int, members: dict[str, Any]) -> dict[str, Any]:
+    """Return the headers that a status wants."""
+    match status:
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return {"Retry-After": 2}
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return {"Retry-After": members.get("retry_after_s", 1)}
+        case HTTPStatus.UNAUTHORIZED:
+            return {"WWW-Authenticate": "Bearer"}
+        case _:
+            return {}
 
 
 def install(app: FastAPI) -> None:
@@ -67,5 +83,5 @@ def install(app: FastAPI) -> None:
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
-    for status in (401, 403, 422, 503)
+    for status in (401, 403, 422, 429, 503)
 }

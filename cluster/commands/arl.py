@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+
+from cluster.commands.telling import Output, OutputOption
 
 app = typer.Typer(help="Average run lengths: how long until a chart signals.", no_args_is_help=True)
 
@@ -15,14 +16,6 @@ WRONG_USAGE = 2  # exit code
 CHART_NAMES = {"cusum": "CUSUM", "ewma": "EWMA", "shewhart": "Shewhart"}
 
 
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 ShiftOption = Annotated[float, typer.Option("--shift", help="Shift of the mean, in sigmas of a plotted point.")]
 Arl0Option = Annotated[
     float | None, typer.Option("--arl0", help="Search the limit that gives this ARL without a shift.")

@@ -6,26 +6,16 @@ import json
 import re
 import time
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import typer
 
+from actors.letter_desk import RefusedError, since_ms
 from actors.sinks.redrive import ADVICE, Coordinates, Filter, Letter, Outgoing, Redrives, Refusal
+from cluster.commands.telling import Output
 from schemas.batch import Reason
 
 DETAIL_SHOWN = 100  # characters of a detail in a list
-
-
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-class RefusedError(ValueError):
-    """What was asked cannot be done; the message says what can."""
 
 
 def facts_of(letter: Letter, redrives: Redrives) -> dict[str, Any]:
@@ -99,8 +89,16 @@ def filter_of(
     """Return the filter that the options say. Raises RefusedError."""
     if reason is not None and reason not in set(Reason):
         raise RefusedError(f"--reason {reason}: no such reason; there are {', '.join(Reason)}")
-    since_ms = None if since is None else _since_ms(since, time.time_ns() // 1_000_000)
-    return Filter(topic, reason, since_ms, source, partition, None if record is None else coordinates_of(record))
+    return Filter(
+        topic, reason, _since_ms(since), source, partition, None if record is None else coordinates_of(record)
+    )
+
+
+def _since_ms(text: str | None) -> int | None:
+    try:
+        return None if text is None else since_ms(text, time.time_ns() // 1_000_000)
+    except RefusedError as error:
+        raise RefusedError(f"--since {error}") from error
 
 
 def coordinates_of(text: str) -> Coordinates:
@@ -109,17 +107,3 @@ def coordinates_of(text: str) -> Coordinates:
     if found is None:
         raise RefusedError(f"{text}: TOPIC:PARTITION:OFFSET is wanted, e.g. fab.measurements:3:1207")
     return found[1], int(found[2]), int(found[3])
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _since_ms(text: str, now_ms: int) -> int:
-    ago = re.fullmatch(r"(\d+)([smhd])", text)
-    if ago is not None:
-        return now_ms - int(ago[1]) * _UNITS[ago[2]] * 1000
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise RefusedError(f"--since {text}: a time as ISO 8601 has it is wanted, or e.g. 30m, 12h, 7d") from None
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -10,11 +10,9 @@ import json
 import math
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
@@ -24,37 +22,21 @@ from actors.errors import ReopenError
 from actors.kafka.delivery import PublishError
 from actors.kafka.errors import ConfigError
 from actors.kafka.history import Bound
-from cluster.commands.limits_text import facts_of, show_change, show_made, show_proposal
+from actors.limit_desk import ROWS, LimitDesk, Span, Study, facts_of
+from cluster.commands.limits_text import show_change, show_made, show_proposal
+from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
-from models.limit_versions import (
-    Change,
-    ChangeRefused,
-    Kind,
-    SeriesChange,
-    State,
-    approved,
-    excluded,
-)
+from models.limit_versions import Change, ChangeRefused, Kind
 from schemas.registry import RegistryUnavailable, SchemaRefused
 from schemas.topics import CONTROL, MEASUREMENTS, STATE
 
 app = typer.Typer(help="Limits, resets and exclusions, while the line runs.", no_args_is_help=True)
 
 FAILED, REFUSED = 1, 2  # exit codes
-ROWS = 100  # of history, unless told otherwise
 MADE_TIMEOUT_S = 30.0
-_ESTIMATORS = {"mr": "moving_range", "r": "range"}  # short for
 
 
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 SeriesOption = Annotated[
     str, typer.Option("--series", "-s", help="Series key: equipment|chamber|recipe|operation|characteristic.")
 ]
@@ -107,28 +89,15 @@ def propose_limits(
 
     Nothing takes effect before somebody applies it.
     """
-    from models.limit_proposal import propose as study_of
-
     with _refusals(), _desk() as desk:
         given = {
             name: _number(name, text)
             for name, text in {"mu": mu, "sigma": sigma, "lsl": lsl, "usl": usl, "target": target}.items()
             if text is not None
         }
-        if rows is not None and since is not None:
-            raise ChangeRefused("--rows and --from exclude each other")
-        history = desk.history.rows(
-            series, partition=partition, rows=rows or ROWS, since=_bound("--from", since), until=_bound("--to", until)
-        )
-        wanted = study if study is not None else not given or bool(rows or since or until or exclude or estimator)
-        changes = desk.changes()
-        proposal = study_of(
-            series, history.partition, history.offset, history.value, changes.values(), given=given, study=wanted,
-            estimator=_ESTIMATORS.get(estimator or "", estimator), subgroup=history.subgroup, rules=_rules(rules),
-            exclude=exclude or [],
-        )  # fmt: skip
-        change = _new(desk, Kind.LIMITS, author, reason, proposal.share, basis=proposal.basis())
-        desk.publish(change)
+        span = Span(series, partition, rows, _bound("--from", since), _bound("--to", until))
+        wanted = Study(given, study, estimator, _rules(rules), exclude or [])
+        change, proposal = LimitDesk(desk).propose(span, wanted, author, reason, _now_ms())
     show_proposal(change, proposal, as_json=output is Output.json)
 
 
@@ -145,8 +114,7 @@ def apply(
     """Apply a proposed change, and wait until the pipeline has made it."""
     with _refusals(), _desk() as desk:
         from_ms = None if effective_from is None else _time_ms("--effective-from", effective_from)
-        change = approved(desk.changes(), change_id, author, _now_ms(), from_ms)
-        made = desk.apply(change, timeout_s)
+        change, made = LimitDesk(desk).approve(change_id, author, _now_ms(), from_ms, own=True, wait_s=timeout_s)
     _tell(change, made, timeout_s, output)
 
 
@@ -161,9 +129,7 @@ def reset(
 ) -> None:
     """Start a series' charts anew, as after a repair; its limits stay."""
     with _refusals(), _desk() as desk:
-        found = desk.history.rows(series, partition=partition, rows=1)
-        change = _at_once(_new(desk, Kind.RESET, author, reason, SeriesChange(series, found.partition)))
-        made = desk.apply(change, timeout_s)
+        change, made = LimitDesk(desk).reset(series, partition, author, reason, _now_ms(), timeout_s)
     _tell(change, made, timeout_s, output)
 
 
@@ -202,13 +168,8 @@ def list_changes(
 ) -> None:
     """Show all changes: who, why, from when on, and at which offset each partition made them."""
     with _refusals(), _desk() as desk:
-        changes = desk.changes()
-        made: dict[str, list[Made]] = {}
-        for entry in desk.made():
-            made.setdefault(entry.applied.change.change_id, []).append(entry)
-    chosen = [
-        change for change in changes.values() if series is None or series in {share.series for share in change.changes}
-    ]
+        limits = LimitDesk(desk)
+        chosen, made = limits.changes(series), limits.made()
     if output is Output.json:
         typer.echo(json.dumps([facts_of(change, made.get(change.change_id, [])) for change in chosen]))
         return
@@ -232,35 +193,8 @@ def _count(
     output: Output,
 ) -> None:
     with _refusals(), _desk() as desk:
-        found = desk.history.at(series, offset, partition)
-        out = excluded(desk.changes().values(), series).get((found.partition, offset))
-        if kind is Kind.EXCLUDE and out is not None:
-            raise ChangeRefused(f"offset {offset} of {series} is already excluded, by {out.author}: {out.reason}")
-        if kind is Kind.INCLUDE and out is None:
-            raise ChangeRefused(f"offset {offset} of {series} is not excluded")
-        share = SeriesChange(series, found.partition, offset=offset)
-        change = _at_once(_new(desk, kind, author, comment, share))
-        made = desk.apply(change, timeout_s)
+        change, made = LimitDesk(desk).count(kind, series, offset, partition, author, comment, _now_ms(), timeout_s)
     _tell(change, made, timeout_s, output)
-
-
-def _new(desk: ControlDesk, kind: Kind, author: str, reason: str, share: SeriesChange, basis: str = "") -> Change:
-    return Change(
-        change_id=uuid.uuid4().hex[:12],
-        kind=kind,
-        state=State.PROPOSED,
-        pipeline=desk.places.pipeline,
-        topic=desk.places.input,
-        author=author,
-        reason=reason,
-        created_ms=_now_ms(),
-        basis=basis,
-        changes=(share,),
-    )
-
-
-def _at_once(change: Change) -> Change:
-    return approved({change.change_id: change}, change.change_id, change.author, _now_ms(), None)
 
 
 def _tell(change: Change, made: Mapping[int, Made | None], timeout_s: float, output: Output) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from actors.control_desk import Made
+from actors.limit_desk import facts_of, facts_of_proposal
 from models.limit_versions import Change, Kind, Limits, State
 
 if TYPE_CHECKING:
@@ -21,17 +22,7 @@ def show_proposal(change: Change, proposal: Proposal, *, as_json: bool) -> None:
     old = proposal.old.share.limits if proposal.old else Limits()
     new = proposal.share.limits
     if as_json:
-        facts = facts_of(change, []) | {
-            "old": old._asdict(),
-            "new": new._asdict(),
-            "rows": proposal.rows,
-            "missing": proposal.missing,
-            "first_offset": proposal.span[0],
-            "last_offset": proposal.span[1],
-            "removed": [point._asdict() for point in proposal.removed],
-            "complete": proposal.study is None or proposal.study.complete,
-        }
-        typer.echo(json.dumps(facts))
+        typer.echo(json.dumps(facts_of_proposal(change, proposal)))
         return
     say = typer.echo
     say(f"{proposal.share.series}  partition {proposal.share.partition}")
@@ -66,28 +57,6 @@ def show_made(change: Change, made: Mapping[int, Made | None], *, as_json: bool)
     typer.echo(f"{change.change_id} is applied.")
     for entry in done:
         typer.echo(f"  partition {entry.partition}: in effect from offset {entry.applied.at_offset} on")
-
-
-def facts_of(change: Change, made: list[Made]) -> dict[str, Any]:
-    """Return a change as JSON has it."""
-    return {
-        "change_id": change.change_id,
-        "kind": change.kind.value,
-        "state": change.state.value,
-        "author": change.author,
-        "reason": change.reason,
-        "created_ms": change.created_ms,
-        "approver": change.approver,
-        "approved_ms": change.approved_ms,
-        "effective_from_ms": change.effective_from_ms,
-        "basis": change.basis,
-        "changes": [
-            {"series": share.series, "partition": share.partition, "offset": share.offset}
-            | ({"version": share.limits_version} | share.limits._asdict() if change.kind is Kind.LIMITS else {})
-            for share in change.changes
-        ],
-        "made": [{"partition": entry.partition, "at_offset": entry.applied.at_offset} for entry in made],
-    }
 
 
 def show_change(change: Change, made: list[Made]) -> None:

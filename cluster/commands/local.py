@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
 
 from actors.kafka.errors import ConfigError
+from cluster.commands.telling import Output, OutputOption
 from cluster.config import Config, load
 from cluster.local import LocalStack, LocalStackError, running
 
 app = typer.Typer(help="Apache Kafka and a Schema Registry on this machine.", no_args_is_help=True)
 
 NOT_RUNNING = 3  # exit code of `status`, as of an init script's
-
-
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 
 
 @app.command()

@@ -22,6 +22,7 @@ from cluster.commands.where import cluster_of
 from cluster.config import Config, load
 
 if TYPE_CHECKING:  # Ray and apprise are slow to import, and not always wanted
+    from actors.sinks.escalator import EscalationTask
     from actors.sinks.notify import NotifyTask
 
 app = typer.Typer(help="Tell people of alerts: mail, chat, webhook.", no_args_is_help=True)
@@ -37,6 +38,18 @@ def notify_task(config: Config, cluster: Cluster) -> NotifyTask:
     return NotifyTask(cluster, routes_of(config), config.notify.stale_s)
 
 
+def escalation_task(config: Config, cluster: Cluster) -> EscalationTask | None:
+    """Return the escalation that the configuration says; None where no alert is ever escalated."""
+    from actors.sinks.escalator import EscalationTask
+
+    after_s = config.alerts.escalate_after_s.model_dump()
+    if all(seconds is None for seconds in after_s.values()):
+        return None
+    return EscalationTask(
+        cluster, after_s, config.alerts.escalate_stale_s, routes_of(config), float(config.notify.stale_s)
+    )
+
+
 def routes_of(config: Config) -> tuple[Route, ...]:
     """Return the routes that the configuration says, addresses in the clear."""
     return tuple(
@@ -47,6 +60,7 @@ def routes_of(config: Config) -> tuple[Route, ...]:
             states=tuple(route.states),
             series=tuple(route.patterns),
             per_minute=route.per_minute,
+            allow_private=config.notify.allow_private,
         )
         for route in config.notify.routes
     )

@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +21,7 @@ from actors.outputs_check import Report, check_outputs
 from actors.pipeline import Pipeline
 from actors.repair import Plan, apply, plan
 from actors.surroundings import Codec, Surroundings
+from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
 from cluster.detectors import judging_of
@@ -33,14 +33,6 @@ app = typer.Typer(help="Pipelines: what runs, are its outputs whole, repair.", n
 FAILED = 1  # exit code
 
 
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 NameArgument = Annotated[str, typer.Argument(help="Name of the pipeline.")]
 PartitionOption = Annotated[
     list[int] | None, typer.Option("--partition", min=0, help="Input partition, may be repeated; all unless given.")

@@ -14,12 +14,15 @@ import typer
 
 from actors.errors import ConfigError
 from actors.kafka.admin import Admin
+from actors.kafka.client import Cluster
 from actors.kafka.survey import Survey
 from actors.kafka.topic_plan import Change, Refusal
 from cluster import topics_told
+from cluster.commands.carrying_out import AddressOption, ApplyOption, carry_out
 from cluster.commands.telling import NOT_WELL, Output, OutputOption, one_line, refuse, table, tell
 from cluster.config import Config, load, reveal
 from cluster.local import running
+from cluster.operations.plans import Plan
 from schemas.topics import TOPICS
 
 app = typer.Typer(help="Topics as schemas/topics.py states them, against the cluster.", no_args_is_help=True)
@@ -42,6 +45,30 @@ def apply(output: OutputOption = Output.text) -> None:
     _show(changes, output, done=True)
     admin.apply([change for change in changes if not isinstance(change, Refusal)])
     raise typer.Exit(DIFFERS if any(isinstance(change, Refusal) for change in changes) else 0)
+
+
+@app.command()
+def delete(
+    topic: Annotated[str, typer.Argument(help="What a replay has left, or a topic that is not ours.")],
+    hash_of_plan: ApplyOption = None,
+    output: OutputOption = Output.text,
+    address: AddressOption = None,
+) -> None:
+    """Delete a topic with all of its records; those that the product stands on are refused. Shows the plan first."""
+
+    def plan_of(cluster: Cluster) -> Plan:
+        from cluster.operations.delete import delete_plan
+
+        return delete_plan(cluster, topic)
+
+    carry_out(plan_of, _show_deletion, hash_of_plan, output, address)
+
+
+def _show_deletion(plan: dict[str, Any]) -> None:
+    typer.echo(f"{plan['topic']}: {plan['records']} records in {len(plan['partitions'])} partitions are lost")
+    for group in plan["groups"]:
+        members = f", with {group['members']} members now" if group["members"] else ""
+        typer.echo(f"  read by group {group['group']}{members}")
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-// Numbers, times and elements. Nothing here ever parses HTML: text from outside is only ever text.
+// Numbers, times and names, as words.
 
 /** Significant digits that a reader can use: 5, without an exponent between 1e-4 and 1e7. */
 export function number(value, digits = 5) {
@@ -23,9 +23,28 @@ export function count(value) {
   return value >= 1e7 ? `${(value / 1e6).toFixed(1)} M` : Math.round(value).toLocaleString("en");
 }
 
+/** A count with its noun: 1 row, 2 rows. */
+export const counted = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : noun.endsWith("s") ? "" : "s"}`;
+
 export function milliseconds(value) {
   if (value === null || value === undefined) return "–";
-  return value < 10_000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
+  return value < 10_000 ? `${Math.round(value)} ms` : seconds(value / 1000);
+}
+
+/** A duration: 4.2 s, 3 min, 5.1 h, 2 days. */
+export function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  if (value < 120) return `${value < 10 ? Number(value.toFixed(1)) : Math.round(value)} s`;
+  if (value < 7_200) return `${Math.round(value / 60)} min`;
+  return value < 172_800 ? `${Number((value / 3600).toFixed(1))} h` : `${Math.round(value / 86_400)} days`;
+}
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+export function bytes(value) {
+  if (value === null || value === undefined) return "–";
+  const unit = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, value)) / 10)));
+  return `${Number((value / 1024 ** unit).toFixed(unit ? 1 : 0))} ${UNITS[unit]}`;
 }
 
 /** An index like Cpk: two decimals. */
@@ -40,31 +59,19 @@ export function time(ms) {
   return new Date(ms).toISOString().slice(0, 19).replace("T", " ");
 }
 
-/** Make an element: attributes and text only. */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined) continue;
-    if (name === "class") made.className = value;
-    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, String(value));
-  }
-  made.append(...children.filter((child) => child !== null && child !== undefined).map((child) => (child instanceof Node ? child : String(child))));
-  return made;
-}
+const unescape = (part) => part.replaceAll("%7C", "|").replaceAll("%25", "%");
+const LABELS = ["tool", "chamber", "recipe", "step"];
 
-export const byId = (id) => document.getElementById(id);
-
-export function text(id, value) {
-  const at = byId(id);
-  if (at.textContent !== String(value)) at.textContent = String(value);
-}
-
-/** The parts of a series key: what is measured, and where. */
+/** The parts of a series key: what is measured, and where. `parts`: tool, chamber, recipe, step, characteristic; null if it has none. */
 export function names(series) {
-  const parts = series.split("|").map((part) => part.replaceAll("%7C", "|").replaceAll("%25", "%"));
-  if (parts.length !== 5) return { what: series || "(no series)", where: "", short: "" };
-  const labels = ["tool", "chamber", "recipe", "step"];
-  const where = parts.slice(0, 4).map((part, i) => (part ? `${labels[i]} ${part}` : "")).filter(Boolean).join(" · ");
-  return { what: parts[4] || series, where, short: parts.slice(0, 4).filter(Boolean).join(" · ") };
+  const parts = series.split("|").map(unescape);
+  if (parts.length !== 5) return { what: series || "(no series)", where: "", short: "", parts: null };
+  const where = parts.slice(0, 4).map((part, i) => (part ? `${LABELS[i]} ${part}` : "")).filter(Boolean).join(" · ");
+  return { what: parts[4] || series, where, short: parts.slice(0, 4).filter(Boolean).join(" · "), parts };
 }
+
+/** What a rule is called: nelson_5 → Nelson 5. */
+export const ruleName = (name) => name.replace(/^nelson_/, "Nelson ").replace(/^western_electric_/, "Western Electric ").replace(/^mr_/, "MR ").replace(/^t2_/, "T² ").replace(/^q_/, "Q ").replaceAll("_", " ");
+
+/** The name of a detector without the hash of its parameters: spc.individuals@1-abc → spc.individuals. */
+export const detectorName = (identity) => identity.split("@")[0];

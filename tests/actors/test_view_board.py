@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors.engine.chart_records import pack_bounded
 from actors.view import vector as vectors
-from actors.view.alert_book import AlertBook
+from actors.view.alert_book import AlertBook, Chosen
 from actors.view.board import ALERTS_PER_FRAME_MAX, Board
 from actors.view.latency import LATENCY_MS_MAX, LatencyWindow
 from actors.view.rings import Rings
@@ -290,6 +290,39 @@ def test_a_view_that_is_still_catching_up_does_not_take_its_readers_back() -> No
     assert (said["summary"]["latency_rows"], said["summary"]["rows_per_s"]) == (0, 0.0), "old records have no latency"
 
 
+def test_changes_of_several_series_are_those_of_each_without_what_small_charts_do_not_show() -> None:
+    board = board_of(points_max=3)
+    board.add_block(block(["a", "b", "c"], [1.0, 2.0, 3.0]), 0, 0, 0, live=True)
+    vector = since(board)
+    assert not board.has_changes(vector, ("a", "b", "nobody"))
+    assert board.changes_of_many(vector, ("a", "b", "nobody"), 0)["charts"] == []
+    board.add_block(block(["b", "c", "c", "c", "c"], [5.0, 6.0, 6.0, 6.0, 6.0], 3), 0, 1, 0, live=True)
+    assert not board.has_changes(vector, ("a",))
+    assert board.has_changes(vector, ("a", "b"))
+    said = board.changes_of_many(vector, ("a", "b", "c", "nobody"), 0)
+    assert [(one["series"], one["reset"]) for one in said["charts"]] == [("b", False), ("c", True)]
+    first = said["charts"][0]
+    alone = board.changes(vector, "b", 0)
+    assert {name: first[name] for name in ("points", "detectors", "rows", "status")} == {
+        name: alone[name] for name in ("points", "detectors", "rows", "status")
+    }
+    assert "histogram" not in first
+    assert {name: said[name] for name in ("alerts", "reset", "vector")} == {
+        name: alone[name] for name in ("alerts", "reset", "vector")
+    }
+    json.dumps(said, allow_nan=False)
+
+
+def test_the_detectors_say_their_versions_and_what_they_found() -> None:
+    board = board_of()
+    board.add_block(block(["a", "b"], [1.0, 2.0], signal=[1, 0]), 0, 0, 0, live=True)
+    board.add_block(block(["a"], [1.0], family="anomaly"), 0, 1, 0, live=True)
+    robust, individuals = board.detectors()
+    assert (individuals["identity"], individuals["series"], individuals["signals"]) == ("spc.individuals@1-abc", 2, 1)
+    assert [rule["name"] for rule in individuals["rules"]] == ["nelson_1", "mr_beyond_limit"]
+    assert (robust["detector"], robust["family"], robust["series"]) == ("anomaly.robust_z", "anomaly", 1)
+
+
 def test_vectors_that_are_none_are_refused() -> None:
     for text in ("x", "c0=", "c0=1,,b1=2", "c0=-1", "c0=1" * 9000):
         with pytest.raises(ValueError, match="event id"):
@@ -310,8 +343,8 @@ def test_an_alert_is_kept_once_and_follows_its_life() -> None:
     page, more = book.newest(10)
     assert [(one["alert_id"], one["state"], one["rows"]) for one in page] == [("2", "OPEN", 1), ("1", "CLOSED", 5)]
     assert more is None
-    assert [one["alert_id"] for one in book.newest(10, state="OPEN")[0]] == ["2"]
-    assert [one["alert_id"] for one in book.newest(10, series="a")[0]] == ["1"]
+    assert [one["alert_id"] for one in book.newest(10, Chosen(state="OPEN"))[0]] == ["2"]
+    assert [one["alert_id"] for one in book.newest(10, Chosen(series="a"))[0]] == ["1"]
 
 
 def test_alerts_are_bounded_and_the_newest_stay() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+from cluster.access.secret import Secret
+from cluster.access.sessions import COOKIE
 from tests.cluster.output_line import OutputLine
 
 
@@ -38,6 +40,18 @@ class Served:
     url: str
     port: int
     http: httpx.Client
+    secret: Secret
+    key: str  # of an admin
+
+    def headers(self) -> dict[str, str]:
+        """Return what shows the key."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def cookie(self) -> dict[str, str]:
+        """Return a session's cookie, as a browser context takes it."""
+        answer = httpx.post(f"{self.url}session", json={"key": self.key})
+        assert answer.status_code == 200, answer.text
+        return {"name": COOKIE, "value": answer.cookies[COOKIE], "url": self.url}
 
     def get(self, path: str, **parameters: Any) -> Any:
         answer = self.http.get(path, params=parameters)

@@ -16,8 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from actors import view
 from actors.errors import ConfigError
+from cluster.access.secret import Secret
 from cluster.api.app import STREAMS_MAX, deploy
+from cluster.api.stream import STREAM_SERIES_MAX
 from cluster.config import ServeConfig, load
+from tests.cluster.conftest import FAST
 from tests.cluster.served import Served, free_port, wait_for
 
 HOSTILE = "ETCH/07|50%25|<b>R|..|x?y#z&ä"
@@ -303,6 +306,36 @@ def test_the_page_loads_nothing_from_elsewhere(filled: Served) -> None:
     assert "http" not in filled.http.get("/docs").text.replace("<!doctype html>", "")
 
 
+def test_nothing_is_open_but_health_and_the_sign_in_page(filled: Served) -> None:
+    with httpx.Client(base_url=filled.url, timeout=20) as nobody:
+        for path in ("/charts", "/stream", "/metrics", "/openapi.json", "/keys", "/audit", "/nowhere", "/stream/x"):
+            assert problem(nobody.get(path), 401)["detail"].startswith("show a key")
+        assert nobody.get("/events/health", params={"probe": "live"}).status_code == 200
+        assert "signin.js" in nobody.get("/").text
+        assert nobody.post("/session", json={"key": filled.key}).status_code == 200  # the client keeps the cookie
+        assert "app.js" in nobody.get("/").text
+        with nobody.stream("GET", "/stream") as answer:
+            assert next(events(answer.iter_lines()))["retry"]
+    assert filled.get("/session")["name"] == "tests"
+
+
+def test_a_revoked_key_ends_its_streams_and_is_worth_nothing_on_any_replica(filled: Served) -> None:
+    made = filled.http.post("/keys", json={"name": "short-lived", "grants": ["viewer"]}).json()
+    headers = {"Authorization": f"Bearer {made['text']}"}
+    wait_for(
+        lambda: httpx.get(f"{filled.url}stream/x", headers=headers).status_code == 404, "the stream's replica knows it"
+    )
+    with httpx.stream("GET", f"{filled.url}stream", headers=headers, timeout=20) as answer:
+        lines = events(answer.iter_lines())
+        assert next(lines)["retry"]
+        filled.http.delete(f"/keys/{made['key']['id']}").raise_for_status()
+        began = time.monotonic()
+        for _ in lines:
+            pass
+        assert time.monotonic() - began < 10
+    assert httpx.get(f"{filled.url}charts", headers=headers).status_code == 401
+
+
 def test_the_stream_sends_new_points_and_resumes(filled: Served) -> None:
     line, series = filled.line, "E|A|R|1|width"
     filled.read_up_to(line.next_offset)
@@ -327,6 +360,29 @@ def test_the_stream_sends_new_points_and_resumes(filled: Served) -> None:
             if len(seen) >= 2:
                 break
     assert seen == [10.6, 10.7], "each point once, from where the first stream ended"
+
+
+def test_one_stream_carries_several_series(filled: Served) -> None:
+    line, series = filled.line, "E|A|R|1|width"
+    vector = filled.summary()["vector"]
+    line.publish([(series, 10.8), (HOSTILE, 10.9)])
+    wanted = {"series": [series, HOSTILE, "nobody"], "since": vector}
+    seen: dict[str, list[float]] = {}
+    with filled.http.stream("GET", "/stream", params=wanted) as answer:
+        for event in events(answer.iter_lines()):
+            if event.get("event") == "update":
+                for chart in json.loads(event["data"])["charts"]:
+                    seen.setdefault(chart["series"], []).extend((chart["points"] or {"value": []})["value"])
+            if len(seen) == 2:
+                break
+    assert seen == {series: [10.8], HOSTILE: [10.9]}
+    problem(filled.http.get("/stream", params={"series": [f"s{i}" for i in range(STREAM_SERIES_MAX + 1)]}), 422)
+
+
+def test_detectors_say_their_versions(filled: Served) -> None:
+    found = {one["detector"]: one for one in filled.get("/detectors")["items"]}
+    assert found["spc.individuals"]["identity"].startswith("spc.individuals@")
+    assert found["spc.individuals"]["series"] >= 2
 
 
 def test_frames_are_coalesced(filled: Served) -> None:
@@ -358,7 +414,7 @@ def test_frames_are_coalesced(filled: Served) -> None:
 def test_many_open_streams_do_not_starve_a_get(filled: Served) -> None:
     assert STREAMS_MAX >= 100
     limits = httpx.Limits(max_connections=40)
-    with httpx.Client(base_url=filled.url, timeout=20, limits=limits) as other:
+    with httpx.Client(base_url=filled.url, timeout=20, limits=limits, headers=filled.headers()) as other:
         streams = [other.send(other.build_request("GET", "/stream"), stream=True) for _ in range(30)]
         for stream in streams:
             next(stream.iter_lines())
@@ -411,13 +467,13 @@ def test_a_view_that_is_not_there_is_a_503(ray_cluster: None) -> None:
 
 def test_serve_cannot_listen_in_two_places(filled: Served) -> None:
     with pytest.raises(ConfigError, match=f"runs already, on 127.0.0.1:{filled.port}") as caught:
-        deploy(load(serve=ServeConfig(port=free_port())), filled.line.pipeline, filled.line.cluster)
+        deploy(load(serve=ServeConfig(port=free_port())), filled.line.pipeline, filled.line.cluster, filled.secret)
     assert "\n" not in str(caught.value)
 
 
 def test_deploying_again_updates_in_place(filled: Served) -> None:
-    config = load(serve=ServeConfig(port=filled.port))
-    assert deploy(config, filled.line.pipeline, filled.line.cluster) == filled.url
+    config = load(serve=ServeConfig(port=filled.port), access=FAST)
+    assert deploy(config, filled.line.pipeline, filled.line.cluster, filled.secret) == filled.url
     assert filled.get("/charts", limit=1)["items"]
 
 
@@ -432,7 +488,11 @@ def test_a_taken_port_is_one_clear_line(ray_cluster: None, monkeypatch: pytest.M
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} .*serve.port") as caught:
-            deploy(load(serve=ServeConfig(port=port)), "quality")
+            deploy(load(serve=ServeConfig(port=port)), "quality", secret=Secret("s" * 32))
         assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"serve\.host"):
-        deploy(load(serve=ServeConfig(host="no.such.host.invalid", port=free_port())), "quality")
+        deploy(
+            load(serve=ServeConfig(host="no.such.host.invalid", port=free_port())), "quality", secret=Secret("s" * 32)
+        )
+    with pytest.raises(ConfigError, match=r"access\.secret_file"):
+        deploy(load(), "quality")

@@ -11,12 +11,12 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from typer.testing import CliRunner, Result
 
+from actors import letter_desk as module
 from actors.engine.dead_letters import PREFIX_BYTES, dead_letter_record
 from actors.errors import FencedError
 from actors.kafka.letters import RedriveWriter, read_records
 from actors.sinks.journey import Journey, Received, dead_letter_fields, journey_of
 from actors.sinks.redrive import Letter, Outgoing
-from cluster.commands import dead_letters as module
 from cluster.commands.dead_letters import FAILED, REFUSED, app
 from schemas.batch import DeadLetter, Reason
 from schemas.encode import Encoder

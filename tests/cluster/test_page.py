@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
-from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 import ray
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from actors import view
+from schemas.charts import ChartBlock, DetectorColumns, RuleMeta, pack
+from schemas.texts import Texts
+from tests.cluster.page_checks import WIDE_MS
 from tests.cluster.relay import Relay
 from tests.cluster.served import Served
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 SERIES = "ETCH-07|B|POLY_V3|4200|CD_WIDTH"
 HOSTILE = "<img src=x onerror=\"document.title='harm'\">|<b>|%|/|<script>document.title='harm'</script>"
 SOME = re.compile(r"[1-9]\d*")
@@ -37,21 +36,6 @@ MORE_SIGNALS = """([signals, points]) => {
   return +shown.signals > signals && +shown.points > points;
 }"""
 POINT, LIMIT, SPECIFICATION, RED = "1f4e79", "b35806", "6a3d9a", "c0152f"
-WIDE_MS = 100_000  # for what has no promise of its own: beside other tests a view that starts again takes half a minute
-expect.set_options(timeout=WIDE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is needed: apt-get install chromium"
-    profile = tmp_path_factory.mktemp("chromium")
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=chromium, args=list(FLAGS), viewport={"width": 1280, "height": 800}
-        )
-        yield context
-        context.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,26 +49,8 @@ def filled(served: Served) -> Served:
     return served
 
 
-@pytest.fixture
-def page(browser: BrowserContext) -> Iterator[Page]:
-    """An empty tab. What it logs as an error, or asks in a dialog, fails the test."""
-    opened = browser.new_page()
-    wrong: list[str] = []
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-    opened.on(
-        "console",
-        lambda said: (
-            wrong.append(said.text) if said.type == "error" and "Failed to load resource" not in said.text else None
-        ),
-    )
-    yield opened
-    opened.close()
-    assert wrong == []
-
-
 def show(page: Page, filled: Served, series: str, base: str = "") -> None:
-    page.goto(f"{base or filled.url}#{urlencode({'series': series})}")
+    page.goto(f"{base or filled.url}#/chart?{urlencode({'series': series})}")
     expect(page.locator("#chart")).to_have_attribute("data-points", SOME)
     expect(page.locator("#connection")).to_have_text("live")
 
@@ -111,9 +77,18 @@ def test_a_chart_is_drawn_with_everything_that_makes_it_trustworthy(page: Page, 
     expect(page.locator("#facts")).to_contain_text("2 of the")
     for colour in (POINT, LIMIT, SPECIFICATION):
         assert pixels(page, colour) > 20, colour
-    expect(page.locator("#rules li")).to_have_count(8)
+    expect(page.locator("#rules li")).to_have_count(9)
     expect(page.locator("#rules")).to_contain_text("Nelson 1: 1 point beyond")
-    expect(page.locator("#capability")).to_contain_text("Cpk")
+    for words in (
+        "Nelson 5: 2 of 3 points in a row in zone A or beyond, more than 2 sigma off on one side",
+        "Nelson 6: 4 of 5",
+    ):
+        rule = page.locator("#rules li", has_text=words)
+        assert rule.evaluate("(li) => [...li.children].every((one) => one.scrollWidth <= one.clientWidth + 1)"), (
+            "readable in full"
+        )
+    for name in ("Cp", "Cpk", "Pp", "Ppk", "n"):
+        expect(page.locator("#capability").get_by_role("rowheader", name=name, exact=True)).to_be_visible()
     expect(page.locator("#histogram canvas")).to_have_count(1)
     expect(page.locator("#notes")).to_have_text("About this data: Test data <b>made up</b> by the test.")
     assert count(page, "#judged") > 0
@@ -121,10 +96,10 @@ def test_a_chart_is_drawn_with_everything_that_makes_it_trustworthy(page: Page, 
     assert "ms" in page.locator("#latency").inner_text() or page.locator("#latency").inner_text() == "–"
 
 
-def test_every_statistic_has_a_tab(page: Page, filled: Served) -> None:
+def test_every_statistic_has_a_panel_and_every_detector_a_tab(page: Page, filled: Served) -> None:
     show(page, filled, SERIES)
     tabs = page.locator("#tabs button")
-    assert tabs.all_inner_texts() == ["x", "MR", "X̄", "R", "robust z", "CUSUM C+", "CUSUM C−"]
+    assert tabs.all_inner_texts() == ["x · MR", "X̄ · R", "robust z", "CUSUM C+ · C−"]
     for tab in tabs.all():
         tab.click()
         expect(tab).to_have_attribute("aria-selected", "true")
@@ -171,6 +146,8 @@ def test_search_finds_a_series(page: Page, filled: Served) -> None:
     expect(page.locator("#series-count")).to_have_text("1 series, alarms first")
     page.locator("#search").fill("nothing is called this")
     expect(page.locator("#series button")).to_have_count(0)
+    expect(page.locator("#series-count")).to_contain_text("No series has all of these words in its name")
+    expect(page.locator("#title")).to_have_text("CD_WIDTH")
 
 
 def test_a_hostile_name_is_text_and_nothing_else(page: Page, filled: Served) -> None:
@@ -179,13 +156,13 @@ def test_a_hostile_name_is_text_and_nothing_else(page: Page, filled: Served) -> 
     filled.line.publish([(HOSTILE, 99.0)])
     expect(page.locator("#alerts button", has_text="<script>").first).to_be_visible()
     page.locator("#chart").hover(position={"x": 300, "y": 150})
-    assert page.title() == "chipquality: control charts"
+    assert page.title().endswith(" · Chart · chipquality")
     assert page.locator("main img, main script, main b").count() == 0
 
 
 def test_a_series_that_is_not_there_is_said_and_appears_when_it_comes(page: Page, filled: Served) -> None:
     late = "ETCH-07|B|POLY_V3|4200|LATE"
-    page.goto(f"{filled.url}#{urlencode({'series': late})}")
+    page.goto(f"{filled.url}#{urlencode({'series': late})}")  # as addresses were before there were views
     expect(page.locator("#context")).to_contain_text("no points of the series")
     filled.line.publish([(late, 1.0), (late, 2.0)])
     expect(page.locator("#chart")).to_have_attribute("data-points", "2")
@@ -221,13 +198,37 @@ def test_the_api_documentation_is_drawn(page: Page, filled: Served) -> None:
     expect(page.get_by_text("/charts/{series}", exact=False).first).to_be_visible(timeout=WIDE_MS)
 
 
+def test_a_browser_signs_in_by_hand_or_by_the_address_and_out_again(page: Page, filled: Served) -> None:
+    page.context.clear_cookies()
+    page.goto(f"{filled.url}#{urlencode({'series': SERIES})}")
+    page.get_by_label("API key").fill(f"{filled.key}0")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("worth nothing")
+    page.get_by_label("API key").fill(filled.key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#title")).to_have_text("CD_WIDTH")
+    expect(page.locator("#session")).to_contain_text("tests (admin)")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    page.goto("about:blank")
+    page.goto(f"{filled.url}#{urlencode({'key': filled.key, 'series': SERIES})}")
+    expect(page.locator("#title")).to_have_text("CD_WIDTH")
+    expect(page.locator("#connection")).to_have_text("live")
+    assert "key" not in page.url
+    assert page.evaluate("document.cookie") == ""
+    page.goto("about:blank")
+    page.goto(f"{filled.url}#key={filled.key}")
+    expect(page.locator("#session")).to_contain_text("tests (admin)")
+    page.wait_for_function("!location.hash.includes('cq_')")
+
+
 HISTOGRAM = """async ([lsl, usl]) => {
-  const { Capability } = await import("/web/capability.js");
+  const { Histogram } = await import("/web/charts/histogram.js");
   const root = document.body.appendChild(document.createElement("div"));
   Object.assign(root.style, { width: "600px", height: "200px" });
-  const edges = [0.106, 0.109, 0.112, 0.115, 0.118], drawn = new Capability(root);
-  drawn.draw({ capability: null, histogram: { edges, counts: [1, 5, 2, 1], below: 0, above: 0, n: 9, mean: 0.1117, sigma: 1e-3,
-    lsl, usl, target: null } });
+  const edges = [0.106, 0.109, 0.112, 0.115, 0.118], drawn = new Histogram(root);
+  drawn.chart.resize({ width: 600, height: 200 });
+  drawn.draw({ edges, counts: [1, 5, 2, 1], below: 0, above: 0, n: 9, mean: 0.1117, sigma: 1e-3, lsl, usl, target: null });
   const canvas = root.querySelector("canvas"), scale = canvas.width / 600, columns = new Map();
   const pixels = canvas.getContext("2d").getImageData(0, Math.round(80 * scale), canvas.width, Math.round(60 * scale));
   for (let i = 0; i < pixels.data.length; i += 4) {
@@ -245,3 +246,166 @@ def test_limits_of_small_numbers_stand_where_they_are_in_the_histogram(page: Pag
     found = page.evaluate(HISTOGRAM, [0.1096, 0.1144])
     assert all(min(abs(x - at) for x in found["columns"]) <= 1.5 for at in found["asked"]), found
     assert all(min(abs(x - at) for at in found["asked"]) <= 1.5 for x in found["columns"]), found
+
+
+# ---- looking closer
+
+
+def window(page: Page) -> str:
+    return page.locator("#chart").get_attribute("data-window") or ""
+
+
+def test_a_chart_is_zoomed_by_dragging_by_buttons_and_by_keyboard(page: Page, filled: Served) -> None:
+    show(page, filled, SERIES)
+    chart = page.locator("#chart")
+    box = chart.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 150, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 120, steps=3)
+    page.mouse.up()
+    expect(chart).not_to_have_attribute("data-window", "all")
+    dragged = window(page)
+    filled.line.publish([(SERIES, 10.0)])
+    expect(chart).not_to_have_attribute("data-draws", str(number(page, "draws")))
+    assert window(page) == dragged, "what is looked at stays when a point comes"
+    page.get_by_role("button", name="Zoom in").click()
+    assert window(page) != dragged
+    page.get_by_role("button", name="All", exact=True).click()
+    expect(chart).to_have_attribute("data-window", "all")
+    chart.focus()
+    page.keyboard.press("+")
+    expect(chart).not_to_have_attribute("data-window", "all")
+    closer = window(page)
+    page.keyboard.press("Shift+ArrowLeft")
+    assert window(page) != closer
+    page.keyboard.press("0")
+    expect(chart).to_have_attribute("data-window", "all")
+
+
+def test_a_point_is_chosen_by_keyboard_and_said_in_words(page: Page, filled: Served) -> None:
+    show(page, filled, SERIES)
+    page.locator("#chart").focus()
+    page.keyboard.press("End")
+    newest = page.locator("#point h2").inner_text()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#point h2")).not_to_have_text(newest)
+    expect(page.locator("#point")).to_contain_text("LCL · CL · UCL of MR")
+    expect(page.locator("#said")).to_contain_text("Row ")
+    page.keyboard.press("Escape")
+    expect(page.locator("#point")).to_be_hidden()
+
+
+def test_what_is_looked_at_is_not_covered_by_its_tooltip(page: Page, filled: Served) -> None:
+    show(page, filled, SERIES)
+    box = page.locator("#chart").bounding_box()
+    assert box
+    for x in (box["width"] * 0.3, box["width"] * 0.7):
+        page.mouse.move(box["x"] + x, box["y"] + 120)
+        tip = page.locator(".tip")
+        expect(tip).to_be_visible()
+        over = tip.bounding_box()
+        assert over
+        assert not over["x"] <= box["x"] + x <= over["x"] + over["width"]
+
+
+def test_points_are_a_table_too_and_leave_as_csv_and_png(page: Page, filled: Served) -> None:
+    show(page, filled, SERIES)
+    page.locator("#points summary").click()
+    rows = page.locator("#points tbody tr")
+    expect(rows.first).to_contain_text("W")
+    assert rows.count() >= 70
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    lines = Path(saved.value.path()).read_text().splitlines()
+    assert lines[0].startswith(
+        "series,row,offset,sample,event_time,lot,wafer,value,lsl,target,usl,state,excluded,x,x LCL,x CL,x UCL,x signals,MR"
+    )
+    assert len(lines) == 1 + page.locator("#points tbody tr").count()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="PNG").click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_detector_that_learns_says_so(page: Page, filled: Served) -> None:
+    fresh = "ETCH-07|B|POLY_V3|4200|FRESH"
+    filled.line.publish(filled.line.in_control([fresh], 5, seed=8))
+    show(page, filled, fresh)
+    expect(page.locator("#phase")).to_have_text(
+        "x is in Phase I: it learns its limits, from 5 rows so far, and judges nothing yet."
+    )
+    page.get_by_role("tab", name="CUSUM").click()
+    expect(page.locator("#phase")).to_contain_text("CUSUM C+ is in Phase I")
+
+
+AGAIN = """async () => {
+  const { rowsOf, phasesOf } = await import("/web/charts/series.js");
+  const n = 60, learns = (i) => i < 10 || (i >= 30 && i < 45) || (i >= 50 && i < 55);
+  const column = (of) => [...Array(n).keys()].map(of);
+  const offset = column((i) => i), sample = column(() => 0), none = column(() => null);
+  const value = column((i) => (i === 47 ? null : i));
+  const points = { offset, sample, event_time_ms: offset, value, lsl: none, usl: none, target: none, lot: none, wafer: none };
+  const statistic = { name: "C+", value: column((i) => (learns(i) ? null : 0)), centre: none, lcl: none, ucl: none };
+  const detector = { offset, sample, phase_one_until: 10, phase_one_sample: 0, rules: [], signal: column(() => 0),
+    valid: column((i) => !learns(i)), statistics: [statistic] };
+  const phases = phasesOf(rowsOf({ points, rows: n }, detector, 0, n));
+  return phases.map((phase) => [phase.kind, phase.from.offset, phase.to.offset, phase.open]);
+}"""
+
+
+def test_a_phase_one_that_came_again_is_told_from_an_open_subgroup(page: Page, filled: Served) -> None:
+    show(page, filled, SERIES)
+    assert page.evaluate(AGAIN) == [["first", 0, 9, False], ["again", 30, 44, False]]
+
+
+def vectors(filled: Served, series: str) -> None:
+    """Publish a chart of T² and Q with one vector beyond, and the alert that names the columns, as an owner writes them."""
+    line, n = filled.line, 40
+    rules = (
+        RuleMeta("t2_beyond_limit", "T² is above its limit", "critical", 0),
+        RuleMeta("q_beyond_limit", "Q", "critical", 1),
+    )
+    statistic = np.column_stack((np.linspace(1, 5, n), np.linspace(2, 1, n)))
+    statistic[30, 0] = 40.0
+    nothing, limit, offset = np.full((n, 2), np.nan), np.full((n, 2), 20.0), np.arange(n)
+    detector = DetectorColumns(
+        "multivariate.pca@1-abc", ("T2", "Q"), rules, statistic, nothing, nothing, limit,
+        (statistic[:, 0] > 20).astype(np.uint32), np.ones(n, np.bool_),
+    )  # fmt: skip
+    columns = {name: np.full(n, np.nan) for name in ("lsl", "usl", "target")}
+    block = ChartBlock(
+        pipeline=line.pipeline, family="multivariate", topic="fab.vectors", partition=0, seq=1, first_offset=0,
+        next_offset=10**9,  # so that whoever waits for offsets of the shared view does not wait for this one
+        series_keys=[series], series=np.zeros(n, np.int32), offset=offset, event_time_ms=1_216_468_500_000 + offset * 60_000,
+        published_ms=np.full(n, 1_216_468_500_000), value=np.full(n, 500.0), lot=Texts.of(["L"] * n), wafer=Texts.of(["W"] * n),
+        detectors={"multivariate.pca": detector}, **columns,
+    )  # fmt: skip
+    line.raw(line.sources.charts, pack(block), partition=1)
+    raised_ms = 1_216_470_300_000
+    alert = {
+        "alert_id": "a-vector", "state": "OPEN", "pipeline": line.pipeline, "topic": "fab.vectors", "partition": 0,
+        "series": series, "detector": detector.detector, "rule": rules[0].name, "rule_doc": rules[0].doc,
+        "severity": "CRITICAL", "opened_offset": 30, "opened_time": raised_ms, "opened_sample": 0, "last_offset": 30,
+        "last_time": raised_ms, "closed_offset": None, "rows": 1, "value": 500.0, "statistic": 40.0, "centre": None,
+        "lcl": None, "ucl": 20.0, "lot": "L", "wafer": "W", "detail": "T2: f003 61 %, f118 22 %; Q: f077 40 %",
+        "published_ms": raised_ms,
+    }  # fmt: skip
+    line.raw(line.sources.alerts, line.encoder["alert"].encode(alert), partition=1)
+
+
+def test_a_vector_beyond_its_limit_names_the_columns_that_contribute(page: Page, filled: Served) -> None:
+    series = "DEMO|||SECOM|wafer"
+    vectors(filled, series)
+    show(page, filled, series)
+    assert page.locator("#tabs button").all_inner_texts() == ["T² · Q (SPE)"]
+    expect(page.locator(".capability")).to_be_hidden()
+    page.locator("#chart").focus()
+    page.keyboard.press("Home")
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    point = page.locator("#point")
+    expect(point).to_contain_text("T² beyond limit")
+    expect(point).to_contain_text("Contributions to T² of this point")
+    expect(point.locator(".bars li").first).to_have_text("f00361 %")
+    page.keyboard.press("ArrowRight")
+    expect(point.locator(".bars")).to_have_count(0)

@@ -49,9 +49,9 @@ class Truth:
 
 
 class Oracle:
-    """Folds one partition of the input from offset 0 on, some records at a time; keeps the fold's state, and nothing else."""
+    """Folds one partition of the input from an offset on, some records at a time; keeps the fold's state, and nothing else."""
 
-    def __init__(self, pipeline: Pipeline, partition: int, schema_of: SchemaOf) -> None:
+    def __init__(self, pipeline: Pipeline, partition: int, schema_of: SchemaOf, first: int = 0) -> None:
         topic = self._topic = pipeline.input_topic
         self.partition = partition
         self.families = tuple(pipeline.families)
@@ -63,7 +63,7 @@ class Oracle:
             family.open(topic, partition, (), (), frozenset())
         self._fold = PartitionFold(
             pipeline.name,
-            Position(topic, partition, 0, 0, 0, 0, pipeline.code_version),
+            Position(topic, partition, first, 0, first, 0, pipeline.code_version),
             (),
             MeasurementDecoder(schema_of),
             _ENCODERS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -65,6 +66,12 @@ class Running:
         until(lambda: text in self.error_file.read_text() or self.process.poll() is not None, f"{text!r}", START_S)
         assert text in self.error_file.read_text(), self.error_file.read_text()
         self.seen.update(psutil.Process(self.process.pid).children(recursive=True))
+
+    def key(self) -> str:
+        """Return the key in the address that was printed."""
+        found = re.findall(r"#key=(cq_\w+)", self.error_file.read_text())
+        assert len(found) == 1, "shown once"
+        return str(found[0])
 
     def started(self) -> list[psutil.Process]:
         """Return every living process that has our mark in its environment."""
@@ -159,6 +166,7 @@ def _demo_on(running: Running, theirs: Endpoints) -> None:
         "CHIPQUALITY_REGISTRY__URL": theirs.registry_url,
         "CHIPQUALITY_RAY__ADDRESS": f"127.0.0.1:{running.ports['dashboard']}",
         "CHIPQUALITY_PIPELINE__NAME": pipeline,
+        "CHIPQUALITY_ACCESS__SECRET": uuid.uuid4().hex,
     }
     demo = running.start(str(PROGRAM), "demo", "--once", "--wafers", "8", "--paced-s", "1")
     out, _ = demo.communicate(timeout=200)
@@ -199,7 +207,13 @@ def test_ctrl_c_stops_everything_and_vectors_were_judged(running: Running, tmp_p
     )
     process = running.start(str(PROGRAM), "demo", "--wafers-per-s", "20")
     running.wait_for_text("alerts")  # the live line
-    until(lambda: judged_vectors(running.ports["serve"]) >= 20, "vectors are judged", START_S)
+    key = running.key()
+    until(lambda: judged_vectors(running.ports["serve"], key) >= 20, "vectors are judged", START_S)
+    list_keys = [str(PROGRAM), "keys", "list", "--output", "json"]
+    listed = subprocess.run(list_keys, env=running.environment, stdout=subprocess.PIPE, timeout=60, check=True)
+    [first] = json.loads(listed.stdout)
+    assert (first["grants"], first["state"], first["id"] in key) == (["admin"], "live", True)
+    assert key not in (Path(running.environment["CHIPQUALITY_LOCAL__DIRECTORY"]) / "logs" / "product.log").read_text()
     assert len(running.started()) > 5
     process.send_signal(signal.SIGINT)
     assert process.wait(STOP_S) == 0, running.error_file.read_text()
@@ -207,11 +221,13 @@ def test_ctrl_c_stops_everything_and_vectors_were_judged(running: Running, tmp_p
     running.left_nothing()
 
 
-def judged_vectors(port: int) -> int:
+def judged_vectors(port: int, key: str) -> int:
     """Return how many wafers the page shows as judged by T² and Q."""
     series = urllib.parse.quote("DEMO-TOOL-1||SECOM||wafer", safe="")
+    headers = {"Authorization": f"Bearer {key}"}
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/charts/{series}", headers=headers)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/charts/{series}", timeout=20) as answer:
+        with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310 - our own address
             chart = json.loads(answer.read())
     except urllib.error.HTTPError:
         return 0

@@ -10,6 +10,7 @@ import fastavro
 import pytest
 
 from schemas.topics import (
+    ALERT_ACTIONS,
     ALERTS,
     AVRO,
     CHARTS,
@@ -53,8 +54,8 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_schemas_are_the_ones_agreed() -> None:
     assert set(NAMES) == {
-        "alert", "applied_change", "control", "deal", "dead_letter", "inspection", "manufacturing", "measurement",
-        "measurement_array", "ml", "page", "position", "quality", "redrive", "series_page", "system", "user",
+        "alert", "alert_life", "applied_change", "control", "deal", "dead_letter", "inspection", "manufacturing", "measurement",
+        "measurement_array", "ml", "operation", "page", "position", "quality", "redrive", "series_page", "system", "user",
         "vector_measurement",
     }  # fmt: skip
 
@@ -106,7 +107,7 @@ def test_the_registered_text_is_the_file_whatever_its_layout() -> None:
 
 def test_an_unknown_schema_is_named() -> None:
     with pytest.raises(
-        KeyError, match="no schema 'measurements'; there are alert, applied_change, control, dead_letter"
+        KeyError, match="no schema 'measurements'; there are alert, alert_life, applied_change, control, dead_letter"
     ):
         load("measurements")
 
@@ -133,7 +134,7 @@ def test_every_topic_says_all_about_itself(topic: Any) -> None:
     assert topic.key
     assert topic.writers
     assert topic.readers
-    assert topic.config["cleanup.policy"] in {"delete", "compact"}
+    assert topic.config["cleanup.policy"] in {"delete", "compact", "compact,delete"}
     assert topic.config["message.timestamp.type"] == "CreateTime"
     assert all(isinstance(value, str) for value in topic.config.values())
 
@@ -150,6 +151,12 @@ def test_changes_are_in_one_order_and_kept() -> None:
     assert control.partition_count(9) == 1
     assert control.config["cleanup.policy"] == "compact"
     assert control.key == "change_id"
+
+
+def test_the_life_of_an_alert_is_kept_for_longer_than_the_alert() -> None:
+    lives = TOPICS[ALERT_ACTIONS]
+    assert (lives.key, lives.partition_count(9)) == ("alert_id", 1)
+    assert int(lives.config["retention.ms"]) > int(TOPICS[ALERTS].config["retention.ms"])
 
 
 def test_what_is_written_of_a_series_when_it_took_effect_is_what_the_change_said() -> None:

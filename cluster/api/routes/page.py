@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
-from cluster.api.access import open_to_all
+from cluster.access.guard import CALLER
+from cluster.api.access import needs, open_to_all
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 
-router = APIRouter(include_in_schema=False, dependencies=[open_to_all])
+router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
-async def index() -> FileResponse:
-    """Return the page."""
-    return FileResponse(WEB / "index.html")
+@router.get("/", dependencies=[open_to_all])
+async def index(request: Request) -> FileResponse:
+    """Return the page, to whom is signed in; to others, where to sign in."""
+    known = request.app.state.access is None or CALLER in request.scope
+    return FileResponse(WEB / ("index.html" if known else "signin.html"))
 
 
-@router.get("/docs")
+@router.get("/openapi.json", dependencies=[needs("session", "read")])
+async def openapi(request: Request) -> JSONResponse:
+    """Return what the API can do, as OpenAPI."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/docs", dependencies=[open_to_all])
 async def docs() -> FileResponse:
     """Return the API's documentation, which also sends requests."""
     return FileResponse(WEB / "docs.html")
 
 
-@router.get("/favicon.ico")
+@router.get("/favicon.ico", dependencies=[open_to_all])
 async def icon() -> FileResponse:
     """Return the icon."""
     return FileResponse(WEB / "icon.svg", media_type="image/svg+xml")

@@ -23,8 +23,8 @@ def test_a_failing_webhook_is_tried_again_and_then_given_up(stack: Endpoints) ->
     line = GroupLine(stack, delays_s=(0.2, 0.4), record="alert")
     with Webhook() as hook:
         routes = (
-            Route("chat", (hook.url("chat"), hook.url("second")), severities=("critical",)),
-            Route("dead", (hook.url("dead"),), severities=("warning",)),
+            Route("chat", (hook.url("chat"), hook.url("second")), severities=("critical",), allow_private=True),
+            Route("dead", (hook.url("dead"),), severities=("warning",), allow_private=True),
         )
         hook.answers = {"/chat": [503, 503], "/dead": [500] * 99}
         line.write(*[line.encoder.encode(alert(ident)) for ident in ("a1", "a1")])
@@ -51,7 +51,7 @@ def test_a_failing_webhook_is_tried_again_and_then_given_up(stack: Endpoints) ->
 def test_as_a_ray_actor_that_was_killed(stack: Endpoints, ray_cluster: None) -> None:
     line = GroupLine(stack, delays_s=(0.2,), record="alert")
     with Webhook() as hook:
-        task = NotifyTask(line.cluster, (Route("chat", (hook.url("chat"),)),), plan=line.plan)
+        task = NotifyTask(line.cluster, (Route("chat", (hook.url("chat"),), allow_private=True),), plan=line.plan)
         name = f"notifier:{line.plan.topic}"
         handle = start_notifier(task, name)
         line.write(line.encoder.encode(alert("a1")))
@@ -77,7 +77,10 @@ def test_as_a_ray_actor_that_was_killed(stack: Endpoints, ray_cluster: None) -> 
 def test_every_destination_is_tried(stack: Endpoints) -> None:
     with Webhook() as hook:
         hook.answers = {"/bad": [404]}
-        routes = [Route("a", (hook.url("good"), hook.url("bad"))), Route("b", ("json://127.0.0.1:1/x",))]
+        routes = [
+            Route("a", (hook.url("good"), hook.url("bad")), allow_private=True),
+            Route("b", ("json://127.0.0.1:1/x",), allow_private=True),
+        ]
         began = time.monotonic()
         told = try_routes(routes)
         assert time.monotonic() - began < 15
@@ -89,7 +92,8 @@ def test_every_destination_is_tried(stack: Endpoints) -> None:
 
 
 def test_without_a_broker_it_says_so(stack: Endpoints) -> None:
-    loop = NotifierLoop(NotifyTask(Cluster("127.0.0.1:1", stack.registry_url), (Route("a", ("json://127.0.0.1:1",)),)))
+    route = Route("a", ("json://127.0.0.1:1",), allow_private=True)
+    loop = NotifierLoop(NotifyTask(Cluster("127.0.0.1:1", stack.registry_url), (route,)))
     loop.start()
     wait_for(lambda: loop.status()["trouble"] is not None, "trouble")
     assert loop.stop()

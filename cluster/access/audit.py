@@ -1,0 +1,155 @@
+"""The audit trail: who signed in, was refused, was allowed to change something, and what he changed; in `fab.user`.
+
+Theory of operation
+-------------------
+Before a route that changes something runs, AUTHORISATION_GRANTED is published and waited for: a change that cannot be recorded is
+refused with 503 before it is made. Afterwards the route tells `changed` what there was before and after, and waits for that too.
+
+Refusals cannot be waited for, or a flood of them would make us slow: they go into a tally in bounded memory
+(cluster/access/tally.py), and a thread publishes what the tally gives out. What it cannot publish is counted and logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from actors.kafka.delivery import PublishError
+from actors.producers.category import Context
+from actors.producers.publisher import Publisher
+from actors.producers.user import UserPublisher
+from cluster.access.tally import Refusal, Tally, Told
+from cluster.api.access import Caller, Need
+from cluster.api.facts import within
+from cluster.api.problems import Unavailable
+from schemas.framing import EncodeError
+from schemas.registry import RegistryUnavailable
+
+PUBLISH_S = 5.0  # until a record is acknowledged
+TICK_S = 0.25
+STATE_CHARS_MAX = 20_000  # of before and after; what is longer is cut and said so
+TEXT_CHARS_MAX = 500  # of what comes from the caller
+PART = "audit"
+
+_LOG = logging.getLogger("chipquality.access")
+
+
+class AuditTrail:
+    """The product's `Audit`. Close it."""
+
+    def __init__(self, publisher: Publisher, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tally = Tally()
+        self.untold = 0  # events that could not be published
+        self._users = UserPublisher(publisher)
+        self._clock = clock
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tell_refusals, name="audit", daemon=True)
+        self._thread.start()
+
+    async def changed(self, caller: Caller, action: str, resource: str, before: Any, after: Any) -> None:
+        """Record what was changed: `before` and `after` are what JSON can say. Raises Unavailable."""
+        await self._record(
+            lambda: self._users.audit_recorded(
+                caller.name, action=action, resource=_cut(resource), before=_json(before), after=_json(after),
+                role=caller.role, session_id=caller.session_id or None, source_address=caller.address or None,
+                context=_context(caller),
+            )
+        )  # fmt: skip
+
+    async def granted(self, caller: Caller, need: Need, name: str, request: str) -> None:
+        """Record, before it is done, that somebody may change something; `request`: method and path. Raises Unavailable."""
+        await self._record(
+            lambda: self._users.authorisation_granted(
+                caller.name, action=f"{need.resource}.{need.action}", resource=_cut(name or need.resource), role=caller.role,
+                session_id=caller.session_id or None, source_address=caller.address or None,
+                context=_context(caller, request=_cut(request)),
+            )
+        )  # fmt: skip
+
+    async def signed_in(self, caller: Caller) -> None:
+        """Record that a session begins. Raises Unavailable."""
+        await self._record(
+            lambda: self._users.logged_in(
+                caller.name, method=caller.method, session_id=caller.session_id, source_address=caller.address or None,
+                context=_context(caller),
+            )
+        )  # fmt: skip
+
+    async def signed_out(self, caller: Caller) -> None:
+        """Record that a session ends. Raises Unavailable."""
+        await self._record(
+            lambda: self._users.logged_out(caller.name, session_id=caller.session_id, context=_context(caller))
+        )
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count somebody who was not let in, or may not; it is told soon. Never blocks."""
+        self.tally.add(refusal, self._clock())
+
+    def close(self) -> None:
+        """Tell what is counted; the publisher is whoever made it's to close."""
+        self._over.set()
+        self._thread.join(timeout=10)
+
+    async def _record(self, publish: Callable[[], Any]) -> None:
+        def done() -> None:
+            try:
+                publish().result(PUBLISH_S)
+            except (PublishError, RegistryUnavailable, EncodeError, TimeoutError) as error:
+                raise Unavailable(PART, f"it cannot be recorded: {error}") from error
+
+        await within(asyncio.to_thread(done), 2 * PUBLISH_S, PART)
+
+    def _tell_refusals(self) -> None:
+        while True:
+            over = self._over.wait(TICK_S)
+            for told in self.tally.due(self._clock(), rest=over):
+                self._tell(told)
+            if over:
+                return
+
+    def _tell(self, told: Told) -> None:
+        refusal = told.refusal
+        context = Context(metadata={"count": str(told.times), **({"summary": "true"} if told.summary else {})})
+        address = refusal.address or None
+        try:
+            if refusal.action:
+                self._users.authorisation_denied(
+                    refusal.user, action=refusal.action, resource=_cut(refusal.resource), reason=_cut(refusal.reason),
+                    role=refusal.role or None, source_address=address, context=context,
+                )  # fmt: skip
+            else:
+                self._users.login_failed(
+                    refusal.user,
+                    method=refusal.method,
+                    reason=_cut(refusal.reason),
+                    source_address=address,
+                    context=context,
+                )
+        except (PublishError, RegistryUnavailable, EncodeError) as error:
+            self.untold += told.times
+            _LOG.error("%d refusals are not in the audit trail: %s", told.times, error)
+
+
+def _context(caller: Caller, **more: str) -> Context:
+    return Context(metadata={**({"key_id": caller.key_id} if caller.key_id else {}), **more})
+
+
+def _cut(text: str) -> str:
+    """Return a text of what a record may hold; half of a surrogate pair is none.
+
+    >>> _cut("a\\ud800b")
+    'a?b'
+    """
+    return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode()
+
+
+def _json(state: Any) -> str | None:
+    if state is None:
+        return None
+    text = json.dumps(state, ensure_ascii=True, sort_keys=True, default=str)
+    return text if len(text) <= STATE_CHARS_MAX else json.dumps({"cut": text[:STATE_CHARS_MAX]})

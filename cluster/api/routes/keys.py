@@ -1,0 +1,110 @@
+"""API keys: list, make, revoke."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParameter
+from pydantic import BaseModel, Field
+
+from cluster.access.book import Book
+from cluster.access.desk import Refused, Taken
+from cluster.access.grants import GRANT_CHARS_MAX, GRANTS_MAX, may_pass_on, parse_all
+from cluster.access.keys import DAYS_MAX, NAME_CHARS_MAX, Key
+from cluster.access.wiring import Access
+from cluster.api.access import Caller, needs
+from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
+from cluster.api.routes.session import NO_STORE, access_of, written
+
+SEEN_S = 3.0  # until the replica that made a change has read it back
+LOOK_S = 0.02
+DAYS = 90.0
+
+router = APIRouter(prefix="/keys", tags=["access"], responses=DOCUMENTED)
+
+Manages = Annotated[Caller, needs("keys", "manage")]
+Revokes = Annotated[Caller, needs("keys", "manage", "key_id")]
+KeyId = Annotated[str, PathParameter(max_length=100, description="the public part of a key: `id` in the list")]
+
+
+class NewKey(BaseModel):
+    """What is wanted."""
+
+    name: str = Field(min_length=1, max_length=NAME_CHARS_MAX, description="whose it is; stands in the audit trail")
+    grants: list[Annotated[str, Field(max_length=GRANT_CHARS_MAX)]] = Field(
+        min_length=1, max_length=GRANTS_MAX, description="role, role:resource or role:resource:pattern",
+        examples=[["viewer", "operator:limits:ETCH-*"]],
+    )  # fmt: skip
+    days: float = Field(DAYS, gt=0, le=DAYS_MAX, description="until it expires")
+
+
+@router.get("", dependencies=[needs("keys", "read")], summary="The keys")
+async def keys(request: Request, limit: Limit = PAGE_SIZE, cursor: Cursor = None) -> dict[str, Any]:
+    """List keys, newest first; never what they are, which nobody knows."""
+    access = access_of(request)
+    listed, now_ms = access.following.book.listed(), access.guard.now_ms()
+    if cursor is not None and not cursor.isdecimal():
+        raise Problem(422, "cursor: is `next` of the page before")
+    start = int(cursor or 0)
+    more = start + limit < len(listed)
+    items = [key.shown(now_ms) for key in listed[start : start + limit]]
+    return {"items": items, "next": str(start + limit) if more else None, "total": len(listed)}
+
+
+@router.post("", status_code=201, summary="Make a key")
+async def make_key(body: NewKey, caller: Manages, request: Request, response: Response) -> dict[str, Any]:
+    """Make a key that may no more than whoever makes it. `text` is the key itself: it is shown this once."""
+    access = access_of(request)
+    try:
+        beyond = may_pass_on(caller.grants, parse_all(body.grants))
+    except ValueError as error:
+        raise Problem(422, str(error)) from error
+    if beyond:
+        raise Problem(403, f"{caller.name} may not pass on {str(beyond[0])[:100]!r}: it is more than his own grants")
+    book = access.following.book
+
+    def create() -> Any:
+        return access.desk.create(book, body.name, body.grants, body.days, caller.name)
+
+    try:
+        minted = await written(create)
+    except Refused as error:
+        raise Problem(409 if isinstance(error, Taken) else 422, str(error)) from error
+    await _seen(access, lambda now: now.get(minted.key.key_id) is not None)
+    shown = minted.key.shown(access.guard.now_ms())
+    await access.audit.changed(caller, "keys.create", f"key {minted.key.key_id}", None, shown)
+    response.headers.update(NO_STORE)
+    return {"key": shown, "text": minted.text}
+
+
+@router.delete("/{key_id}", responses=NOT_FOUND, summary="Revoke a key")
+async def revoke_key(key_id: KeyId, caller: Revokes, request: Request) -> dict[str, Any]:
+    """Revoke a key and end its sessions and streams, on all replicas within a second; a second time changes nothing."""
+    access = access_of(request)
+    book = access.following.book
+    before = book.get(key_id)
+    key: Key | None = await written(lambda: access.desk.revoke(book, key_id, caller.name))
+    if key is None or before is None:
+        raise Problem(404, f"no key {key_id[:40]!r}; GET /keys lists what there is")
+    await _seen(access, lambda now: (found := now.get(key_id)) is not None and found.revoked_ms is not None)
+    now_ms = access.guard.now_ms()
+    if key is not before:
+        await access.audit.changed(caller, "keys.revoke", f"key {key_id}", before.shown(now_ms), key.shown(now_ms))
+    return key.shown(now_ms)
+
+
+async def _seen(access: Access, there: Any) -> None:
+    """Wait until this replica has read a change back. Raises Unavailable: it is made, and counts when it is read."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SEEN_S
+    while not there(_book(access)):
+        if loop.time() > deadline:
+            raise Unavailable("keys", "the change is written, but this replica has not read it back yet")
+        await asyncio.sleep(LOOK_S)
+
+
+def _book(access: Access) -> Book:
+    return access.following.book

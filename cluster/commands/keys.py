@@ -1,0 +1,139 @@
+"""`chipquality keys`: keys of the API. Works on Kafka itself, so that there is a way in when no key is left.
+
+Exit codes: 0 done; 1 there is no such key; 2 refused, with the reason in one line.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from actors.errors import ConfigError, ReopenError
+from cluster.access.grants import ROLES
+from cluster.access.keys import DAYS_MAX
+from cluster.commands.where import cluster_of
+from cluster.config import load
+
+if TYPE_CHECKING:
+    from cluster.access.book import Book
+    from cluster.access.desk import Desk
+
+app = typer.Typer(help="Keys of the API: who may use it, and for what.", no_args_is_help=True)
+
+NOT_THERE = 1  # exit code
+RECORD_S = 10.0  # for the audit trail
+
+
+class Output(StrEnum):
+    """What a command prints."""
+
+    text = "text"
+    json = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose it is; stands in the audit trail.")],
+    grant: Annotated[
+        list[str],
+        typer.Option(
+            help=f"role[:resource[:pattern]], may be repeated; roles {', '.join(ROLES)}; e.g. operator:limits:ETCH-*"
+        ),
+    ],
+    days: Annotated[float, typer.Option(min=0.001, max=DAYS_MAX, help="Until it expires.")] = 90.0,
+    output: OutputOption = Output.text,
+) -> None:
+    """Make a key and print it, this once: nobody can print it again."""
+    with _desk() as (desk, book):
+        minted = desk.create(book, name, grant, days, _who())
+        shown = minted.key.shown(desk.now_ms())
+        _record(desk, "keys.create", minted.key.key_id, None, shown)
+    if output is Output.json:
+        typer.echo(json.dumps({"key": shown, "text": minted.text}))
+        return
+    typer.echo(minted.text)
+    typer.echo(
+        f"{name}: {', '.join(shown['grants'])}; expires {_day(shown['expires_ms'])}; it is not shown again", err=True
+    )
+
+
+@app.command("list")
+def list_keys(output: OutputOption = Output.text) -> None:
+    """Show keys, newest first."""
+    with _desk() as (desk, book):
+        found = [key.shown(desk.now_ms()) for key in book.listed()]
+    if output is Output.json:
+        typer.echo(json.dumps(found))
+        return
+    for key in found:
+        typer.echo(
+            f"{key['id']}  {key['state']:<7}  {_day(key['expires_ms'])}  {key['name']}  {', '.join(key['grants'])}"
+        )
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The public part of the key: its id in the list.")],
+    output: OutputOption = Output.text,
+) -> None:
+    """Make a key worthless on all replicas within a second; its sessions end with it. Exit code 1: there is no such key."""
+    with _desk() as (desk, book):
+        before = book.get(key_id)
+        key = desk.revoke(book, key_id, _who())
+        if key is not None and before is not None and key is not before:
+            _record(desk, "keys.revoke", key_id, before.shown(desk.now_ms()), key.shown(desk.now_ms()))
+    if key is None:
+        typer.echo(f"chipquality: no key {key_id[:40]!r}; `chipquality keys list` shows what there is", err=True)
+        raise typer.Exit(NOT_THERE)
+    typer.echo(json.dumps(key.shown(desk.now_ms())) if output is Output.json else f"{key.name}: revoked")
+
+
+@contextmanager
+def _desk() -> Iterator[tuple[Desk, Book]]:
+    from actors.kafka.delivery import PublishError
+    from actors.producers.publisher import Publisher
+    from cluster.access.desk import Desk, Refused
+    from cluster.access.following import read_book
+    from cluster.access.secret import secret_of
+    from schemas.registry import Registry, RegistryUnavailable
+
+    config = load()
+    cluster = cluster_of(config)
+    secret = secret_of(config, ours=config.kafka.bootstrap_servers is None)
+    try:
+        book = read_book(cluster, secret)
+        registry = Registry(cluster.registry_url, cluster.registry_client)
+        with Publisher(cluster.bootstrap_servers, registry, cluster.client, name="chipquality-keys") as publisher:
+            yield Desk(publisher, lambda: time.time_ns() // 1_000_000), book
+    except Refused as error:
+        raise ConfigError(str(error)) from error
+    except (ReopenError, PublishError, RegistryUnavailable) as error:
+        raise ConfigError(f"nothing was done: {error}") from error
+
+
+def _record(desk: Desk, action: str, key_id: str, before: Any, after: Any) -> None:
+    from actors.producers.user import UserPublisher
+
+    UserPublisher(desk.publisher).audit_recorded(
+        _who(), action=action, resource=f"key {key_id}", before=before and json.dumps(before), after=json.dumps(after)
+    ).result(RECORD_S)
+
+
+def _who() -> str:
+    """Return who runs the command, as far as the machine knows."""
+    return f"command line, {getpass.getuser()}"
+
+
+def _day(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,138 @@
+"""The operations of a pipeline as a detached, named Ray actor: they outlive whoever asked for them.
+
+It begins with the first question, and Ray starts it again if it dies. Its name is "operations:<pipeline>".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+import uuid
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from actors.calls import answer
+from actors.kafka.client import Cluster
+from actors.kafka.log import KafkaLog
+from actors.names import LOG_FORMAT, NAMESPACE
+from cluster.operations.errors import Refused
+from cluster.operations.journal import Journal
+from cluster.operations.operation import Request
+from cluster.operations.running import Operations
+from schemas.decode import decode_event
+from schemas.encode import Encoder
+from schemas.registry import Registry
+from schemas.topics import OPERATIONS, load, schema_text, subject_of
+
+ANSWER_S = 30.0  # for an answer: more than a start takes, and than a record that cannot be written
+CALLS_MAX = 16  # questions at once; further ones wait
+STOP_S = 10.0
+
+
+def operations_name(pipeline: str) -> str:
+    """Return the actor's name.
+
+    >>> operations_name("quality")
+    'operations:quality'
+    """
+    return f"operations:{pipeline}"
+
+
+class OperationsActor:
+    """Operations, their threads, their journal."""
+
+    def __init__(self, cluster: Cluster, pipeline: str) -> None:
+        from cluster.operations.kinds import KINDS  # noqa: PLC0415 - who only asks does not need what they stand on
+
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+        self._operations = Operations(
+            cluster, pipeline, lambda: journal_of(cluster, pipeline), KINDS, _now_ms, lambda: uuid.uuid4().hex[:16]
+        )
+        self._operations.run()
+
+    def begin(self, request: Request) -> dict[str, Any]:
+        """Begin an operation; see Operations.begin."""
+        return self._operations.begin(request)
+
+    def known(self, by: str, key: str, request_hash: str) -> dict[str, Any] | None:
+        """Return the operation that an idempotency key has begun."""
+        return self._operations.known(by, key, request_hash)
+
+    def get(self, operation_id: str) -> dict[str, Any]:
+        """Return an operation."""
+        return self._operations.get(operation_id)
+
+    def page(self, limit: int, cursor: str | None = None, state: str | None = None) -> dict[str, Any]:
+        """Return a page of operations, the newest first."""
+        return self._operations.page(limit, cursor, state)
+
+    def cancel(self, operation_id: str) -> dict[str, Any]:
+        """Want an operation to end."""
+        return self._operations.cancel(operation_id)
+
+    def pid(self) -> int:
+        """Return the process id."""
+        return os.getpid()
+
+    def stop(self) -> None:
+        """Write down what there is."""
+        self._operations.stop()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def journal_of(cluster: Cluster, pipeline: str) -> Journal:
+    """Return the journal of a pipeline's operations in Kafka. Raises RegistryUnavailable, SchemaRefused."""
+    registry = Registry(cluster.registry_url, cluster.registry_client)
+    schema_id = registry.register(subject_of(OPERATIONS, "operation"), schema_text("operation"))
+    ours = {schema_id: load("operation")}
+    return Journal(
+        KafkaLog(cluster),
+        pipeline,
+        OPERATIONS,
+        Encoder("operation", schema_id),
+        lambda value: decode_event(value, lambda wanted: ours.get(wanted) or registry.schema(wanted)),
+    )
+
+
+def connect(cluster: Cluster, pipeline: str) -> ActorHandle[Any]:
+    """Return the operations of a pipeline; they are started if they do not run."""
+    actor = ray.remote(OperationsActor).options(
+        name=operations_name(pipeline),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=CALLS_MAX,
+    )
+    handle: ActorHandle[Any] = actor.remote(cluster, pipeline)  # type: ignore[assignment]
+    return handle
+
+
+def ask(handle: ActorHandle[Any], method: str, *arguments: Any) -> Any:
+    """Ask, and wait for the answer. Raises Refused, ReopenError, RegistryUnavailable as the actor did; RayError."""
+    try:
+        return answer(getattr(handle, method).remote(*arguments), ANSWER_S)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, Refused | RuntimeError):
+            raise error.cause from error
+        raise
+
+
+def stop(pipeline: str) -> None:
+    """End the operations of a pipeline, if they run; what was under way is told as failed, or goes on, when they start again."""
+    try:
+        handle = ray.get_actor(operations_name(pipeline), namespace=NAMESPACE)
+    except ValueError:
+        return
+    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is killed now anyway
+        answer(handle.stop.remote(), STOP_S)
+    ray.kill(handle, no_restart=True)

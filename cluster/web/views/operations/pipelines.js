@@ -1,0 +1,59 @@
+// Pipelines and consumer groups: how far each is behind, whether it goes on, and which slot on which node owns what.
+
+import { get } from "/web/api.js";
+import { element } from "/web/element.js";
+import { count, counted, milliseconds, seconds } from "/web/format.js";
+import { listed } from "/web/views/operations/listed.js";
+import { facts, sign, table } from "/web/widgets.js";
+
+const EVERY_MS = 3_000;
+const MEANING = {
+  OK: ["good", "OK: it keeps up"], WARNING: ["learning", "WARNING: its lag grows"], STALLED: ["alarm", "STALLED: it commits, but does not move on"], STOPPED: ["lost", "STOPPED: it has not committed for a while, and there is lag"],
+  REWIND: ["learning", "REWIND: its commits went back"], UNKNOWN: ["quiet", "UNKNOWN: watched for too short a time"],
+};
+
+/** The status of a group or a partition, in words. */
+export function statusWords(status) {
+  if (!status) return "–";
+  const [style, words] = MEANING[status] ?? ["quiet", status];
+  return sign(style, words);
+}
+
+const unfolded = new Set(); // groups whose partitions are shown
+
+function partitions(group) {
+  const columns = [
+    { head: "topic", cell: (one) => one.topic }, { head: "partition", figure: true, cell: (one) => String(one.partition) }, { head: "committed", figure: true, cell: (one) => count(one.committed) }, { head: "end", figure: true, cell: (one) => count(one.end) },
+    { head: "lag", figure: true, cell: (one) => count(one.lag) }, { head: "lag in time", figure: true, cell: (one) => seconds(one.lag_s) }, { head: "status", cell: (one) => statusWords(one.status) },
+    { head: "owner", cell: (one) => (one.owner ? `slot ${one.owner.slot} on ${one.owner.node ?? "?"}, ${one.owner.state ?? ""}` : "–") },
+  ];
+  const shown = element("details", { open: unfolded.has(group.group), ontoggle: (event) => (event.target.open ? unfolded.add(group.group) : unfolded.delete(group.group)) }, element("summary", {}, counted(group.partitions.length, "partition")));
+  shown.append(table(`Partitions of ${group.group}`, columns, group.partitions));
+  return shown;
+}
+
+function groupOf(group) {
+  const lag = group.lag ?? group.partitions.reduce((sum, one) => sum + (one.lag ?? 0), 0);
+  return element("article", { class: "group", "data-group": group.group }, element("h3", {}, group.group, element("span", { class: "quiet" }, group.kind === "pipeline" ? " pipeline" : " consumer group")),
+    element("p", {}, group.status ? statusWords(group.status) : "", group.why ? ` ${group.why}` : ""),
+    facts([["lag", `${count(lag)} records`], group.lag_s !== undefined ? ["lag in time", seconds(group.lag_s)] : null, ["state", group.state ?? "–"], ["members", group.members === undefined ? "–" : Array.isArray(group.members) ? String(group.members.length) : String(group.members)]]),
+    partitions(group));
+}
+
+const OWNERS = [
+  { head: "slot", figure: true, cell: (one) => String(one.slot) }, { head: "state", cell: (one) => sign(one.state === "live" ? "good" : "lost", one.state) }, { head: "incarnation", figure: true, cell: (one) => String(one.incarnation ?? "–") },
+  { head: "node", cell: (one) => one.node ?? "–" }, { head: "pid", figure: true, cell: (one) => String(one.pid ?? "–") }, { head: "partitions", cell: (one) => Object.keys(one.partitions ?? {}).join(", ") || "none" },
+  { head: "rows", figure: true, cell: (one) => count(one.rows) }, { head: "step", figure: true, cell: (one) => milliseconds(one.step_ms) }, { head: "commit", figure: true, cell: (one) => milliseconds(one.commit_ms) }, { head: "last error", cell: (one) => one.last_error ?? "none" },
+];
+
+async function load() {
+  const found = await get("/events/consumers");
+  return [
+    element("p", { class: "headline" }, `Pipeline ${found.pipeline}: ${found.lag === null ? "its lag is not known" : `${counted(found.lag, "record")} behind`}.`),
+    found.owners_trouble ? element("p", { class: "problem" }, `Its owners: ${found.owners_trouble}`) : "",
+    found.owners.length ? table(`Slots${found.deal ? `, deal ${found.deal.deal}` : ""}`, OWNERS, found.owners, { id: "owners" }) : element("p", { class: "quiet" }, "No slot is known: the pipeline's supervisor does not answer."),
+    element("h3", {}, counted(found.total, "group")), ...found.items.map(groupOf),
+  ].filter(Boolean);
+}
+
+export const open = (root) => listed(root, EVERY_MS, load);
