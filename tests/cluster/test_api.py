@@ -271,8 +271,8 @@ def test_throughput_latency_and_errors_come_from_the_view(filled: Served) -> Non
     wait_for(
         lambda: sum(filled.get("/events/throughput", window_s=60)["rows_per_s"]) > 0, "a whole second with rows is told"
     )
-    stages = filled.get("/events/latency")["stages"]
-    assert (stages["read"]["n"] > 0, stages["decode_and_judge"]["n"]) == (True, 0), "no owner runs"
+    latency = filled.get("/events/latency")
+    assert latency["end_to_end"]["n"] >= latency["stages"]["read"]["n"] > 0
     errors = filled.get("/events/errors")
     assert errors["unreadable"] == filled.summary()["unreadable"]
     figures = {item["name"]: item["value"] for item in filled.get("/events/metrics")["items"]}
