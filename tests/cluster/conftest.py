@@ -6,6 +6,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from cluster.api.app import deploy, undeploy
 from cluster.config import AccessConfig, Config, ServeConfig, load
 from cluster.local import Endpoints
 from schemas.registry import Registry
+from schemas.topics import ALERT_ACTIONS, INSPECTION
 from tests.cluster.output_line import OutputLine
 from tests.cluster.page_checks import WIDE_MS
 from tests.cluster.served import Served, free_port
@@ -52,9 +54,10 @@ def admin_key(cluster: Cluster, secret: Secret) -> str:
 @pytest.fixture(scope="session")
 def served(stack: Endpoints, ray_cluster: None) -> Iterator[Served]:
     line = OutputLine(stack)
-    handle = view.start(line.cluster, line.pipeline, sources=line.sources, notes=NOTES)
-    port, secret = free_port(), Secret(uuid.uuid4().hex)
     prepared(stack)
+    sources = replace(line.sources, lives=ALERT_ACTIONS, inspections=INSPECTION)
+    handle = view.start(line.cluster, line.pipeline, sources=sources, notes=NOTES)
+    port, secret = free_port(), Secret(uuid.uuid4().hex)
     key = admin_key(line.cluster, secret)
     url = deploy(config_at(port), line.pipeline, line.cluster, secret)
     ray.get(handle.ready.remote(), timeout=60)

@@ -82,9 +82,9 @@ class QualityLine:
     def close(self) -> None:
         self._runner.close()
 
-    def get(self, path: str, status: int = 200, **params: Any) -> Any:
+    def get(self, path: str, answered: int = 200, **params: Any) -> Any:
         answer = self.ask("GET", path, params=params)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == answered, answer.text
         return answer.json()
 
     def post(self, path: str, body: Any, status: int, who: str = "ada operator", **headers: str) -> Any:

@@ -136,7 +136,7 @@ def test_a_life_is_in_the_next_frame(line: QualityLine) -> None:
         ("/series/no/reset", {"reason": "r"}, 422, "no row of series no"),
         ("/events/measurement", {}, 422, 'an object with "event", or with "events", is wanted'),
         ("/events/measurement", {"events": []}, 422, "events: 1 to 500"),
-        ("/events/replay", {"events": []}, 404, "Not Found"),
+        ("/events/nonsense", {"events": []}, 404, "Not Found"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(line: QualityLine, path: str, body: Any, status: int, words: str) -> None:
@@ -155,7 +155,7 @@ def test_pareto(line: QualityLine) -> None:
     assert set(ParetoBy.__args__) == {*PARETO_BY, *DEFECTS_BY}
     table = line.get("/pareto", by="characteristic", window_s=86_400)
     assert (table["counts"], table["items"][0]["name"], table["total"] >= 2) == ("alerts", "s0", True)
-    assert line.get("/pareto", by="defect_type", tool="E1", status=422)["detail"].startswith(
+    assert line.get("/pareto", by="defect_type", tool="E1", answered=422)["detail"].startswith(
         "by=defect_type counts defects"
     )
 
@@ -202,7 +202,7 @@ def test_two_people_change_limits(line: QualityLine) -> None:
     first = line.get("/limits", series=S0, limit=1)
     second = line.get("/limits", series=S0, limit=1, cursor=first["next"])
     assert first["items"][0]["change_id"] == own["change_id"] != second["items"][0]["change_id"]
-    assert line.get("/limits", cursor="?", status=422)["detail"].startswith("cursor")
+    assert line.get("/limits", cursor="?", answered=422)["detail"].startswith("cursor")
 
 
 def test_exclude_include_reset(line: QualityLine) -> None:

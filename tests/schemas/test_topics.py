@@ -54,8 +54,8 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_schemas_are_the_ones_agreed() -> None:
     assert set(NAMES) == {
-        "alert", "alert_life", "applied_change", "control", "deal", "dead_letter", "inspection", "manufacturing", "measurement",
-        "measurement_array", "ml", "operation", "page", "position", "quality", "redrive", "series_page", "system", "user",
+        "access_key", "access_session", "alert", "alert_life", "applied_change", "control", "deal", "dead_letter",
+        "inspection", "manufacturing", "measurement", "measurement_array", "ml", "operation", "page", "position", "quality", "redrive", "series_page", "system", "user",
         "vector_measurement",
     }  # fmt: skip
 
@@ -107,7 +107,8 @@ def test_the_registered_text_is_the_file_whatever_its_layout() -> None:
 
 def test_an_unknown_schema_is_named() -> None:
     with pytest.raises(
-        KeyError, match="no schema 'measurements'; there are alert, alert_life, applied_change, control, dead_letter"
+        KeyError,
+        match="no schema 'measurements'; there are access_key, access_session, alert, alert_life, applied_change",
     ):
         load("measurements")
 
