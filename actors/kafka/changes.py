@@ -90,12 +90,13 @@ class Changes(Admin):
             futures = self._client.alter_consumer_group_offsets([wanted], request_timeout=CALL_TIMEOUT_S)
             done = result(futures[group])
         except KafkaException as error:
-            if kafka_error(error).code() in _IN_USE:
-                raise InUseError(f"group {group} has members: stop them first") from error
             raise translate(error, f"set offsets of {group}") from error
-        for place in done.topic_partitions or []:
-            if place.error is not None:
-                raise translate(place.error, f"set the offset of {group} on {place.topic}:{place.partition}")
+        for place in done.topic_partitions or []:  # each has an answer of its own
+            if place.error is None:
+                continue
+            if place.error.code() in _IN_USE:
+                raise InUseError(f"group {group} has members: stop them first")
+            raise translate(place.error, f"set the offset of {group} on {place.topic}:{place.partition}")
 
     def delete_group(self, group: str) -> None:
         """Forget a group without members, with its offsets; nothing if there is none. Raises InUseError."""

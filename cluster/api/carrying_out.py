@@ -27,6 +27,7 @@ from cluster.operations.errors import Refused
 from cluster.operations.operation import KEY_MAX
 from cluster.operations.operation import Request as Asked
 from cluster.operations.plans import HASH_CHARS, Plan, digest
+from schemas.registry import RegistryUnavailable
 
 PLAN_TIMEOUT_S = 60.0
 PLANS_MAX = 4  # computed at once; further ones wait
@@ -90,11 +91,13 @@ class Management:
                 return await asyncio.to_thread(ask)
         except Refused as error:
             raise Problem(error.status, str(error)) from error
+        except ray.exceptions.RayError as error:
+            raise Unavailable("ray", (str(error).splitlines() or [type(error).__name__])[-1]) from error
         except TimeoutError as error:
             raise Unavailable("kafka", f"no answer within {timeout_s:g} s") from error
-        except ray.exceptions.RayError as error:
-            raise Unavailable("ray", str(error).splitlines()[-1]) from error
-        except (RuntimeError, OSError, ConfigError) as error:  # ReopenError, FencedError, RegistryUnavailable
+        except RegistryUnavailable as error:
+            raise Unavailable("registry", str(error)) from error
+        except (RuntimeError, OSError, ConfigError) as error:  # ReopenError, FencedError
             raise Unavailable("kafka", str(error)) from error
 
     async def operations(self, method: str, *arguments: Any) -> Any:

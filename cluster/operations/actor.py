@@ -103,6 +103,8 @@ def journal_of(cluster: Cluster, pipeline: str) -> Journal:
 
 def connect(cluster: Cluster, pipeline: str) -> ActorHandle[Any]:
     """Return the operations of a pipeline; they are started if they do not run."""
+    with contextlib.suppress(ValueError):
+        return ray.get_actor(operations_name(pipeline), namespace=NAMESPACE)
     actor = ray.remote(OperationsActor).options(
         name=operations_name(pipeline),
         namespace=NAMESPACE,

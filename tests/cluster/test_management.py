@@ -24,6 +24,13 @@ from actors.stretch import replayed
 from cluster import cli
 from cluster.local import Endpoints
 from cluster.operations import actor as operations
+from cluster.operations.bounds import EARLIEST, LATEST
+from cluster.operations.delete import run_delete
+from cluster.operations.errors import Refused
+from cluster.operations.operation import Operation
+from cluster.operations.replay import ReplayWish, replay_plan, run_replay
+from cluster.operations.reset import run_reset
+from cluster.operations.running import Work
 from models.builtin import FAMILIES
 from schemas.batch import DeadLetter, Reason
 from schemas.charts import ChartBlock, unpack
@@ -321,10 +328,9 @@ def test_scaling_is_an_operation(line: TestLine, api: Api) -> None:
     path = f"/pipelines/{line.name}/scale"
     api("POST", path, {"slots": 3}, status=422)
     api("POST", "/pipelines/nobody/scale", {"slots": 1}, status=404)
-    for slots in (2, 1):
-        done = api.ended(api("POST", path, {"slots": slots}, status=202))
-        assert (done["state"], done["what"]) == ("done", f"{line.name} has {slots} slots, all live"), done
-        assert supervisor.status(line.name)["slots"] == slots
+    done = api.ended(api("POST", path, {"slots": 2}, status=202))
+    assert (done["state"], done["what"]) == ("done", f"{line.name} has 2 slots, all live"), done
+    assert supervisor.status(line.name)["slots"] == 2
 
 
 def test_operations_are_listed_and_one_can_be_cancelled(line: TestLine, api: Api) -> None:
@@ -345,6 +351,47 @@ def test_operations_are_listed_and_one_can_be_cancelled(line: TestLine, api: Api
     api("GET", "/operations/nothing", status=404)
     api("DELETE", "/operations/nothing", status=404)
     api("GET", "/operations", params={"cursor": "nonsense"}, status=422)
+
+
+# ---- what is found when it is done
+
+
+def test_what_has_changed_since_the_plan_is_refused_when_it_is_done(line: TestLine, api: Api) -> None:
+    group = f"{line.name}-late"
+    member = consumer(line, group)
+    member.subscribe([line.input])
+    wait_for(lambda: member.poll(0.1) is not None, "it reads")
+    places = [{"topic": line.input, "partition": 0, "committed": None, "to": 3}]
+    with pytest.raises(Refused, match="has members: stop them first"):
+        run_reset(work(line, {"group": group, "offsets": places}))
+    member.close()
+    with pytest.raises(Refused, match=r"is used by .* by now"):
+        run_delete(work(line, {"topic": line.input, "records": 1}))
+    plan = replay_plan(line.cluster, ReplayWish(line.name, "never", EARLIEST, LATEST)).to_json()
+    with pytest.raises(Refused, match="does not run any more"):
+        run_replay(work(line, {**plan, "pipeline": "nobody"}))
+    with pytest.raises(Refused, match="has other detectors by now"):
+        run_replay(work(line, {**plan, "detectors": []}))
+
+
+def test_a_replay_of_records_that_are_gone_fails_and_says_so(line: TestLine, api: Api) -> None:
+    """Last of those that need the line's input: it is deleted in part."""
+    output = f"o{uuid.uuid4().hex[:8]}"
+    plan = replay_plan(line.cluster, ReplayWish(line.name, output, EARLIEST, LATEST)).to_json()
+    line.delete_input(1, 10)
+    told: list[str] = []
+    with pytest.raises(Refused, match=f"{line.input}:1 is in quarantine: .*(out of range|not in the log)"):
+        run_replay(work(line, plan, told))
+    assert told[0] == "makes topics"
+    assert f"replay-{output}" not in supervisor.running()
+    asked = {"pipeline": line.name, "output": "never", "from": {"offset": 4}, "to": {"offset": 20}}
+    lost, _ = api.planned("POST", "/events/replay", **asked)
+    assert [(item["from"], item["not_retained"]) for item in lost["partitions"]] == [(4, 0), (10, 6)]
+
+
+def work(line: TestLine, plan: dict[str, Any], told: list[str] | None = None) -> Work:
+    operation = Operation("1", line.name, "kind", "subject", 1, "ada", plan, "0" * 16)
+    return Work(line.cluster, operation, lambda _, __, what: None if told is None else told.append(what))
 
 
 # ---- the same from the command line

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from actors.engine.position import Record
-from actors.errors import ConfigError, ReopenError
+from actors.errors import ConfigError, FencedError, ReopenError
 from actors.kafka.client import Cluster
 from cluster.operations import running as module
 from cluster.operations.errors import Absent, Conflict, Invalid, Refused
 from cluster.operations.journal import Journal
-from cluster.operations.operation import Request
+from cluster.operations.operation import Operation, Request
 from cluster.operations.running import Kind, Operations, Work
 from tests.cluster.served import wait_for
 from tests.simulation.broker import Broker
@@ -221,6 +221,30 @@ def test_nothing_begins_that_cannot_be_kept(desk: Desk) -> None:
     assert (told["state"], told["error"]) == ("failed", "not begun: it could not be kept: no broker answers")
     assert script.works == []
     wait_for(lambda: not operations._unsaved, "that it failed is written as soon as it can be", 20)
+
+
+def test_what_cannot_be_written_now_is_written_later(desk: Desk) -> None:
+    script = Scripted()
+    operations = desk.start(script)
+    begun = operations.begin(request())
+    other = desk.journal()
+    assert [op.id for op in other.load()] == [begun["id"]]  # whoever reads it fences the writer
+    script.go.set()
+    ended(operations, begun["id"])
+    wait_for(lambda: not operations._unsaved, "it is written with another producer", 20)
+    assert [op.state.value for op in other.load()] == ["done"]
+    other.close()
+
+
+def test_a_journal_that_is_fenced_goes_on_with_another_producer(desk: Desk) -> None:
+    first, second = desk.journal(), desk.journal()
+    operation = Operation("1", "quality", "once", "s", 1, "ada", {}, "0" * 16)
+    assert (first.load(), second.load()) == ([], [])
+    with pytest.raises(FencedError):
+        first.write([operation])
+    first.write([operation])
+    first.write([])
+    assert second.load() == first.load() == [operation]
 
 
 def test_until_the_journal_is_read_nothing_is_answered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
