@@ -7,7 +7,8 @@ import { byId, element } from "/web/element.js";
 async function withKey() {
   const parts = new URLSearchParams(location.hash.slice(1)), key = location.hash.startsWith("#/") ? null : parts.get("key");
   if (!key) return false;
-  history.replaceState(null, "", `${location.pathname}${location.search}`);
+  parts.delete("key");
+  history.replaceState(null, "", `${location.pathname}${location.search}${parts.size ? `#${parts}` : ""}`);
   await send("POST", "/session", { key });
   return true;
 }
@@ -21,9 +22,9 @@ export async function showWho() {
       await send("DELETE", "/session");
       location.reload();
     } }, "Sign out") : "";
-    byId("session").replaceChildren(element("span", {}, `${who.name} (${who.role})`), " ", out);
+    byId("who").replaceChildren(element("span", {}, `${who.name} (${who.role})`), " ", out);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    byId("session").textContent = error.status === 404 ? "" : error.message; // 404: this server lets everybody in
+    byId("who").textContent = error.status === 404 ? "" : error.message; // 404: this server lets everybody in
   }
 }
