@@ -6,8 +6,17 @@ import { enter, takeKey } from "/web/session.js";
 
 /** Sign in with the key of the address, if it has one. */
 async function withKey() {
+<<<<<<< HEAD
   const key = takeKey();
   return key !== "" && (await enter(key)) === null;
+=======
+  const parts = new URLSearchParams(location.hash.slice(1)), key = location.hash.startsWith("#/") ? null : parts.get("key");
+  if (!key) return false;
+  parts.delete("key");
+  history.replaceState(null, "", `${location.pathname}${location.search}${parts.size ? `#${parts}` : ""}`);
+  await send("POST", "/session", { key });
+  return true;
+>>>>>>> i6-page
 }
 
 /** Say who is signed in, where the server asks for that. */
@@ -19,9 +28,9 @@ export async function showWho() {
       await send("DELETE", "/session");
       location.reload();
     } }, "Sign out") : "";
-    byId("session").replaceChildren(element("span", {}, `${who.name} (${who.role})`), " ", out);
+    byId("who").replaceChildren(element("span", {}, `${who.name} (${who.role})`), " ", out);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    byId("session").textContent = error.status === 404 ? "" : error.message; // 404: this server lets everybody in
+    byId("who").textContent = error.status === 404 ? "" : error.message; // 404: this server lets everybody in
   }
 }

@@ -12,6 +12,7 @@ export function panel(title, attributes, ...children) {
   return element("section", { ...attributes, class: `panel ${attributes?.class ?? ""}`, "aria-labelledby": id }, element("h2", { id }, title), ...children);
 }
 
+const MANY = 6; // columns, that want a wide screen
 const SHORT = 24; // characters that stay in one line
 const SIGNS = { alarm: "▲", learning: "○", good: "●", lost: "✕", quiet: "·" };
 
@@ -24,10 +25,10 @@ export const sign = (style, words) => element("span", { class: `${style === "los
 export function table(caption, columns, items, { id, row } = {}) {
   const heads = columns.map((column) => element("th", { scope: "col", role: "columnheader", class: column.figure ? "figure" : "" }, column.head));
   const rows = items.map((item) => {
-    const cells = columns.map((column) => element("td", { role: "cell", "data-label": column.head || null, class: column.figure ? "figure" : column.keep || /UTC/.test(column.head) ? "keep" : "" }, column.cell(item) ?? "–"));
+    const cells = columns.map((column) => element("td", { role: "cell", "data-label": column.head || null, class: column.figure ? "figure" : column.keep || column.head.endsWith("(UTC)") ? "keep" : "" }, column.cell(item) ?? "–"));
     return element("tr", { role: "row", ...row?.(item) }, ...cells);
   });
-  return element("table", { class: "cards", role: "table", id },
+  return element("table", { class: columns.length > MANY ? "cards many" : "cards", role: "table", id },
     element("caption", {}, caption),
     element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...heads)),
     element("tbody", { role: "rowgroup" }, ...rows));

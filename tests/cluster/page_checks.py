@@ -15,7 +15,7 @@ from tests.cluster.served import Served
 HERE = Path(__file__).resolve().parent
 SCREENSHOTS = HERE.parents[1] / ".chipquality" / "screenshots"
 WIDE_MS = 100_000  # for what has no promise of its own: beside other tests a view that starts again takes half a minute
-HEIGHTS = {360: 740, 1280: 800, 2560: 1440, 3840: 2160}
+HEIGHTS = {360: 740, 820: 1180, 1280: 800, 2560: 1440, 3840: 2160}
 AXE = "axe.min.js"
 SERIOUS = frozenset({"serious", "critical"})
 RUN_AXE = """(rules) =>
@@ -64,7 +64,7 @@ def accessible(page: Page, *rules: str) -> None:
     assert not bad, "\n".join(bad)
 
 
-def stands(page: Page, name: str, widths: Iterable[int] = (360, 2560, 1280)) -> None:
+def stands(page: Page, name: str, widths: Iterable[int] = (360, 820, 2560, 1280)) -> None:
     """Check a view that is shown: every width, light and dark, accessibility in both."""
     page.emulate_media(color_scheme="light")
     fits(page, name, widths)

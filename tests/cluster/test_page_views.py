@@ -85,7 +85,7 @@ def test_a_view_stands_at_every_width_in_both_themes_and_for_a_screen_reader(
 def test_a_part_of_operations_stands_too(page: Page, filled: Served, part: str) -> None:
     goto(page, filled, f"operations?part={part}")
     expect(page.locator("#part table, #part .absent, #part .quiet").first).to_be_visible()
-    fits(page, f"operations-{part}", (360, 1280))
+    fits(page, f"operations-{part}", (360, 820, 1280))
     accessible(page)
 
 

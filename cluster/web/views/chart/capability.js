@@ -1,6 +1,6 @@
 // Capability: the histogram of the values, and the indices with their number of rows and their confidence intervals.
 
-import { ApiError, get } from "/web/api.js";
+import { ApiError, get, path } from "/web/api.js";
 import { Histogram } from "/web/charts/histogram.js";
 import { element } from "/web/element.js";
 import { count, index, number } from "/web/format.js";
@@ -18,8 +18,9 @@ export class Capability {
     this.canvas = element("div", { id: "histogram", class: "canvas", role: "img", "aria-label": "Histogram of the values" });
     this.body = element("tbody", { id: "capability" });
     this.note = element("p", { id: "capability-note", class: "quiet" });
+    this.link = element("a", { download: "", hidden: true }, "The report as CSV");
     root.append(element("div", { class: "capability-parts" }, this.canvas, element("div", {},
-      element("table", {}, element("caption", { class: "unseen" }, "Capability indices"), element("thead", {}, element("tr", {}, ...["index", "value", "95 % interval"].map((head) => element("th", { scope: "col", class: head === "index" ? "" : "figure" }, head)))), this.body), this.note)));
+      element("table", {}, element("caption", { class: "unseen" }, "Capability indices"), element("thead", {}, element("tr", {}, ...["index", "value", "95 % interval"].map((head) => element("th", { scope: "col", class: head === "index" ? "" : "figure" }, head)))), this.body), this.note, this.link)));
     this.histogram = new Histogram(this.canvas);
     this.series = null;
     this.report = null; // of GET /capability/{series}, where this server has it
@@ -60,6 +61,7 @@ export class Capability {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.absent = error.absent; // then the indices of the stream are all that there is
+      if (this.series === series && error.status === 422) this.note.textContent = error.message;
     }
   }
 
@@ -78,30 +80,26 @@ export class Capability {
       rows.push(row("n", count(n), "rows judged"), row("mean", number(report?.mean ?? histogram.mean), report ? "" : `last ${count(histogram.n)}`), row("s", number(report?.sigma_overall ?? histogram.sigma, 4), report ? "overall" : `last ${count(histogram.n)}`));
     }
     this.body.replaceChildren(...rows);
+    this.link.hidden = !report;
+    this.link.href = path(`/capability/${encodeURIComponent(this.series)}`, { format: "csv" });
     this.note.textContent = noteOf(histogram, capability, report);
   }
 }
 
 const rank = (name) => (FIRST.indexOf(name) + FIRST.length + 1) % (FIRST.length + 1);
 
-/** An index of a report: a number, or an estimate with its interval. */
-function valueOf(report, name) {
-  const said = report.indices?.[name] ?? report[name] ?? report[name.toLowerCase()] ?? null;
-  return said === null || typeof said === "number" ? said : said.value ?? said.estimate ?? null;
-}
+/** The value of an index of a report; null where it has none. */
+const valueOf = (report, name) => report.indices[name]?.value ?? null;
 
 function interval(report, name) {
-  if (!report) return "";
-  const said = report.indices?.[name] ?? report[name] ?? report[name.toLowerCase()] ?? null;
-  const ci = said?.ci ?? said?.ci95 ?? report.ci?.[name] ?? report.intervals?.[name] ?? (said && typeof said === "object" && "low" in said ? [said.low, said.high] : null);
-  const [low, high] = Array.isArray(ci) ? ci : [ci?.low ?? null, ci?.high ?? null];
-  return low === null && high === null ? "" : `${index(low)} to ${index(high)}`;
+  const { low, high } = report?.indices[name] ?? {};
+  return (low ?? null) === null && (high ?? null) === null ? "" : `${index(low)} to ${index(high)}`;
 }
 
 function noteOf(histogram, capability, report) {
   if (!histogram) return "";
   if (histogram.lsl === null && histogram.usl === null) return "No specification limits are given: no indices.";
   if (histogram.sigma === 0) return "The values do not vary: no indices.";
-  if (report) return [report.method, report.normality ?? report.normality_note].filter((words) => typeof words === "string" && words).join(" · ");
+  if (report) return [report.method_text, report.within_text, report.excluded?.length ? "excluded measurements are left out" : "", ...(report.notes ?? [])].filter((words) => typeof words === "string" && words).join(" · ");
   return capability ? "Indices are of the whole history of the series, mean and s of the last values shown." : "Indices need more rows.";
 }

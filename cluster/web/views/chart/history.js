@@ -66,9 +66,7 @@ export class History {
       { head: "state", cell: (one) => stateOf(one) },
       { head: "mean · sigma", cell: (one) => `${number(one.mu)} · ${number(one.sigma)}`, figure: true },
       { head: "LSL · target · USL", cell: (one) => [one.lsl, one.target, one.usl].map((value) => number(value)).join(" · "), figure: true },
-      { head: "by", cell: (one) => `${one.author}${one.approver ? `, approved by ${one.approver}` : ""}` },
-      { head: "when (UTC)", cell: (one) => time(one.approved_ms ?? one.created_ms) },
-      { head: "why", cell: (one) => one.reason },
+      { head: "who, when (UTC), why", cell: (one) => `${one.author}${one.approver ? `, approved by ${one.approver}` : ""}, ${time(one.approved_ms ?? one.created_ms)}: ${one.reason}` },
       { head: "", cell: (one) => (one.state === "PROPOSED" && one.kind === "LIMITS" ? this.approveButton(one) : "") },
     ];
     const shown = this.versions.filter((one) => one.kind === "LIMITS" || one.kind === "RESET"); // exclusions stand below

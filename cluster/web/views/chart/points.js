@@ -1,13 +1,13 @@
 // The points in words: of the one that is chosen, its facts and what contributed to it; of all, a table.
 
-import { ApiError, all } from "/web/api.js";
+import { ApiError, all, get, path, seriesPath } from "/web/api.js";
 import { wordsOf } from "/web/charts/marks.js";
 import { titleOf } from "/web/charts/statistics.js";
 import { element, every, say } from "/web/element.js";
 import { detectorName, number, ruleName, time } from "/web/format.js";
 import { facts, table } from "/web/widgets.js";
 
-const TABLE_MS = 1_000, ALERT_PAGES_MAX = 2, ROWS_MAX = 500;
+const TABLE_MS = 1_000, ALERT_PAGES_MAX = 2, ROWS_MAX = 500, COLUMNS_SHOWN = 10;
 const SHARE = /^(.*) (\d+) %$/;
 
 /** How a row was judged, in words. */
@@ -109,11 +109,14 @@ export class Points {
     if (panels[0].detector.family === "multivariate" && row.signal) this.contributions(row, series, panels[0].detector);
   }
 
-  /** Which columns contributed, as the detector said when the alert opened. */
+  /** Which columns contributed: by the model's own decomposition, else as the detector said when the alert opened. */
   async contributions(row, series, detector) {
     const at = element("div", { class: "contributions" }, element("p", { class: "quiet" }, "asking which columns contributed …"));
     this.point.append(at);
     try {
+      const parts = await decomposed(row, series, detector);
+      if (this.row !== row) return;
+      if (parts) return at.replaceChildren(...parts);
       const { items } = await all("/alerts", { series, limit: 500 }, ALERT_PAGES_MAX);
       if (this.row !== row) return;
       const said = items.filter((alert) => alert.detail && alert.detector === detector.identity && alert.opened_offset <= row.offset && row.offset <= alert.last_offset)
@@ -126,6 +129,25 @@ export class Points {
   }
 }
 
+/** A list of columns with a bar each: [name, percent, what else is said of it]. */
+const bars = (shares) => element("ul", { class: "bars" }, ...shares.map(([column, percent, words]) => element("li", {}, element("span", { class: "name" }, column), element("meter", { min: 0, max: 100, value: Math.max(0, percent), "aria-label": `${column} ${percent} %` }), element("span", { class: "count" }, `${percent} %${words ?? ""}`))));
+
+/** What each column adds to the statistics of a point; null where the server cannot say (404 says why: then the alert may). */
+async function decomposed(row, series, detector) {
+  let found;
+  try {
+    found = await get(path(`${seriesPath(series)}/contributions`, { offset: row.offset, limit: COLUMNS_SHOWN }));
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    return null;
+  }
+  const said = found.detectors.find((one) => one.identity === detector.identity && one.statistics);
+  return said?.statistics.flatMap((one) => [
+    element("h3", {}, `Contributions to ${titleOf(one.name, detector)} of this point, ${number(one.value)}${one.ucl === null ? "" : ` (limit ${number(one.ucl)})`}`),
+    bars(one.contributions.filter((part) => part.fraction !== null).map((part) => [part.name, Math.round(100 * part.fraction), ` · value ${number(part.value)}`])),
+  ]) ?? null;
+}
+
 /** "T2: a 60 %, b 30 %; Q: c 50 %" as bars. */
 function drawnShares(alert, row) {
   const when = alert.opened_offset === row.offset ? "of this point" : `of the point that opened its alert (offset ${alert.opened_offset})`;
@@ -134,6 +156,6 @@ function drawnShares(alert, row) {
     const shares = rest.split(", ").map((one) => SHARE.exec(one)).filter(Boolean).map(([, column, percent]) => [column, Number(percent)]);
     if (!shares.length) return [element("p", {}, part)];
     return [element("h3", {}, `Contributions to ${titleOf(name, {})} ${when}`),
-      element("ul", { class: "bars" }, ...shares.map(([column, percent]) => element("li", {}, element("span", { class: "name" }, column), element("meter", { min: 0, max: 100, value: percent, "aria-label": `${column} ${percent} %` }), element("span", { class: "count" }, `${percent} %`))))];
+      bars(shares)];
   });
 }
