@@ -6,17 +6,8 @@ import { enter, takeKey } from "/web/session.js";
 
 /** Sign in with the key of the address, if it has one. */
 async function withKey() {
-<<<<<<< HEAD
   const key = takeKey();
   return key !== "" && (await enter(key)) === null;
-=======
-  const parts = new URLSearchParams(location.hash.slice(1)), key = location.hash.startsWith("#/") ? null : parts.get("key");
-  if (!key) return false;
-  parts.delete("key");
-  history.replaceState(null, "", `${location.pathname}${location.search}${parts.size ? `#${parts}` : ""}`);
-  await send("POST", "/session", { key });
-  return true;
->>>>>>> i6-page
 }
 
 /** Say who is signed in, where the server asks for that. */
