@@ -48,12 +48,14 @@ export class Life {
     await this.load(listed);
   }
 
-  async load(listed, words = "") {
+  /** Ask for all of it and show it. A form that is open is not taken away, unless it is done with (`anyway`). */
+  async load(listed, words = "", anyway = false) {
     const id = this.id;
     try {
       const alert = await get(pathOf(id));
       if (this.id !== id) return;
-      this.draw(alert, words);
+      this.stale = !anyway && this.root.querySelector("form") !== null;
+      if (!this.stale) this.draw(alert, words);
       this.known(alert);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -63,11 +65,9 @@ export class Life {
     }
   }
 
-  /** The stream says that it has changed: said, but a form that is being filled in is not taken away. */
+  /** The stream says that it has changed: shown, but a form that is open is not taken away. */
   changed() {
-    if (!this.id) return;
-    if (this.root.querySelector("form")?.matches(":focus-within")) { this.stale = true; return; }
-    this.load(null);
+    if (this.id) this.load(null);
   }
 
   draw(alert, words) {
@@ -111,10 +111,10 @@ export class Life {
       await send("POST", `${pathOf(this.id)}/actions`, body, { match: pathOf(this.id), once: onceKey() });
     } catch (error) {
       if (!(error instanceof ApiError) || ![409, 412].includes(error.status)) throw error;
-      await this.load(null, explain(error)); // how it stands now, and why nothing was done
+      await this.load(null, explain(error), true); // how it stands now, and why nothing was done
       return;
     }
-    await this.load(null, "");
+    await this.load(null, "", true);
     say(`${ACTIONS[action].words}: done`);
     this.root.querySelector("h2")?.focus();
   }
