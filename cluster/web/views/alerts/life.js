@@ -41,7 +41,6 @@ export class Life {
   async show(id, listed) {
     if (this.id === id && id !== null) return;
     this.id = id;
-    this.stale = false;
     if (!id) return this.root.replaceChildren(element("p", { class: "quiet" }, "Choose an alert to see what it is and what became of it."));
     if (listed) this.draw(listed, "");
     else this.root.replaceChildren(element("p", { class: "quiet" }, "asking …"));
@@ -54,8 +53,7 @@ export class Life {
     try {
       const alert = await get(pathOf(id));
       if (this.id !== id) return;
-      this.stale = !anyway && this.root.querySelector("form") !== null;
-      if (!this.stale) this.draw(alert, words);
+      if (anyway || this.root.querySelector("form") === null) this.draw(alert, words);
       this.known(alert);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
