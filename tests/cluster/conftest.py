@@ -26,6 +26,7 @@ from schemas.registry import Registry
 from schemas.topics import ALERT_ACTIONS, INSPECTION
 from tests.cluster.output_line import OutputLine
 from tests.cluster.page_checks import WIDE_MS
+from tests.cluster.quality_line import QualityLine, quality_line
 from tests.cluster.served import Served, free_port
 from tests.fixtures_stack import prepared
 
@@ -49,6 +50,13 @@ def admin_key(cluster: Cluster, secret: Secret) -> str:
     with Publisher(cluster.bootstrap_servers, Registry(cluster.registry_url)) as publisher:
         desk = Desk(publisher, lambda: time.time_ns() // 1_000_000)
         return desk.create(Book(secret), "tests", ["admin"], 1, "tests").text
+
+
+@pytest.fixture(scope="session")
+def quality(stack: Endpoints) -> Iterator[QualityLine]:
+    """The quality routes in this process, over a line that has raised alerts."""
+    with quality_line(stack) as line:
+        yield line
 
 
 @pytest.fixture(scope="session")
