@@ -1,1 +1,1 @@
-"""Plain consumers: what leaves Kafka, at-least-once, with retries and dead letters (retrying.py); the alert notifier; the escalation."""
+"""Plain consumers: what leaves Kafka, at-least-once, with retries and dead letters (retrying.py); notifier, escalation."""
