@@ -134,8 +134,7 @@ class AlertDesk:
 
     def close(self) -> None:
         """Leave."""
-        if self._writer is not None:
-            self._writer.close()
+        self._drop_writer()  # abandoned, not closed: one that was fenced says so once more
         self._drop_reader()
         self._log.close()
 

@@ -10,10 +10,23 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from actors.control_desk import READ_TIMEOUT_S, ControlDesk, Made
 from actors.kafka.history import Bound, History
+from models.capability_report import Specification
 from models.limit_proposal import Proposal, propose
-from models.limit_versions import Change, ChangeRefused, Kind, SeriesChange, State, approved, excluded
+from models.limit_versions import (
+    Change,
+    ChangeRefused,
+    Kind,
+    Limits,
+    SeriesChange,
+    State,
+    approved,
+    excluded,
+    versions,
+)
 
 ROWS = 100  # of history, unless told otherwise
 ROWS_MAX = 100_000
@@ -144,6 +157,35 @@ class LimitDesk:
         new = self._new(kind, author, reason, share, now_ms)
         change = approved({new.change_id: new}, new.change_id, author, now_ms, None)
         return change, self.control.apply(change, wait_s)
+
+
+def counted(found: History, changes: Sequence[Change]) -> tuple[np.ndarray, int]:
+    """Return the values of a history, NaN where a measurement does not count, and how many these are."""
+    out = [offset for partition, offset in excluded(changes, found.series) if partition == found.partition]
+    gone = np.isin(found.offset, out)
+    return np.where(gone, np.nan, found.value), int((gone & ~np.isnan(found.value)).sum())
+
+
+def specification_of(
+    found: History, changes: Sequence[Change], given: Specification
+) -> tuple[Specification, int | None]:
+    """Return the specification limits of a series, and the number of its version that holds; None: none was approved.
+
+    Each by itself: as given, else as approved, else the newest that a row of the history carries.
+    """
+    held = versions(changes, found.series)
+    approved_limits = held[-1].share.limits if held else Limits()
+
+    def one(name: str) -> float | None:
+        said = getattr(given, name)
+        number = getattr(approved_limits, name) if said is None else said
+        if number is not None:
+            return float(number)
+        carried: np.ndarray = getattr(found, name)
+        there = carried[np.isfinite(carried)]
+        return float(there[-1]) if len(there) else None
+
+    return Specification(one("lsl"), one("usl"), one("target")), held[-1].number if held else None
 
 
 def facts_of(change: Change, made: Sequence[Made]) -> dict[str, Any]:

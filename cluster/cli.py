@@ -8,11 +8,25 @@ from typing import Annotated
 import typer
 
 from actors.errors import ConfigError
-from cluster.commands import arl, dead_letters, detectors, fit, limits, local, notify, pipeline, topics
+from cluster.commands import (
+    alerts,
+    arl,
+    capability,
+    dead_letters,
+    detectors,
+    fit,
+    limits,
+    local,
+    notify,
+    pipeline,
+    topics,
+)
 from cluster.config import load, render
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(arl.app, name="arl")
+app.add_typer(capability.app, name="capability")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")

@@ -12,9 +12,10 @@ Where things are:
   refractory.py (silence after an alarm), transformed.py (a chart of something computed from the rows);
 - charts of single values and subgroups: individuals.py, xbar.py, ewma.py, cusum.py, univariate.py (the first and the last two in
   one pass), residual.py, short_run.py; of counts: attributes.py;
+- what people do about alerts: alert_life.py; where defects are: wafer_map.py; what a point is made of: explain.py;
 - limits from history: estimators.py, phase_one_study.py, limit_versions.py, limit_proposal.py;
-- capability: capability.py in the stream, capability_study.py of an array; behind them capability_indices.py,
-  capability_within.py (sigma), capability_intervals.py, nonnormal.py, moments.py (exact sums);
+- capability: capability.py in the stream, capability_study.py of an array, capability_report.py; behind them
+  capability_indices.py, capability_within.py (sigma), capability_intervals.py, nonnormal.py, moments.py (exact sums);
 - vectors: covariance.py, multivariate.py (T²), mewma.py, pca.py, pca_fit.py, pca_score.py, contributions.py, linear.py;
 - anomalies: anomaly.py (robust z), esd.py, novelty.py, half_space_trees.py, isolation_forest.py; nab.py (the benchmark's score);
 - drift: drift.py (of the mean), page_hinkley.py, adwin.py, ks.py and psi.py (on reference_window.py), mmd.py, classifier_test.py;

@@ -1,1 +1,1 @@
-"""Plain consumers: what leaves Kafka, at-least-once, with retries and dead letters (retrying.py); the alert notifier."""
+"""Plain consumers: what leaves Kafka, at-least-once, with retries and dead letters (retrying.py); notifier and escalation."""

@@ -69,7 +69,6 @@ class Escalations:
             reopened = [
                 entry.at_ms for entry in life.history if entry.status is Status.OPEN and entry.action == "reopen"
             ]
-            self._waiting.pop(life.alert_id, None)
             self._wait(life.alert_id, life.about, reopened[-1] if reopened else since_ms, now_ms)
             return
         self.settle(life.alert_id)
@@ -101,11 +100,12 @@ class Escalations:
             self.stale += 1
             self.settle(alert_id)
             return
-        if len(self._waiting) >= self.waiting_max:
+        before, one = self._waiting.get(alert_id), Waiting(due_ms, alert_id, about)
+        if before is None and len(self._waiting) >= self.waiting_max:
             self.left_out += 1
-            return
-        one = self._waiting[alert_id] = Waiting(due_ms, alert_id, about)
-        heapq.heappush(self._due, one)
+        elif before != one:
+            self._waiting[alert_id] = one
+            heapq.heappush(self._due, one)
 
 
 def notice_of(life: Life) -> dict[str, Any] | None:

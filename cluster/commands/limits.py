@@ -103,7 +103,7 @@ def propose_limits(
             for name, text in {"mu": mu, "sigma": sigma, "lsl": lsl, "usl": usl, "target": target}.items()
             if text is not None
         }
-        span = Span(series, partition, rows, _bound("--from", since), _bound("--to", until))
+        span = Span(series, partition, rows, bound_of("--from", since), bound_of("--to", until))
         wanted = Study(given, study, estimator, _rules(rules), exclude or [])
         change, proposal = LimitDesk(desk).propose(span, wanted, author, reason, _now_ms())
     show_proposal(change, proposal, as_json=output is Output.json)
@@ -258,7 +258,8 @@ def _number(name: str, text: str) -> float | None:
     return number
 
 
-def _bound(option: str, text: str | None) -> Bound | None:
+def bound_of(option: str, text: str | None) -> Bound | None:
+    """Return where history begins or ends. Raises ChangeRefused, naming the option, for a time that is none."""
     if text is None:
         return None
     return Bound(offset=int(text)) if text.isdecimal() else Bound(time_ms=_time_ms(option, text))

@@ -13,9 +13,17 @@ from cluster.api.app import deploy, undeploy
 from cluster.config import ServeConfig, load
 from cluster.local import Endpoints
 from tests.cluster.output_line import OutputLine
+from tests.cluster.quality_line import QualityLine, quality_line
 from tests.cluster.served import Served, free_port
 
 NOTES = ("Test data <b>made up</b> by the test.",)
+
+
+@pytest.fixture(scope="session")
+def quality(stack: Endpoints) -> Iterator[QualityLine]:
+    """The quality routes in this process, over a line that has raised alerts."""
+    with quality_line(stack) as line:
+        yield line
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
+import numpy as np
 from confluent_kafka.admin import NewTopic
 from fastapi import FastAPI, Request
 
+from actors.engine.judge import Assignment
 from actors.partition_owner import OwnerLoop
 from actors.view import ChartView, Sources
 from cluster.api.access import Caller, Need
@@ -20,13 +22,17 @@ from cluster.api.facts import ClusterFacts
 from cluster.api.quality import Quality, QualitySettings
 from cluster.local import Endpoints
 from models.individuals import IndividualsChart
+from models.pca import PcaChart, fit_pca
 from schemas.topics import INSPECTION, VECTORS
 from tests.cluster.served import wait_for
 from tests.fixtures_stack import prepared
 from tests.integration.line import TestLine
 
-
 T = TypeVar("T")
+
+NAMES = ("flow", "power", "pressure")
+_TRAIN = np.random.default_rng(3).normal(size=(60, 3)) @ np.array([[1.0, 0.9, 0.0], [0.0, 0.3, 0.0], [0.0, 0.0, 1.0]])
+CHART = PcaChart(fit_pca(_TRAIN, components=2, names=NAMES))  # of vectors
 
 
 class AsSaid:
@@ -83,9 +89,9 @@ class QualityLine:
     def close(self) -> None:
         self._runner.close()
 
-    def get(self, path: str, status: int = 200, **params: Any) -> Any:
+    def get(self, path: str, expect: int = 200, **params: Any) -> Any:
         answer = self.ask("GET", path, params=params)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == expect, answer.text
         return answer.json()
 
     def post(self, path: str, body: Any, status: int, who: str = "ada operator", **headers: str) -> Any:
@@ -102,8 +108,8 @@ class QualityLine:
 
 
 @contextmanager
-def quality_line(stack: Endpoints, **vectors: Any) -> Iterator[QualityLine]:
-    """Run a line of two partitions with one chart, and the app over it."""
+def quality_line(stack: Endpoints) -> Iterator[QualityLine]:
+    """Run a line of two partitions with one chart, and the app over it; series s0 has two wild values and so alerts."""
     prepared(stack)
     line = TestLine(stack, families={"spc": (IndividualsChart(10),)})
     actions = f"{line.name}.actions"
@@ -113,6 +119,7 @@ def quality_line(stack: Endpoints, **vectors: Any) -> Iterator[QualityLine]:
     sources = Sources(
         line.topics.charts, line.topics.alerts, (line.topics.dead_letters,), lives=actions, inspections=INSPECTION
     )
+    vectors = {"multivariate": (Assignment(CHART),)}
     settings = QualitySettings(line.name, line.input, line.topics.state, line.topics.control, actions, VECTORS, vectors)
     view, quality, audit = ChartView(line.cluster, line.name, sources), Quality(line.cluster, settings), Recorded()
     app = build_api(Here(line, view), quality)
@@ -122,6 +129,12 @@ def quality_line(stack: Endpoints, **vectors: Any) -> Iterator[QualityLine]:
     try:
         wait_for(lambda: loop.state == "live", "live")
         made = QualityLine(line, view, app, audit)
+        values = [10.0 + (n % 5 - 2) / 10 for n in range(40)]
+        values[20], values[30] = 60.0, -40.0
+        line.write(1, [line.measurement("s0", x, n) for n, x in enumerate(values)])
+        line.write(0, [line.measurement("s1", 5.0 + n % 2, n) for n in range(12)])
+        line.wait_done()
+        made.alert(2)
         yield made
         made.run(view.stop())
         made.close()

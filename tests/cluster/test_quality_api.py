@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -12,43 +11,32 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from actors.engine.judge import Assignment
 from actors.view.alert_book import PARETO_BY
 from actors.view.inspections import DEFECTS_BY
 from cluster.api.routes.alerts import ParetoBy
 from cluster.api.routes.publishing import BODY_BYTES_MAX
-from cluster.local import Endpoints
 from models.detector import identity
-from models.pca import PcaChart, fit_pca, t2_and_q
+from models.pca import PcaChart, t2_and_q
 from schemas.batch import series_key
 from schemas.charts import DetectorColumns, RuleMeta
 from tests.actors.view_support import block
-from tests.cluster.quality_line import QualityLine, quality_line
+from tests.cluster.quality_line import CHART, NAMES, QualityLine
 from tests.integration.line import series_of
 
 pytestmark = pytest.mark.kafka
 
 S0 = series_of("s0")
-NAMES = ("flow", "power", "pressure")
 RUN = uuid.uuid4().hex[:8]  # of names in topics that all tests share
-TRAIN = np.random.default_rng(3).normal(size=(60, 3)) @ np.array([[1.0, 0.9, 0.0], [0.0, 0.3, 0.0], [0.0, 0.0, 1.0]])
 
 
-@pytest.fixture(scope="module")
-def chart() -> PcaChart:
-    return PcaChart(fit_pca(TRAIN, components=2, names=NAMES))
+@pytest.fixture
+def line(quality: QualityLine) -> QualityLine:
+    return quality
 
 
-@pytest.fixture(scope="module")
-def line(stack: Endpoints, chart: PcaChart) -> Iterator[QualityLine]:
-    with quality_line(stack, multivariate=(Assignment(chart),)) as made:
-        values = [10.0 + (n % 5 - 2) / 10 for n in range(40)]
-        values[20], values[30] = 60.0, -40.0
-        made.line.write(1, [made.line.measurement("s0", x, n) for n, x in enumerate(values)])
-        made.line.write(0, [made.line.measurement("s1", 5.0 + n % 2, n) for n in range(12)])
-        made.line.wait_done()
-        made.alert(1)
-        yield made
+@pytest.fixture
+def chart(quality: QualityLine) -> PcaChart:
+    return CHART
 
 
 def path_of(alert: dict[str, Any]) -> str:
@@ -155,7 +143,7 @@ def test_pareto(line: QualityLine) -> None:
     assert set(ParetoBy.__args__) == {*PARETO_BY, *DEFECTS_BY}
     table = line.get("/pareto", by="characteristic", window_s=86_400)
     assert (table["counts"], table["items"][0]["name"], table["total"] >= 2) == ("alerts", "s0", True)
-    assert line.get("/pareto", by="defect_type", tool="E1", status=422)["detail"].startswith(
+    assert line.get("/pareto", by="defect_type", tool="E1", expect=422)["detail"].startswith(
         "by=defect_type counts defects"
     )
 
@@ -202,7 +190,7 @@ def test_two_people_change_limits(line: QualityLine) -> None:
     first = line.get("/limits", series=S0, limit=1)
     second = line.get("/limits", series=S0, limit=1, cursor=first["next"])
     assert first["items"][0]["change_id"] == own["change_id"] != second["items"][0]["change_id"]
-    assert line.get("/limits", cursor="?", status=422)["detail"].startswith("cursor")
+    assert line.get("/limits", cursor="?", expect=422)["detail"].startswith("cursor")
 
 
 def test_exclude_include_reset(line: QualityLine) -> None:

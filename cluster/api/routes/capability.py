@@ -11,7 +11,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
 from actors.kafka.history import Bound, History
-from actors.limit_desk import LimitDesk, Span
+from actors.limit_desk import LimitDesk, Span, counted, specification_of
 from cluster.api.access import needs
 from cluster.api.facts import within
 from cluster.api.problems import DOCUMENTED, Problem
@@ -20,7 +20,7 @@ from cluster.api.routes.common import NOT_FOUND
 from cluster.api.routes.limits import HISTORY_S, PARTITION_MAX, bound_of
 from cluster.api.stream import SERIES_KEY_MAX, FactsOf
 from models.capability_report import Specification, as_csv, capability_report
-from models.limit_versions import Change, ChangeRefused, Limits, excluded, versions
+from models.limit_versions import ChangeRefused
 
 ROWS_MAX = 50_000  # of a report
 HELD_ROWS = 500  # of the view
@@ -67,9 +67,8 @@ async def capability(
     if len(found) > ROWS_MAX:
         raise Problem(422, f"{len(found)} rows; at most {ROWS_MAX}: say rows, or a narrower from and to")
     changes = await quality.limits.ask(lambda desk: desk.changes(series))
-    value, left_out = _counted(found, changes)
-    said = {"lsl": lsl, "usl": usl, "target": target}
-    specification, version = _specification(found, changes, series, said)
+    value, left_out = counted(found, changes)
+    specification, version = specification_of(found, changes, Specification(lsl, usl, target))
     grouped = bool(len(found)) and bool((found.subgroup >= 0).all())
 
     def study() -> dict[str, Any]:
@@ -123,31 +122,6 @@ async def _history(quality: QualityOf, span: Span) -> History:
         return await quality.history.ask(read, HISTORY_S)
     except ChangeRefused as error:
         raise Problem(404, str(error).replace("--", ""), series=span.series) from error
-
-
-def _counted(found: History, changes: list[Change]) -> tuple[np.ndarray, int]:
-    """Return the values, NaN where a measurement does not count, and how many these are."""
-    out = [offset for partition, offset in excluded(changes, found.series) if partition == found.partition]
-    gone = np.isin(found.offset, out)
-    return np.where(gone, np.nan, found.value), int((gone & ~np.isnan(found.value)).sum())
-
-
-def _specification(
-    found: History, changes: list[Change], series: str, said: dict[str, float | None]
-) -> tuple[Specification, int | None]:
-    """Return the limits to judge against, each by itself, and the number of the approved version that holds."""
-    held = versions(changes, series)
-    approved = held[-1].share.limits if held else Limits()
-
-    def one(name: str, carried: np.ndarray) -> float | None:
-        given = said[name] if said[name] is not None else getattr(approved, name)
-        if given is not None:
-            return float(given)
-        there = carried[np.isfinite(carried)]
-        return float(there[-1]) if len(there) else None
-
-    named = Specification(one("lsl", found.lsl), one("usl", found.usl), one("target", found.target))
-    return named, held[-1].number if held else None
 
 
 def _place(name: str, text: str | None) -> Bound | None:
