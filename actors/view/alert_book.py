@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bisect
 import heapq
 import json
 import math
@@ -42,15 +43,16 @@ class Chosen(NamedTuple):
     detector: str | None = None  # its name, or its identity
     tool: str | None = None  # first part of the series key
 
-    def takes(self, alert: dict[str, Any], status: str) -> bool:
-        """Tell whether an alert is asked for."""
+    def takes(self, kept: _Kept, book: AlertBook) -> bool:
+        """Tell whether an alert of a book is asked for."""
+        alert = kept.record
         return (
             self.state in (None, alert["state"])
-            and self.status in (None, status)
             and self.severity in (None, alert["severity"])
             and self.series in (None, alert["series"])
-            and (self.detector is None or self.detector in (alert["detector"], _name(alert)))
-            and self.tool in (None, _tool(alert))
+            and (self.detector is None or self.detector in (alert["detector"], kept.name))
+            and self.tool in (None, kept.tool)
+            and (self.status is None or self.status == book.status(alert["alert_id"]))
         )
 
 
@@ -63,6 +65,8 @@ class _Kept:
     sorting: Sorting  # (when its first record was written, id): newest last; the same after a restart
     partition: int
     offset: int  # of its newest record
+    name: str  # of the detector
+    tool: str
 
 
 class _KeptLife(NamedTuple):
@@ -80,7 +84,7 @@ class AlertBook:
         self.open_of = Counter[str]()  # open alerts per series
         self._open: dict[str, str] = {}  # id → series
         self._kept: dict[str, _Kept] = {}
-        self._oldest: list[Sorting] = []  # heap
+        self._order: list[Sorting] = []  # of what is kept, oldest first
         self._changed: dict[int, OrderedDict[str, None]] = {}  # partition → ids, in the order of their newest records
         self._lives: OrderedDict[str, _KeptLife] = OrderedDict()  # in the order of their newest records
 
@@ -108,12 +112,12 @@ class AlertBook:
         sorting = (written_ms, key)
         alert["raised_ms"] = written_ms  # what the list is sorted by
         if len(self._kept) >= self.alerts_max:
-            if sorting < self._oldest[0]:
+            if sorting < self._order[0]:
                 return
-            gone = heapq.heappop(self._oldest)[1]
+            gone = self._order.pop(0)[1]
             self._changed[self._kept.pop(gone).partition].pop(gone, None)
-        self._kept[key] = _Kept(alert, sorting, partition, offset)
-        heapq.heappush(self._oldest, sorting)
+        self._kept[key] = _Kept(alert, sorting, partition, offset, _name(alert), _tool(alert))
+        bisect.insort(self._order, sorting)  # nearly always the last
         self._note(partition, key)
 
     def _note(self, partition: int, key: str) -> None:
@@ -151,13 +155,14 @@ class AlertBook:
         self, limit: int, chosen: Chosen = ALL, *, before: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Return up to `limit` alerts, newest first, and the cursor of the next page. Raises ValueError for a bad cursor."""
-        edge = cursor_decode(before) if before else None
-        found = [
-            kept
-            for key, kept in self._kept.items()
-            if (edge is None or kept.sorting < edge) and chosen.takes(kept.record, self._status(key))
-        ]
-        page = heapq.nlargest(limit + 1, found, key=lambda kept: kept.sorting)
+        edge = bisect.bisect_left(self._order, cursor_decode(before)) if before else len(self._order)
+        page: list[_Kept] = []
+        for at in range(edge - 1, -1, -1):
+            kept = self._kept[self._order[at][1]]
+            if chosen.takes(kept, self):
+                page.append(kept)
+                if len(page) > limit:
+                    break
         more = cursor_encode(page[limit - 1].sorting) if len(page) > limit else None
         return [self._told(kept.record) for kept in page[:limit]], more
 
@@ -173,14 +178,6 @@ class AlertBook:
         """Return the version of an alert's life; 0: nobody has done anything yet."""
         life = self._lives.get(alert_id)
         return life.life.version if life else 0
-
-    def counts(self) -> dict[str, int]:
-        """Return how many of the alerts that are kept have which status, and how many were escalated."""
-        by_status = Counter(self._status(key) for key in self._kept)
-        escalated = sum(
-            1 for key in self._kept if key in self._lives and self._lives[key].life.escalated_ms is not None
-        )
-        return {**by_status, "escalated": escalated}
 
     def since(self, position: dict[int, int], limit: int, life_offset: int | None = None) -> list[dict[str, Any]]:
         """Return alerts that have changed at or after `position` {partition: offset}; the newest `limit`, oldest first.
@@ -208,26 +205,27 @@ class AlertBook:
         """Return the Pareto table of the alerts that were raised since then, by one of PARETO_BY."""
         tally = Tally()
         for key, kept in self._kept.items():
-            if kept.sorting[0] >= since_ms and chosen.takes(kept.record, self._status(key)):
-                tally.add(self._group(by, key, kept.record))
+            if kept.sorting[0] >= since_ms and chosen.takes(kept, self):
+                tally.add(self._group(by, key, kept))
         return tally.table(limit)
 
-    def _group(self, by: str, key: str, alert: dict[str, Any]) -> str:
-        life = self._lives.get(key)
+    def _group(self, by: str, key: str, kept: _Kept) -> str:
+        life, alert = self._lives.get(key), kept.record
         if by == "cause":
             return (life.life.cause if life else None) or "no cause named"
         if by == "status":
-            return self._status(key)
+            return self.status(key)
         if by == "tool":
-            return _tool(alert)
+            return kept.tool
         if by == "characteristic":
             return split_series_key(alert["series"])[-1] if alert["series"] else "a whole partition"
         if by == "detector":
-            return _name(alert)
+            return kept.name
         return str(alert[by]) or f"no {by} named"
 
-    def _status(self, key: str) -> str:
-        life = self._lives.get(key)
+    def status(self, alert_id: str) -> str:
+        """Return how far people are with an alert."""
+        life = self._lives.get(alert_id)
         return life.life.status.value if life else "open"
 
     def _told(self, alert: dict[str, Any]) -> dict[str, Any]:

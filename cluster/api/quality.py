@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from actors.kafka.client import Cluster
 from cluster.api.desks import Desk
+from cluster.api.problems import Unavailable
 from schemas.topics import ALERT_ACTIONS, CONTROL, MEASUREMENTS, STATE, VECTORS
 
 if TYPE_CHECKING:  # slow to import, and not wanted by every request
@@ -99,8 +100,10 @@ class Quality:
 
 
 def quality_of(request: Request) -> Quality:
-    """Return the desks that the app was built with."""
-    quality: Quality = request.app.state.quality
+    """Return the desks that the app was built with. Raises Unavailable if it was built without."""
+    quality: Quality | None = request.app.state.quality
+    if quality is None:
+        raise Unavailable("quality", "this API was built without what changes and reads quality data")
     return quality
 
 

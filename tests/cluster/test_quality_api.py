@@ -324,6 +324,8 @@ def test_one_wrong_event_stops_all(
         (b'{"event": {"value": NaN}}', 422, "not a finite number"),
         (b'{"event": 1' + b"0" * 5_000 + b"}", 422, "the body is not JSON"),
         (b'{"event": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", 422, "nested too deeply"),
+        (b'{"event": {"equipment": "E", "characteristic": "c", "value": 1, "\\ud800": 1}}', 422, "?: no such field"),
+        (b'{"event": {"equipment": "\\ud800", "characteristic": "c", "value": 1}}', 422, "expected valid Unicode"),
         (b'{"event": 3}', 422, "an event is an object with fields, not int"),
         (b"\xff", 422, "the body is not JSON"),
         (b" " * (BODY_BYTES_MAX + 1), 413, "the body is longer than"),

@@ -104,8 +104,9 @@ async def publish(
     try:
         sent = await quality.events.ask(send)
     except WrongEventsError as error:
-        wrong = [{"event": one.event, "field": one.field, "detail": one.detail[:FIELD_CHARS]} for one in error.wrong]
-        raise Problem(422, f"nothing was published: {str(error)[: 3 * FIELD_CHARS]}", errors=wrong) from error
+        wrong = [{"event": one.event, "field": _said(one.field), "detail": _said(one.detail)} for one in error.wrong]
+        first = f"event {wrong[0]['event']}: {wrong[0]['field']}: {wrong[0]['detail']}"
+        raise Problem(422, f"nothing was published: {first}", errors=wrong) from error
     except SchemaRefused as error:
         raise Unavailable("registry", str(error)) from error
     items = await _acknowledged(sent)
@@ -123,6 +124,11 @@ async def publish(
             items=items,
         )
     return items[0] if single else {"items": items}
+
+
+def _said(text: str) -> str:
+    """Return a text that may hold what was sent, as an answer can carry it: short, and without half surrogates."""
+    return text[:FIELD_CHARS].encode("utf-8", "replace").decode()
 
 
 async def _body(request: Request) -> bytes:
