@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -30,9 +30,9 @@ _OFFSET_BITS = 48  # of a place: 280 trillion records of a partition; the sample
 _OFFSET = (1 << _OFFSET_BITS) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Transitions:
-    """Alerts that were opened or closed, in row order; m of them."""
+    """Alerts that were opened or closed, in row order; m of them. Two are equal if they are so bit for bit."""
 
     opened: np.ndarray  # (m,) bool; False: closed
     at: np.ndarray  # (m,) int64, row of the batch where it happened
@@ -42,8 +42,16 @@ class Transitions:
     when: np.ndarray  # (m, 4) int64: place and time of the row that opened it, and of the last signalling row
     numbers: np.ndarray  # (m, 5) float64, of the opening row: value, statistic, centre, lcl, ucl
 
+    __hash__ = None  # type: ignore[assignment]
+
     def __len__(self) -> int:
         return len(self.at)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transitions) and self._bytes() == other._bytes()
+
+    def _bytes(self) -> list[bytes]:
+        return [getattr(self, each.name).tobytes() for each in fields(self)]
 
     @property
     def opened_offset(self) -> np.ndarray:

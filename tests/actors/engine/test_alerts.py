@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from actors.engine import alerts
@@ -99,3 +102,11 @@ def test_a_book_without_an_incident_is_not_written() -> None:
     world = World()
     world.step(["a 1", "b 1"], snapshot=True)
     assert not [page for page in world.image().pages if page.detector.startswith("alerts/")]
+
+
+def test_transitions_are_equal_bit_for_bit() -> None:
+    one, again = alerts.NONE, replace(alerts.NONE)
+    assert one == again
+    nan = np.full((1, 5), np.nan)
+    assert replace(one, numbers=nan) == replace(one, numbers=nan.copy()) != one
+    assert one != "nothing"
