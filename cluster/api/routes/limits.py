@@ -135,7 +135,9 @@ class ResetAsked(_Body):
 
 
 @router.get(
-    "/limits", dependencies=[needs("limits", "read")], summary="Changes: versions of limits, exclusions, resets"
+    "/limits",
+    dependencies=[needs("limits", "read", "query.series")],
+    summary="Changes: versions of limits, exclusions, resets",
 )
 async def limits(
     quality: QualityOf,
@@ -189,7 +191,9 @@ async def change(quality: QualityOf, response: Response, change_id: ChangeId) ->
     return said
 
 
-@router.get("/exclusions", dependencies=[needs("limits", "read")], summary="Measurements that do not count")
+@router.get(
+    "/exclusions", dependencies=[needs("limits", "read", "query.series")], summary="Measurements that do not count"
+)
 async def exclusions(
     quality: QualityOf, series: Annotated[str, Query(max_length=SERIES_KEY_MAX)], limit: Limit = PAGE_SIZE, cursor: Cursor = None
 ) -> dict[str, Any]:  # fmt: skip
@@ -224,7 +228,7 @@ async def propose(
     request: Request,
     response: Response,
     quality: QualityOf,
-    caller: Annotated[Caller, needs("limits", "write")],
+    caller: Annotated[Caller, needs("limits", "write", "body.series")],
     asked: ProposalAsked,
 ) -> dict[str, Any]:
     """Compute limits from history (a Phase I study), or take them as given; nothing takes effect before somebody approves it.
@@ -286,7 +290,7 @@ async def exclude(
     request: Request,
     response: Response,
     quality: QualityOf,
-    caller: Annotated[Caller, needs("limits", "write")],
+    caller: Annotated[Caller, needs("limits", "write", "body.series")],
     asked: ExclusionAsked,
 ) -> dict[str, Any]:
     """Have a past measurement not count when limits are computed. What was judged stays as it was said."""

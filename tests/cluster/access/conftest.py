@@ -29,6 +29,7 @@ class NothingRuns:
     """Facts where no pipeline runs."""
 
     pipeline = "nothing"
+    cluster = Cluster("127.0.0.1:1", "http://127.0.0.1:1")
 
     async def view(self, method: str, *_: Any) -> Any:
         raise Unavailable("view", f"nothing runs: {method}")

@@ -75,8 +75,9 @@ def may(role: str, need: Need) -> bool:
     return need.action in MAY[role]
 
 
-def address_of(endpoint: Endpoint, name: str = "1") -> str:
-    return re.sub(r"\{[^}]*\}", name, endpoint.path)
+def address_of(endpoint: Endpoint) -> str:
+    """Return the endpoint's address with names that its route takes."""
+    return re.sub(r"\{[^}]*\}", "1", endpoint.path.replace("{category:event_category}", "measurement"))
 
 
 class Stops:
@@ -146,8 +147,10 @@ def test_each_role_may_what_it_may_and_nothing_else(api: Api, keys: dict[str, st
                 assert "takes the role" in answer.json()["detail"]
 
 
-NAMED = [one for one in ALL if one.needs != (None,) and one.needs[0] and f"{{{one.needs[0].parameter}" in one.path]
-OURS = ("IN-1", "IN-", "IN-1%2F..%2FOUT-1", "%49N-1", "IN-1%0A", "IN-%F0%9F%98%80")  # as they stand in an address
+NAMED = [  # where the path has any name; others take a few names only
+    one for one in ALL if one.needs[0] and re.search(rf"\{{{one.needs[0].parameter or '-'}(:path)?\}}", one.path)
+]
+OURS = ("IN-1", "IN-", "IN-1%2F..%2FOUT-1", "%49N-1", "IN-%F0%9F%98%80")  # as they stand in an address
 OTHERS = (
     "OUT-1",
     "in-1",
@@ -178,6 +181,21 @@ def test_a_pattern_of_names_cannot_be_escaped(api: Api, endpoint: Endpoint) -> N
             path = re.sub(r"\{[^}]*\}", name, only_one)
             no_route = not whole or "%0A" in name  # a route matches no line break
             assert api.ask(endpoint.method, path, key).status_code in ((403, 404) if no_route else (403,)), name
+
+
+ELSEWHERE = [one for one in ALL if one.needs[0] and one.needs[0].parameter.startswith((BODY, QUERY))]
+
+
+@pytest.mark.parametrize("endpoint", ELSEWHERE, ids=str)
+def test_a_pattern_is_of_the_name_that_stands_in_the_body_or_the_query(api: Api, endpoint: Endpoint) -> None:
+    [need] = endpoint.needs
+    assert need is not None
+    place, _, name = need.parameter.partition(".")
+    key = api.key(f"admin:{need.resource}:IN-*")
+    with stopped(api):
+        for said, status in (({name: "IN-1"}, ALLOWED), ({name: "OUT-1"}, 403), ({name: "in-1"}, 403), ({}, 403)):
+            how = {"json": said} if f"{place}." == BODY else {"params": said}
+            assert api.ask(endpoint.method, address_of(endpoint), key, **how).status_code == status, said
 
 
 def test_a_pattern_gives_no_list(api: Api) -> None:
