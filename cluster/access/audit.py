@@ -23,8 +23,9 @@ from actors.kafka.delivery import PublishError
 from actors.producers.category import Context
 from actors.producers.publisher import Publisher
 from actors.producers.user import UserPublisher
+from cluster.access.needs import Need
 from cluster.access.tally import Refusal, Tally, Told
-from cluster.api.access import Caller, Need
+from cluster.api.access import Caller
 from cluster.api.facts import within
 from cluster.api.problems import Unavailable
 from schemas.framing import EncodeError

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple, get_args
 
-from cluster.api.access import Action, Need, Resource
+from cluster.access.needs import Action, Need, Resource
 
 ROLES: tuple[str, ...] = ("viewer", "operator", "admin")  # each may what the one before may
 RESOURCES: tuple[str, ...] = get_args(Resource)

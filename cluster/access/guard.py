@@ -20,11 +20,12 @@ from cluster.access.audit import AuditTrail
 from cluster.access.following import Following
 from cluster.access.grants import role_of, role_under, strongest
 from cluster.access.keys import PREFIX, Key
+from cluster.access.needs import Need
 from cluster.access.rates import Buckets
 from cluster.access.secret import Secret
 from cluster.access.tally import Refusal
 from cluster.access.tokens import FetchError, TokenRefused, Tokens
-from cluster.api.access import Caller, Need
+from cluster.api.access import Caller
 from cluster.api.problems import Problem, Unavailable
 
 CALLER = "chipquality.caller"  # in the scope of a request whose caller is known

@@ -5,28 +5,26 @@ Every route says what it needs, with `needs` or `open_to_all`; a test walks all 
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fastapi import Depends, Request
 
-Action = Literal["read", "write", "manage"]
-Resource = Literal[
-    "topics", "consumers", "schemas", "metrics", "dead-letters", "pipelines", "operations",
-    "charts", "limits", "alerts", "events", "keys", "audit", "session",
-]  # fmt: skip
-BODY, QUERY = "body.", "query."  # before the name of a parameter that is not of the path
+from cluster.access.needs import BODY, QUERY, Action, Need, Resource
 
-
-class Need(NamedTuple):
-    """An action on a resource; `parameter` says which one it is about, empty where it is about all of them.
-
-    It is a parameter of the path ("series"), a member of the body that is a text ("body.series"), or a parameter of the
-    query ("query.series").
-    """
-
-    resource: Resource
-    action: Action
-    parameter: str = ""
+__all__ = [
+    "BODY",
+    "QUERY",
+    "Action",
+    "Audit",
+    "Caller",
+    "Everybody",
+    "Guard",
+    "Need",
+    "Resource",
+    "Unrecorded",
+    "needs",
+    "open_to_all",
+]
 
 
 class Caller(NamedTuple):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -22,12 +22,15 @@ from actors.alert_desk import AlertDesk, RefusedError, StaleError, Wanted, alert
 from actors.errors import ConfigError, ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.letters import partitions_of
-from actors.view.alert_book import AlertBook, Chosen
+from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
 from models.alert_life import About, Action, Kind, StepKind
 from schemas.registry import RegistryUnavailable, SchemaRefused
 from schemas.topics import ALERT_ACTIONS, ALERTS
+
+if TYPE_CHECKING:
+    from actors.view.alert_book import AlertBook
 
 app = typer.Typer(help="Alerts, and what is done about them.", no_args_is_help=True)
 
@@ -35,13 +38,6 @@ FAILED, REFUSED = 1, 2  # exit codes
 RECORDS_BACK = 50_000  # offsets per partition of the alert topic that are read
 LIST = 50
 LIST_MAX = 10_000
-
-
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
 
 
 class StatusOption(StrEnum):
@@ -54,7 +50,6 @@ class StatusOption(StrEnum):
     closed = "closed"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 IdArgument = Annotated[str, typer.Argument(help="Id of the alert.")]
 AuthorOption = Annotated[str, typer.Option("--author", help="Who you are.")]
 TextOption = Annotated[str, typer.Option("--text", help="In your words; it stands in the history for ever.")]
@@ -75,6 +70,8 @@ def list_alerts(
     output: OutputOption = Output.text,
 ) -> None:
     """Show the newest alerts: the signal's state, and how far people are."""
+    from actors.view.alert_book import Chosen
+
     chosen = Chosen(
         state.upper() if state else None, series, status.value if status else None, severity.upper() if severity else None,
         detector, tool,
@@ -200,6 +197,8 @@ class _Floor:
     """The alerts and their lives as Kafka has them now."""
 
     def __init__(self, cluster: Cluster, pipelines: frozenset[str], topic: str, actions: str) -> None:
+        from actors.view.alert_book import AlertBook
+
         self.cluster, self.pipelines, self.topic = cluster, pipelines, topic
         for name in (topic, actions):
             if not partitions_of(cluster, [name]):

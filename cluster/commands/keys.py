@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ import typer
 from actors.errors import ConfigError, ReopenError
 from cluster.access.grants import ROLES
 from cluster.access.keys import DAYS_MAX
+from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
 
@@ -30,16 +30,6 @@ app = typer.Typer(help="Keys of the API: who may use it, and for what.", no_args
 
 NOT_THERE = 1  # exit code
 RECORD_S = 10.0  # for the audit trail
-
-
-class Output(StrEnum):
-    """What a command prints."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for a person, json for a program")]
 
 
 @app.command()
