@@ -45,5 +45,5 @@ def test_only_so_many_are_recognised_and_only_so_many_errors_are_told(stack: End
     with pytest.raises(WrongEventsError) as told:
         desk.send("system", [{"event_type": "?"}] * (ERRORS_MAX + 5))
     assert len(told.value.wrong) == ERRORS_MAX
-    assert str(told.value).startswith("event 0: event_type: expected one of")
+    assert str(told.value).startswith("event 0: service: missing")
     desk.close()

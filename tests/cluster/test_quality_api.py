@@ -11,16 +11,23 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from actors.alert_desk import Wanted, alert_desk
+from actors.producers import events as event_module
+from actors.vector_records import NoVectorError, VectorRecords
 from actors.view.alert_book import PARETO_BY
 from actors.view.inspections import DEFECTS_BY
+from cluster.api.app import build_api
+from cluster.api.quality import Quality, QualitySettings
 from cluster.api.routes.alerts import ParetoBy
 from cluster.api.routes.publishing import BODY_BYTES_MAX
+from models.alert_life import About, Action, Kind
 from models.detector import identity
 from models.pca import PcaChart, t2_and_q
 from schemas.batch import series_key
 from schemas.charts import DetectorColumns, RuleMeta
+from tests.actors.publisher_support import nobody
 from tests.actors.view_support import block
-from tests.cluster.quality_line import CHART, NAMES, QualityLine
+from tests.cluster.quality_line import CHART, NAMES, Here, QualityLine, Recorded
 from tests.integration.line import series_of
 
 pytestmark = pytest.mark.kafka
@@ -106,6 +113,18 @@ def test_a_life_is_in_the_next_frame(line: QualityLine) -> None:
     line.post(f"{path_of(alert)}/actions", {"action": "comment", "text": "look"}, 200)
     said = line.run(line.view.changes(frame["vector"], None, 5.0))
     assert [one["life"]["history"][-1]["text"] for one in said["alerts"]] == ["look"]
+
+
+def test_an_alert_that_the_view_has_forgotten_still_has_its_life(line: QualityLine) -> None:
+    desk = alert_desk(line.line.cluster, f"{line.line.name}.actions")
+    about = About("quality", "t", 0, "s", "d", "r", "CRITICAL", 1, 5)
+    desk.act(Wanted("ghost", about, Action(Kind.ACKNOWLEDGE, "ada", 9, "x")))
+    desk.close()
+    found = line.get("/alerts/ghost")
+    assert (found["series"], found["state"], found["life"]["assigned"]) == ("s", None, "ada")
+    told = line.post("/alerts/ghost/actions", {"action": "comment", "text": "t"}, 200)
+    assert (told["life"]["version"], told["raised_ms"]) == (2, 5)
+    assert line.get("/alerts/nobody", 404)["detail"].startswith("no alert 'nobody' is held")
 
 
 @pytest.mark.parametrize(
@@ -337,6 +356,23 @@ def test_bodies_that_are_none(line: QualityLine, body: bytes, status: int, words
     assert words in answer.json()["detail"]
 
 
+def test_what_is_not_acknowledged_is_503_and_says_which(line: QualityLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_module, "DELIVERY_S", 0.3)
+    with nobody() as address:
+        cluster = replace(line.line.cluster, bootstrap_servers=address)
+        desks = Quality(cluster, QualitySettings(line.line.name))
+        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks), Recorded())
+        other.app.state.audit = other.audit
+        told = other.post("/events/system", {"event": EVENTS["system"] | {"event_id": "e1"}}, 503)
+        assert (told["part"], told["items"][0]["event_id"], "error" in told["items"][0]) == ("kafka", "e1", True)
+        assert other.audit.told[0][4]["failed"] == 1
+        desks.close()
+        other.close()
+    bare = QualityLine(line.line, line.view, build_api(Here(line.line, line.view)), Recorded())
+    assert bare.get("/limits", 503)["part"] == "quality"
+    bare.close()
+
+
 def test_an_event_too_large_for_a_record(line: QualityLine) -> None:
     large = EVENTS["system"] | {"message": "x" * 950_000}
     assert "at most 900000" in line.post("/events/system", {"event": large}, 422)["errors"][0]["detail"]
@@ -400,6 +436,15 @@ def test_contributions_are_the_models_own(line: QualityLine, chart: PcaChart) ->
         other = judged(chart, series, at["partition"], at["offset"] + 1, line.line.name, f"{chart.name}@1-other")
         line.view._board.add_block(other, at["partition"], 10**9 + 1, 0, live=False)
     assert "judged by another model" in line.get(path, 404, offset=at["offset"])["detail"]
+
+
+def test_records_that_are_no_vectors(line: QualityLine) -> None:
+    records = VectorRecords(line.line.cluster, line.line.input)
+    with pytest.raises(NoVectorError, match=r"in:1:0 is no vector"):
+        records.at(1, 0)
+    line.line.write(0, [b"no Avro"])
+    with pytest.raises(NoVectorError, match="cannot be read: not_avro"):
+        records.at(0, 12)
 
 
 def test_the_openapi_document_can_be_made(line: QualityLine) -> None:

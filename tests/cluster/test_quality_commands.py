@@ -96,6 +96,9 @@ def test_a_capability_report_from_the_command_line() -> None:
 
 
 def test_topics_that_are_not_there_and_no_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as other:
+        other.setenv("CHIPQUALITY_PIPELINE__NAME", "another")
+        assert call("alerts", "list").output == "No alerts.\n"
     monkeypatch.setattr(alerts, "ALERTS", "nowhere")
     assert refused("alerts", "list") == "there is no topic nowhere: `chipquality topics apply` makes it"
     monkeypatch.setenv("CHIPQUALITY_REGISTRY__URL", "http://127.0.0.1:1")
