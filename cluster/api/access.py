@@ -5,11 +5,14 @@ Every route says what it needs, with `needs` or `open_to_all`; a test walks all 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 
 from cluster.access.needs import BODY, QUERY, Action, Need, Resource
+from cluster.api.problems import Problem
 
 __all__ = [
     "BODY",
@@ -22,9 +25,12 @@ __all__ = [
     "Need",
     "Resource",
     "Unrecorded",
+    "declared",
+    "judge_first",
     "needs",
     "open_to_all",
 ]
+_JUDGED = "chipquality.judged"  # in the scope of a request: what was allowed, by need
 
 
 class Caller(NamedTuple):
@@ -91,11 +97,19 @@ def needs(resource: Resource, action: Action, parameter: str = "") -> Any:
     need = Need(resource, action, parameter)
 
     async def caller(request: Request) -> Caller:
-        guard: Guard = request.app.state.guard
-        return await guard.allow(request, need, await name_of(request, parameter))
+        return await _allowed(request, need)
 
-    caller.need = need  # type: ignore[attr-defined]  # for the test that walks all routes
+    caller.need = need  # type: ignore[attr-defined]  # for `judge_first`, and for the test that walks all routes
     return Depends(caller)
+
+
+async def _allowed(request: Request, need: Need) -> Caller:
+    """Return who asks; the guard is asked once."""
+    judged: dict[Need, Caller] = request.scope.setdefault(_JUDGED, {})
+    if need not in judged:
+        guard: Guard = request.app.state.guard
+        judged[need] = await guard.allow(request, need, await name_of(request, need.parameter))
+    return judged[need]
 
 
 def _open() -> None:
@@ -104,3 +118,24 @@ def _open() -> None:
 
 _open.need = None  # type: ignore[attr-defined]
 open_to_all = Depends(_open)
+
+
+def declared(dependant: Dependant) -> Iterator[Need | None]:
+    """Yield what a route and all it depends on say that they need; None: it is open."""
+    call: Any = dependant.call
+    if hasattr(call, "need"):
+        yield call.need
+    for part in dependant.dependencies:
+        yield from declared(part)
+
+
+async def _judge_first(request: Request) -> None:
+    found = list(declared(request.scope["route"].dependant))
+    if not found:
+        raise Problem(403, "this route does not say what it needs, so nobody may use it")
+    for need in found:
+        if need is not None:
+            await _allowed(request, need)
+
+
+judge_first = Depends(_judge_first)  # of the app: before anything else that a route depends on has looked at anything

@@ -26,7 +26,7 @@ from cluster.access.door import Door
 from cluster.access.secret import Secret, secret_of
 from cluster.access.wiring import Access, AccessSettings
 from cluster.api import problems
-from cluster.api.access import Everybody, Unrecorded
+from cluster.api.access import Everybody, Unrecorded, judge_first
 from cluster.api.facts import ClusterFacts, Facts, ViewFacts, Views
 from cluster.api.parameters import only_known
 from cluster.api.quality import Quality, QualitySettings
@@ -100,7 +100,13 @@ def _app(
     title: str, facts: Views, access: Access | None, *, everything_closed: bool = False, **settings: Any
 ) -> FastAPI:
     app = FastAPI(
-        title=title, version="1", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[only_known], **settings
+        title=title,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[judge_first, only_known],
+        **settings,
     )
     app.state.facts = facts
     app.state.access = access

@@ -207,7 +207,7 @@ def test_a_browser_signs_in_by_hand_or_by_the_address_and_out_again(page: Page, 
     page.get_by_label("API key").fill(filled.key)
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#title")).to_have_text("CD_WIDTH")
-    expect(page.locator("#session")).to_contain_text("tests (admin)")
+    expect(page.locator("#who")).to_contain_text("tests (admin)")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("API key")).to_be_visible()
     page.goto("about:blank")
@@ -218,7 +218,7 @@ def test_a_browser_signs_in_by_hand_or_by_the_address_and_out_again(page: Page, 
     assert page.evaluate("document.cookie") == ""
     page.goto("about:blank")
     page.goto(f"{filled.url}#key={filled.key}")
-    expect(page.locator("#session")).to_contain_text("tests (admin)")
+    expect(page.locator("#who")).to_contain_text("tests (admin)")
     page.wait_for_function("!location.hash.includes('cq_')")
 
 

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from fastapi import Request
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
 from cluster.access import door
-from cluster.api.access import BODY, QUERY, Caller, Need
+from cluster.api.access import BODY, QUERY, Caller, Need, declared
 from cluster.api.app import build_api, build_stream
 from cluster.api.problems import Problem
 from tests.cluster.access.conftest import Api, NothingRuns
@@ -39,14 +38,6 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
-
-
-def declared(dependant: Dependant) -> Iterator[Need | None]:
-    """Yield what a route and all it depends on say that they need."""
-    if hasattr(dependant.call, "need"):
-        yield dependant.call.need
-    for part in dependant.dependencies:
-        yield from declared(part)
 
 
 def endpoints(app: Any) -> list[Endpoint]:
@@ -196,6 +187,19 @@ def test_a_pattern_is_of_the_name_that_stands_in_the_body_or_the_query(api: Api,
         for said, status in (({name: "IN-1"}, ALLOWED), ({name: "OUT-1"}, 403), ({name: "in-1"}, 403), ({}, 403)):
             how = {"json": said} if f"{place}." == BODY else {"params": said}
             assert api.ask(endpoint.method, address_of(endpoint), key, **how).status_code == status, said
+
+
+def test_a_route_that_does_not_say_what_it_needs_is_nobodys(api: Api, admin: str) -> None:
+    app = build_api(NothingRuns(), api.access)
+    asked: list[int] = []
+
+    @app.get("/forgotten")
+    async def forgotten() -> None:
+        asked.append(1)
+
+    answer = api.ask("GET", "/forgotten", admin, app=app)
+    assert (answer.status_code, asked) == (403, [])
+    assert api.ask("GET", "/forgotten", app=app).status_code == 401
 
 
 def test_a_pattern_gives_no_list(api: Api) -> None:
