@@ -10,20 +10,19 @@ Opening, in this order (ARCHITECTURE: "every fault has one cure"):
    offsets, replay); the control topic, from its first record to its end: what was not made yet waits for the first step;
 4. live.
 
-A step: poll, decode, all families, one transaction. Records of many samples are many rows: what does not go into one step waits
-for the next ones, and nothing is polled meanwhile. What the control topic has brought for a partition is made at its next
-step, an empty one if no record has come (actors/engine/control.py). The next step is computed while the last one commits. If
-anything raises ReopenError or FencedError the slot is abandoned and a new one opened; a StateError quarantines its partition.
+A step: poll, decode (actors/intake.py), all families, one transaction. What the control topic has brought for a partition is
+made at its next step, an empty one if no record has come (actors/engine/control.py). The next step is computed while the last
+one commits. If anything raises ReopenError or FencedError the slot is abandoned and a new one opened; a StateError quarantines
+its partition.
 
 The deal is followed all the time. A partition that it gives to another slot is handed over at once: a snapshot whose position
-names the new slot, and we write it no more. One that it gives to us is taken over beside the steps of the others. Records whose
-schema cannot be looked up because the registry is away wait; those before them, and other partitions, do not.
+names the new slot, and we write it no more. One that it gives to us is taken over beside the steps of the others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 import numpy as np
@@ -31,13 +30,13 @@ import numpy as np
 from actors.control_reader import ControlReader
 from actors.deal import Deal, Dealer, DealFollower, Seat, require
 from actors.engine.control import PartitionChange, Waiting
-from actors.engine.fold import PartitionFold, Step
+from actors.engine.fold import PartitionFold
 from actors.engine.pacing import SnapshotPacer
 from actors.engine.position import Position, Record, position_record
 from actors.engine.snapshot import TRANSACTION_BYTES_MAX
 from actors.errors import ReopenError, StateError
 from actors.hosts import Hosts
-from actors.log import Polled
+from actors.intake import Intake
 from actors.pipeline import Pipeline
 from actors.quarantine import QuarantineWatch
 from actors.slot_status import SlotStatus
@@ -47,8 +46,7 @@ from actors.stopwatch import Stopwatch
 from actors.surroundings import Surroundings
 from actors.takeover import TakeOver
 from actors.unknown_schemas import UnknownSchemas
-from schemas.batch import RawBatch, after
-from schemas.registry import RegistryUnavailable
+from schemas.batch import RawBatch
 
 _LOG = logging.getLogger("chipquality.slot")
 
@@ -78,13 +76,12 @@ class Slot:
         self._writer = log.writer(pipeline.transactional_id(seat.slot))
         self._reader = log.reader(name, pipeline.input_topic)
         self._takeover = TakeOver(pipeline, seat, hosts, around, dealer)
-        self._unknown = UnknownSchemas(log, around.clock, codec.look_up)
         self._quarantine_watch = QuarantineWatch(pipeline, around)
         self._waiting = Waiting(name, pipeline.input_topic, pipeline.partitions)
         self._control = ControlReader(log, name, topics.control, codec.read) if topics.control else None
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
-        self._held: dict[int, RawBatch] = {}  # polled, and more rows than went into the last step; by partition
         self._size = StepSize(pipeline.step_rows_max, pipeline.step_samples_max)
+        self._intake = Intake(self._reader, UnknownSchemas(log, around.clock, codec.look_up), self._size)
         self._pace = StepPace(pipeline.commit_interval_ms / 1000)
         self._commit: Future[None] | None = None
         self._last_step = self._last_commit = now = around.clock.now()
@@ -161,8 +158,7 @@ class Slot:
         self._reader.remove(partitions)
         for partition in partitions:
             self.folds.pop(partition, None)
-            self._held.pop(partition, None)
-            self._unknown.forget(partition)
+            self._intake.forget(partition)
             self.status.without_state.pop(partition, None)
             self.hosts.drop(partition)
 
@@ -232,14 +228,14 @@ class Slot:
         if self._takeover.arriving:
             self._advance(0.0 if self.folds else OPEN_POLL_S)
         wait = max(POLL_WAIT_MIN_S, self._last_step + self._pace.interval_s - self.around.clock.now())
-        polled = Polled([], {}) if self._held else self._reader.poll(self._size.records, wait)
+        lost = self._intake.poll(wait)
         started = self._last_step = self.around.clock.now()
-        for partition, why in polled.lost.items():
+        for partition, why in lost.items():
             if partition in self.folds:
                 self._quarantine(partition, why)
-        self._read_again()
-        batches = [raw for raw in (*self._held.values(), *polled.batches) if self._is_news(raw)]
-        self._held.clear()
+        self._intake.read_again(self.folds)
+        self.status.waiting_for_registry = self._intake.waiting
+        batches = self._intake.take(self.folds)
         due = self._due()
         snapshot = self._pacer.due(started)
         if not batches and not snapshot and not due and not self._writing():
@@ -275,19 +271,6 @@ class Slot:
         self._pacer.stepped(rows, now - started, now)
         self.status.replay_worst_s = self._pacer.replay_worst_s
 
-    def _is_news(self, raw: RawBatch) -> bool:
-        fold = self.folds.get(raw.partition)
-        return fold is not None and raw.next_offset > fold.position.next_offset
-
-    def _read_again(self) -> None:
-        """Go on with the partitions that waited for the registry and need not any more."""
-        again = self._unknown.known_again()
-        for partition in again:
-            self._held.pop(partition, None)  # it is read again
-        if again:
-            self._reader.add({partition: self.folds[partition].position.next_offset for partition in again})
-        self.status.waiting_for_registry = self._unknown.partitions
-
     def _due(self) -> dict[int, list[PartitionChange]]:
         """Return the changes that partitions have to make now."""
         if self._control is None:
@@ -312,7 +295,7 @@ class Slot:
 
         `room`: bytes of snapshots that may go out with this step; partitions whose snapshot is on its way step for it too.
         """
-        steps = self._begin_all(batches, due)
+        steps = self._intake.begin(self.folds, batches, due)
         present = {step.work.partition for step in steps}
         steps += [
             fold.begin(_empty(fold.position), due.get(partition, ()))
@@ -345,44 +328,6 @@ class Slot:
             rows += self.status.add(step)
         self.status.steps += 1
         return records, rows
-
-    def _begin_all(self, batches: Iterable[RawBatch], due: Mapping[int, list[PartitionChange]]) -> list[Step]:
-        """Begin the step of each batch as long as there is room for rows; what does not go in is held, those not begun first."""
-        room, steps = self._size.rows, []
-        begun: dict[int, RawBatch] = {}
-        for raw in batches:
-            if room <= 0:
-                self._held[raw.partition] = raw
-                continue
-            found = self._begin(raw, due.get(raw.partition, ()), room)
-            if found is None:
-                continue
-            step, rest = found
-            steps.append(step)
-            room -= len(step.work.batch)
-            if rest is not None:
-                begun[raw.partition] = rest
-        self._held |= begun
-        return steps
-
-    def _begin(
-        self, raw: RawBatch, changes: Sequence[PartitionChange], rows_max: int
-    ) -> tuple[Step, RawBatch | None] | None:
-        """Decode; what cannot be for want of the registry is put aside, and what stands before it is folded.
-
-        Returns what had more rows than there is room for, too.
-        """
-        fold = self.folds[raw.partition]
-        while True:
-            try:
-                step = fold.begin(raw, changes, rows_max=rows_max)
-                return step, after(raw, step.work.batch.next_offset)
-            except RegistryUnavailable as error:
-                before = self._unknown.put_aside(raw, error)
-                self._reader.remove([raw.partition])
-                if before is None:
-                    return None
-                raw = before
 
     def _submit(self, records: list[Record], claimed: Mapping[int, int] = _NOTHING) -> None:
         self._settle(block=True)

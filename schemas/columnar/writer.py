@@ -7,8 +7,8 @@ buffer. A column is the same for every record (a plain text or number), or has a
 For a field that may be null, `NULL` among integers is null, and so is every float that is not finite. A field that is not given
 has its default.
 
-The bytes are those of `schemas.encode.Encoder`, and so is what is refused: a text that is no Unicode, a symbol that an enum does
-not have, an integer beyond its type.
+The bytes are those of `schemas.encode.Encoder`, and so is what is refused: null where there is none, a number of another kind, a
+text that is no Unicode, a symbol that an enum does not have, an integer beyond its type; and a column of another length.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Value = Texts | np.ndarray | str | int | float | None
 _TEXT, _INTEGER, _REAL = 0, 1, 2  # what a field's column is
 _NEVER = -1  # branch of null of a field that is never null
 _KINDS = {"string": _TEXT, "enum": _INTEGER, "int": _INTEGER, "long": _INTEGER, "double": _REAL}
-_INT, _LONG = 2**31, 2**63
+_INT = 2**31
 _NOT_FINITE = 0x7FF0000000000000  # these bits of a double, all of them
 _FEW = 64  # words that are taken as they are: to look for those that occur takes longer
 _NUMBER_BYTES_MAX = 11  # a branch, and a varint of 64 bits
@@ -72,23 +72,27 @@ class ColumnWriter:
         codes, numbers, floats = np.empty((texts, n), np.int64), np.empty((integers, n), np.int64), np.empty((reals, n))
         words: list[bytes] = []
         missing = 0
-        for name, kind, column, _, type_, symbols, default in self._fields:
+        for name, kind, column, null, type_, symbols, default in self._fields:
             value: Any = columns.get(name, _REQUIRED)
             if value is _REQUIRED:
                 missing += 1
                 value = default
                 if default is _REQUIRED:
                     raise EncodeError(name, "missing, and it has no default")
+            elif isinstance(value, np.ndarray | Texts) and len(value) != n:
+                raise EncodeError(name, f"{len(value)} values for {n} records")
+            if value is None and null == _NEVER:
+                raise EncodeError(name, f"expected {type_}, not null")
             if kind == _TEXT:
                 which, meant = _words(name, value, n)
                 np.add(which, len(words), out=codes[column])
                 words += meant
             elif kind == _REAL:
-                floats[column] = np.nan if value is None else value
+                floats[column] = np.nan if value is None else _number(name, value, type_, "iuf")
             elif symbols is not None:
                 numbers[column] = _symbols(name, value, symbols)
             else:
-                numbers[column] = _whole(name, value, type_)
+                numbers[column] = NULL if value is None else _number(name, value, type_, "iu")
         if len(columns) + missing != len(self._fields):
             raise EncodeError(min(columns.keys() - self._names), "no such field")
         return self._written(codes, words, numbers, floats)
@@ -157,18 +161,14 @@ def _symbols(name: str, value: Any, symbols: Mapping[str, int]) -> np.ndarray | 
     return found
 
 
-def _whole(name: str, value: Any, type_: str) -> np.ndarray | int:
-    """Return integers of 64 bits."""
-    if value is None:
-        return NULL
-    if isinstance(value, int):
-        if not -_LONG <= value < _LONG:
-            raise EncodeError(name, f"expected {type_}, not {value}")
-        return value
-    if not isinstance(value, np.ndarray) or not np.can_cast(value.dtype, np.int64):
-        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
-        raise EncodeError(name, f"expected {type_}, not {kind}")
-    return value
+def _number(name: str, value: Any, type_: str, kinds: str) -> np.ndarray | int | float:
+    """Return a column, or a number that all records have, of these kinds of dtypes: those that hold what is given."""
+    given = np.asarray(value)
+    if given.dtype.kind not in kinds or given.dtype == np.uint64:
+        what = given.dtype if isinstance(value, np.ndarray) else f"{type(value).__name__} {value!r:.60}"
+        raise EncodeError(name, f"expected {type_}, not {what}")
+    found: np.ndarray | int | float = value
+    return found
 
 
 def warm() -> None:

@@ -82,7 +82,7 @@ def test_what_waits_for_the_next_step_does_not_keep_other_partitions_waiting_for
 
     slot.hosts.judge = judge  # type: ignore[method-assign]
     on.noise(1, 4)
-    slot._held = {partition: _raw(on, partition) for partition in (0, 1)}
+    slot._intake.held = {partition: _raw(on, partition) for partition in (0, 1)}
     slot._reader.remove([0, 1])
     on.until(lambda: on.committed(0) == 8 and on.committed(1) == 4, slot)
     assert order == [0, 1, *[0] * 7]
@@ -143,7 +143,7 @@ def test_what_was_not_folded_before_the_end_is_folded_by_the_next_owner() -> Non
     many(on, 0, 8, 6)
     slot = on.opened()
     slot.step()
-    assert slot._held
+    assert slot._intake.held
     slot.close()
     assert on.committed(0) == 1
     after = on.opened()
@@ -156,10 +156,10 @@ def test_a_partition_that_is_handed_over_leaves_nothing_behind() -> None:
     on = SlotLine(2)
     many(on, 1, 8, 6)
     slot = on.opened()
-    on.until(lambda: 1 in slot._held, slot)
+    on.until(lambda: 1 in slot._intake.held, slot)
     on.deal(lambda deal: deal.scaled(2) if deal else None)
     on.until(lambda: 1 not in slot.folds, slot)
-    assert 1 not in slot._held
+    assert 1 not in slot._intake.held
     heir = on.opened(1)
     on.fold_all(heir, [1])
     assert places(on, 1) == [(offset, sample) for offset in range(8) for sample in range(6)]
