@@ -159,8 +159,9 @@ def test_a_group_that_does_not_keep_up_is_a_warning_with_seconds(api: Monitored,
         api.commit(group, topic, [10 * (i + 1)])
         watch(api, began_ms, 1, first=i)
     said = group_of(api, group)
+    late_s = time.time() - (began_ms + STEP_MS * (SAMPLES - 1)) / 1000  # since the window ended
     assert (said["status"], said["lag"]) == ("WARNING", 10 * SAMPLES)
-    assert said["lag_s"] == pytest.approx(25, abs=1), "half as fast: where the end was half of the window ago"
+    assert 24 <= said["lag_s"] <= 26 + late_s, "half as fast: where the end was half of the window ago"
     assert "10 to 100 records in 45 s" in said["why"]
 
 
