@@ -14,19 +14,27 @@ class DeadLetters {
     this.items = [];
     this.next = null;
     this.selected = new Set(); // places
-    this.filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
     this.summary = element("div", {});
     this.wrong = element("p", { class: "problem", role: "alert" });
     this.body = element("div", {});
     this.result = element("div", { id: "redrive", role: "status" });
-    root.append(this.summary, form([
-      { name: "topic", label: "Topic", value: this.filter.topic, max: 249 }, { name: "reason", label: "Reason", value: this.filter.reason, max: 100 },
-      { name: "since", label: "Since (UTC)", kind: "datetime-local", value: this.filter.since }, { name: "search", label: "Words", kind: "search", value: this.filter.search, max: 200 },
-    ], "Filter", async (values) => { this.filter = values; note("operations", { part: "dead-letters", ...values }); this.selected.clear(); await this.load(null); }, { inline: true }),
+    this.controls = element("div", {});
+    root.append(this.summary, this.controls,
     element("p", { class: "controls" }, element("button", { type: "button", onclick: () => this.redrive("selected") }, "Re-drive selected"), element("button", { type: "button", onclick: () => this.redrive("filter") }, "Re-drive all like these")),
     this.wrong, this.result, this.body);
-    this.load(null);
+    this.change(query);
     this.count();
+  }
+
+  /** Show what an address asks for: the fields say so, and what was selected before is not hidden among what is not shown. */
+  change(query) {
+    this.filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
+    this.selected.clear();
+    this.controls.replaceChildren(form([
+      { name: "topic", label: "Topic", value: this.filter.topic, max: 249 }, { name: "reason", label: "Reason", value: this.filter.reason, max: 100 },
+      { name: "since", label: "Since (UTC)", kind: "datetime-local", value: this.filter.since }, { name: "search", label: "Words", kind: "search", value: this.filter.search, max: 200 },
+    ], "Filter", async (values) => { this.filter = values; note("operations", { part: "dead-letters", ...values }); this.selected.clear(); await this.load(null); }, { inline: true }));
+    return this.load(null);
   }
 
   asked() {
@@ -123,5 +131,5 @@ export function planTable(plan) {
 
 export function open(root, query) {
   const view = new DeadLetters(root, query);
-  return { change: (next) => { view.filter = Object.fromEntries(FILTERS.map((name) => [name, next.get(name) ?? ""])); view.load(null); } };
+  return { change: (next) => view.change(next) };
 }
