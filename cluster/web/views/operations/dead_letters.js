@@ -1,9 +1,10 @@
 // Dead letters: records that could not be processed, why, what is in them; and how to send them in again.
 
-import { ApiError, get, onceKey, path, send } from "/web/api.js";
-import { element, say } from "/web/element.js";
+import { ApiError, get, path } from "/web/api.js";
+import { element } from "/web/element.js";
 import { bytes, count, counted, time } from "/web/format.js";
 import { link, note } from "/web/router.js";
+import { planned, started } from "/web/views/operations/plan.js";
 import { dialog, facts, form, more, problem, sign, table } from "/web/widgets.js";
 
 const PAGE = 50, SELECTED_MAX = 500;
@@ -98,35 +99,16 @@ class DeadLetters {
     const filled = Object.fromEntries(Object.entries(this.asked()).filter(([, value]) => value !== ""));
     const body = what === "selected" ? { places: [...this.selected].slice(0, SELECTED_MAX) } : { filter: filled };
     try {
-      this.confirm(body, await send("POST", "/dead-letters/redrive", { ...body, dry_run: true }));
+      await planned("Re-drive", "These records are sent to their topics again, as they are.", { path: "/dead-letters/redrive", body }, async (operation) => {
+        this.selected.clear();
+        this.result.replaceChildren(started(operation));
+        await Promise.all([this.load(null), this.count()]);
+      });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.wrong.replaceChildren(problem(error));
     }
   }
-
-  confirm(body, { plan, plan_hash: hash }) {
-    const once = onceKey(); // a second click is the same operation
-    const open = dialog("Re-drive: this is what would be done", element("p", {}, "These records are sent to their topics again, as they are."), planTable(plan),
-      form([], "Apply this plan", async () => {
-        const done = await send("POST", "/dead-letters/redrive", { ...body, plan_hash: hash }, { once });
-        open.close();
-        this.selected.clear();
-        this.result.replaceChildren(element("p", {}, `Operation ${done.id ?? ""} was started. `, element("a", { href: link("operations", { part: "running" }) }, "See how far it is")));
-        say("The operation was started");
-        await Promise.all([this.load(null), this.count()]);
-      }, { cancel: () => open.close() }));
-  }
-}
-
-/** A plan, name by name. */
-export function planTable(plan) {
-  const words = (value) => {
-    if (value === null || value === undefined) return "none";
-    if (Array.isArray(value)) return value.map(words).join("; ") || "none";
-    return typeof value === "object" ? Object.entries(value).map(([name, one]) => `${name.replaceAll("_", " ")}: ${words(one)}`).join(", ") || "none" : String(value);
-  };
-  return table("The plan", [{ head: "what", cell: ([name]) => name.replaceAll("_", " ") }, { head: "value", cell: ([, value]) => words(value).slice(0, 2_000) }], Object.entries(plan));
 }
 
 export function open(root, query) {
