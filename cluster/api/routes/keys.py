@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 
-from cluster.access.book import Book
+from cluster.access.book import Book, newest_first
 from cluster.access.desk import Refused, Taken
 from cluster.access.grants import GRANT_CHARS_MAX, GRANTS_MAX, may_pass_on, parse_all
 from cluster.access.keys import DAYS_MAX, NAME_CHARS_MAX, Key
 from cluster.access.wiring import Access
 from cluster.api.access import Caller, needs
+from cluster.api.paging import page
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
 from cluster.api.routes.session import NO_STORE, access_of, written
@@ -46,12 +47,8 @@ async def keys(request: Request, limit: Limit = PAGE_SIZE, cursor: Cursor = None
     """List keys, newest first; never what they are, which nobody knows."""
     access = access_of(request)
     listed, now_ms = access.following.book.listed(), access.guard.now_ms()
-    if cursor is not None and not cursor.isdecimal():
-        raise Problem(422, "cursor: is `next` of the page before")
-    start = int(cursor or 0)
-    more = start + limit < len(listed)
-    items = [key.shown(now_ms) for key in listed[start : start + limit]]
-    return {"items": items, "next": str(start + limit) if more else None, "total": len(listed)}
+    chosen = page(listed, newest_first, limit, cursor)
+    return {**chosen, "items": [key.shown(now_ms) for key in chosen["items"]]}
 
 
 @router.post("", status_code=201, summary="Make a key")

@@ -16,10 +16,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
+from actors import cursors
 from actors.control_desk import Made
 from actors.kafka.history import Bound
 from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, facts_of, facts_of_proposal
-from actors.view.alert_book import cursor_decode, cursor_encode
 from cluster.api.access import Caller, needs
 from cluster.api.desks import ANSWER_S, Desk
 from cluster.api.etags import IfMatch, IfNoneMatch, is_held, tag_of_content, tags_in
@@ -167,7 +167,7 @@ async def limits(
         reverse=True,
     )
     items = [one for one in items if edge is None or one[0] < edge]
-    more = cursor_encode(items[limit - 1][0]) if len(items) > limit else None
+    more = cursors.encode(items[limit - 1][0]) if len(items) > limit else None
     page = {"items": [item for _, item in items[:limit]], "next": more, "made_known": known}
     tag = tag_of_content(page)
     response.headers["ETag"] = tag
@@ -217,7 +217,7 @@ async def exclusions(
         }
         for _, change, partition, offset in found[:limit]
     ]
-    return {"items": items, "next": cursor_encode(found[limit - 1][0]) if len(found) > limit else None}
+    return {"items": items, "next": cursors.encode(found[limit - 1][0]) if len(found) > limit else None}
 
 
 # ---- changing
@@ -433,7 +433,7 @@ def _tag(change: Change) -> str:
 
 def _edge(cursor: str | None) -> tuple[Any, ...] | None:
     try:
-        return cursor_decode(cursor) if cursor else None
+        return cursors.decode(cursor, cursors.number_and_text) if cursor else None
     except ValueError as error:
         raise Problem(422, f"cursor: {error}") from error
 
