@@ -19,10 +19,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.access.guard import CALLER, KeyGuard, Unidentified, address_of, slow_down
+from cluster.access.guard import KeyGuard, Unidentified, address_of, slow_down
 from cluster.access.rates import Buckets, Streams
-from cluster.api.access import Caller
-from cluster.api.problems import Problem, respond
+from cluster.api.access import CALLER, Caller
+from cluster.api.problems import Denied, Problem, respond
 
 HEADER_BYTES_MAX = 64 * 1024  # of all headers; the vector of a stream's Last-Event-ID is the largest
 TARGET_BYTES_MAX = 64 * 1024  # of path and query, percent-encoded
@@ -78,6 +78,8 @@ class Door:
             self._check_sizes(scope)
             caller = await self._who(scope)
         except Problem as problem:
+            if isinstance(problem, Denied):
+                self._guard.audit.refused(problem.refusal)
             answer = respond(problem.status, problem.detail, scope["path"], **problem.members)
             await answer(scope, receive, send)
             return

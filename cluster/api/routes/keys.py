@@ -14,7 +14,7 @@ from cluster.access.desk import Refused, Taken
 from cluster.access.grants import GRANT_CHARS_MAX, GRANTS_MAX, may_pass_on, parse_all
 from cluster.access.keys import DAYS_MAX, NAME_CHARS_MAX, Key
 from cluster.access.wiring import Access
-from cluster.api.access import Caller, needs
+from cluster.api.access import Caller, denied, needs
 from cluster.api.paging import page
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
@@ -60,7 +60,8 @@ async def make_key(body: NewKey, caller: Manages, request: Request, response: Re
     except ValueError as error:
         raise Problem(422, str(error)) from error
     if beyond:
-        raise Problem(403, f"{caller.name} may not pass on {str(beyond[0])[:100]!r}: it is more than his own grants")
+        detail = f"{caller.name} may not pass on {str(beyond[0])[:100]!r}: it is more than his own grants"
+        raise denied(caller, "keys.create", body.name, "more than his own grants", detail)
     book = access.following.book
 
     def create() -> Any:

@@ -20,7 +20,7 @@ from actors import cursors
 from actors.control_desk import Made
 from actors.kafka.history import Bound
 from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, facts_of, facts_of_proposal
-from cluster.api.access import Caller, needs
+from cluster.api.access import Caller, denied, needs
 from cluster.api.desks import ANSWER_S, Desk
 from cluster.api.etags import IfMatch, IfNoneMatch, is_held, tag_of_content, tags_in
 from cluster.api.problems import DOCUMENTED, Problem
@@ -278,7 +278,10 @@ async def approve(
             if before is not None and _tag(before).strip('"') not in tags_in(if_match):
                 raise Problem(412, f"change {change_id[:200]} is not what you have seen: look at it again")
         own = caller.role == "admin"
-        return desk.approve(change_id, caller.name, _now_ms(), from_ms, own=own, wait_s=MADE_WAIT_S)
+        try:
+            return desk.approve(change_id, caller.name, _now_ms(), from_ms, own=own, wait_s=MADE_WAIT_S)
+        except OwnChangeRefused as error:
+            raise denied(caller, "limits.approve", change_id, "it is his own proposal", str(error)) from error
 
     return await _changed(request, response, caller, "limits.approve", await _refusing(quality.limits, do, 409))
 
@@ -358,8 +361,6 @@ async def _refusing(desk: Desk[LimitDesk], do: Callable[[LimitDesk], T], status:
         return await desk.ask(do, timeout_s)
     except NoSuchChange as error:
         raise Problem(404, "no such change; GET /limits lists what there is") from error
-    except OwnChangeRefused as error:
-        raise Problem(403, str(error)) from error
     except ChangeRefused as error:
         raise Problem(status, str(error).replace("--", "")) from error  # options of the command have dashes
 
