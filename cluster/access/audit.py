@@ -12,7 +12,6 @@ Refusals cannot be waited for, or a flood of them would make us slow: they go in
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 import time
@@ -23,6 +22,7 @@ from actors.kafka.delivery import PublishError
 from actors.producers.category import Context
 from actors.producers.publisher import Publisher
 from actors.producers.user import UserPublisher
+from cluster.access.audit_text import cut, state_json
 from cluster.access.needs import Need
 from cluster.access.tally import Refusal, Tally, Told
 from cluster.api.access import Caller
@@ -33,8 +33,6 @@ from schemas.registry import RegistryUnavailable
 
 PUBLISH_S = 5.0  # until a record is acknowledged
 TICK_S = 0.25
-STATE_CHARS_MAX = 20_000  # of before and after; what is longer is cut and said so
-TEXT_CHARS_MAX = 500  # of what comes from the caller
 PART = "audit"
 
 _LOG = logging.getLogger("chipquality.access")
@@ -56,7 +54,7 @@ class AuditTrail:
         """Record what was changed: `before` and `after` are what JSON can say. Raises Unavailable."""
         await self._record(
             lambda: self._users.audit_recorded(
-                caller.name, action=action, resource=_cut(resource), before=_json(before), after=_json(after),
+                caller.name, action=action, resource=cut(resource), before=state_json(before), after=state_json(after),
                 role=caller.role, session_id=caller.session_id or None, source_address=caller.address or None,
                 context=_context(caller),
             )
@@ -66,9 +64,9 @@ class AuditTrail:
         """Record, before it is done, that somebody may change something; `request`: method and path. Raises Unavailable."""
         await self._record(
             lambda: self._users.authorisation_granted(
-                caller.name, action=f"{need.resource}.{need.action}", resource=_cut(name or need.resource), role=caller.role,
+                caller.name, action=f"{need.resource}.{need.action}", resource=cut(name or need.resource), role=caller.role,
                 session_id=caller.session_id or None, source_address=caller.address or None,
-                context=_context(caller, request=_cut(request)),
+                context=_context(caller, request=cut(request)),
             )
         )  # fmt: skip
 
@@ -120,14 +118,14 @@ class AuditTrail:
         try:
             if refusal.action:
                 self._users.authorisation_denied(
-                    refusal.user, action=refusal.action, resource=_cut(refusal.resource), reason=_cut(refusal.reason),
+                    refusal.user, action=refusal.action, resource=cut(refusal.resource), reason=cut(refusal.reason),
                     role=refusal.role or None, source_address=address, context=context,
                 )  # fmt: skip
             else:
                 self._users.login_failed(
                     refusal.user,
                     method=refusal.method,
-                    reason=_cut(refusal.reason),
+                    reason=cut(refusal.reason),
                     source_address=address,
                     context=context,
                 )
@@ -138,19 +136,3 @@ class AuditTrail:
 
 def _context(caller: Caller, **more: str) -> Context:
     return Context(metadata={**({"key_id": caller.key_id} if caller.key_id else {}), **more})
-
-
-def _cut(text: str) -> str:
-    """Return a text of what a record may hold; half of a surrogate pair is none.
-
-    >>> _cut("a\\ud800b")
-    'a?b'
-    """
-    return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode()
-
-
-def _json(state: Any) -> str | None:
-    if state is None:
-        return None
-    text = json.dumps(state, ensure_ascii=True, sort_keys=True, default=str)
-    return text if len(text) <= STATE_CHARS_MAX else json.dumps({"cut": text[:STATE_CHARS_MAX]})

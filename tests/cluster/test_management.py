@@ -37,6 +37,7 @@ from schemas.charts import ChartBlock, unpack
 from schemas.encode import Encoder
 from schemas.registry import Registry
 from schemas.topics import MEASUREMENTS, OPERATIONS, STATE, dead_letter_topic, schema_text, subject_of
+from tests.cluster.audit_trail import actions, recorded
 from tests.cluster.in_process import Api
 from tests.cluster.served import wait_for
 from tests.faults.oracle import Oracle
@@ -429,6 +430,9 @@ def test_commands_show_the_plan_and_apply_it(line: TestLine, api: Api, output: s
     assert done.stderr.startswith("operation ")
     assert "never deleted" in command("topics", "delete", MEASUREMENTS, code=2).stderr
 
+    [deleted] = recorded(line.endpoints, f"topic {topic}")
+    assert (deleted["action"], json.loads(deleted["after"])["operation"]) == ("topics.delete", done.stderr.split()[1])
+
     group = f"{line.name}-plain"
     shown = command("groups", "reset", group, "--to", "200").stdout
     assert f"{line.input}:0  " in shown
@@ -438,6 +442,7 @@ def test_commands_show_the_plan_and_apply_it(line: TestLine, api: Api, output: s
         == "done"
     )
     assert committed(line, group) == {0: 200, 1: 200}
+    assert actions(line.endpoints, f"group {group}") == ["consumers.reset"]
 
     listed = json.loads(command("operations", "list", "-o", "json").stdout)
     assert [item["kind"] for item in listed[:2]] == ["reset", "delete"]

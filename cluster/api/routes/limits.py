@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from actors import cursors
 from actors.control_desk import Made
 from actors.kafka.history import Bound
-from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, facts_of, facts_of_proposal
+from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, before_and_after, facts_of, facts_of_proposal
 from cluster.api.access import Caller, denied, needs
 from cluster.api.desks import ANSWER_S, Desk
 from cluster.api.etags import IfMatch, IfNoneMatch, is_held, tag_of_content, tags_in
@@ -369,9 +369,7 @@ async def _changed(request: Request, response: Response, caller: Caller, action:
     """Record a change that was published, and tell where it was made so far."""
     change, made = done
     resource = f"series {change.changes[0].series}"
-    facts = facts_of(change, [])
-    before = facts | {"state": State.PROPOSED.value, "approver": None} if change.kind is Kind.LIMITS else None
-    await request.app.state.audit.changed(caller, action, resource, before, facts)
+    await request.app.state.audit.changed(caller, action, resource, *before_and_after(change))
     response.headers["Location"] = f"/limits/{change.change_id}"
     return _told(change, [entry for entry in made.values() if entry is not None], made_known=True)
 

@@ -12,8 +12,9 @@ from confluent_kafka import Producer
 
 from actors.kafka.producer import Limits
 from actors.producers.publisher import Publisher
-from cluster.access.audit import AuditTrail, _json
+from cluster.access.audit import AuditTrail
 from cluster.access.audit_reader import Row, page_of
+from cluster.access.audit_text import state_json
 from cluster.api.access import Caller, Need, needs
 from cluster.api.app import build_api
 from cluster.api.problems import Unavailable
@@ -127,9 +128,9 @@ def test_refusals_that_cannot_be_told_are_counted(api: Api, caplog: pytest.LogCa
 
 
 def test_states_are_text_of_bounded_length() -> None:
-    assert _json(None) is None
-    assert _json({"b": 1, "a": "é"}) == '{"a": "\\u00e9", "b": 1}'
-    assert len(_json("x" * 1_000_000) or "") < 21_000
+    assert state_json(None) is None
+    assert state_json({"b": 1, "a": "é"}) == '{"a": "\\u00e9", "b": 1}'
+    assert len(state_json("x" * 1_000_000) or "") < 21_000
 
 
 def test_the_trail_is_paged_without_gap_or_double(api: Api, admin: str) -> None:
