@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -71,11 +73,11 @@ async def make_key(body: NewKey, caller: Manages, request: Request, response: Re
         minted = await written(create)
     except Refused as error:
         raise Problem(409 if isinstance(error, Taken) else 422, str(error)) from error
-    await _seen(access, lambda now: now.get(minted.key.key_id) is not None)
     shown = minted.key.shown(access.guard.now_ms())
     await access.audit.changed(caller, "keys.create", f"key {minted.key.key_id}", None, shown)
+    hint = await _hint(access, lambda now: now.get(minted.key.key_id) is not None)
     response.headers.update(NO_STORE)
-    return {"key": shown, "text": minted.text}
+    return {"key": shown, "text": minted.text, "hint": hint}
 
 
 @router.delete("/{key_id}", responses=NOT_FOUND, summary="Revoke a key")
@@ -87,22 +89,20 @@ async def revoke_key(key_id: KeyId, caller: Revokes, request: Request) -> dict[s
     key: Key | None = await written(lambda: access.desk.revoke(book, key_id, caller.name))
     if key is None or before is None:
         raise Problem(404, f"no key {key_id[:40]!r}; GET /keys lists what there is")
-    await _seen(access, lambda now: (found := now.get(key_id)) is not None and found.revoked_ms is not None)
     now_ms = access.guard.now_ms()
     if key is not before:
         await access.audit.changed(caller, "keys.revoke", f"key {key_id}", before.shown(now_ms), key.shown(now_ms))
-    return key.shown(now_ms)
+    hint = await _hint(access, lambda now: (found := now.get(key_id)) is not None and found.revoked_ms is not None)
+    return {**key.shown(now_ms), "hint": hint}
 
 
-async def _seen(access: Access, there: Any) -> None:
-    """Wait until this replica has read a change back. Raises Unavailable: it is made, and counts when it is read."""
+async def _hint(access: Access, there: Callable[[Book], bool]) -> str | None:
+    """Wait until this replica has read a change back; return what to know if it has not: the change is made all the same."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + SEEN_S
-    while not there(_book(access)):
-        if loop.time() > deadline:
-            raise Unavailable("keys", "the change is written, but this replica has not read it back yet")
+    while loop.time() <= deadline:
+        with suppress(Unavailable):  # what was read is too old to be believed: it is not read back yet
+            if there(access.following.book):
+                return None
         await asyncio.sleep(LOOK_S)
-
-
-def _book(access: Access) -> Book:
-    return access.following.book
+    return "it is written, but this replica has not read it back yet: it counts as soon as it has"

@@ -18,6 +18,7 @@ from cluster.access.audit_text import state_json
 from cluster.api.access import Caller, Need, needs
 from cluster.api.app import build_api
 from cluster.api.problems import Unavailable
+from cluster.api.routes import keys
 from schemas.registry import Registry
 from schemas.topics import USER
 from tests.cluster.access.conftest import Api, NothingRuns
@@ -51,6 +52,23 @@ def test_a_change_is_recorded_before_it_is_made_and_after(api: Api, admin: str) 
     assert json.loads(revoked["after"])["state"] == "revoked"
     assert revoked["source_address"] == "192.0.2.7"
     assert made["text"].rpartition("_")[2] not in json.dumps(mine)
+
+
+def test_a_key_that_is_not_read_back_in_time_is_shown_and_recorded_all_the_same(
+    api: Api, admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "SEEN_S", -1.0)
+    made = api.ask("POST", "/keys", admin, json={"name": "unseen", "grants": ["viewer"]})
+    assert made.status_code == 201, made.text
+    assert made.json()["text"].startswith(f"cq_{made.json()['key']['id']}_")
+    assert "has not read it back yet" in made.json()["hint"]
+    key_id = made.json()["key"]["id"]
+    wait_for(lambda: api.ask("GET", "/session", made.json()["text"]).status_code == 200, "it counts")
+    revoked = api.ask("DELETE", f"/keys/{key_id}", admin).json()
+    assert (revoked["state"], "has not read it back yet" in revoked["hint"]) == ("revoked", True)
+    resource = f"key {key_id}"
+    found = [one["action"] for one in events(api, admin, event_type="AUDIT_RECORDED") if one["resource"] == resource]
+    assert found == ["keys.revoke", "keys.create"]
 
 
 def test_signing_in_and_out_and_failing_to(api: Api, admin: str) -> None:
