@@ -35,6 +35,8 @@ async def audit(
 ) -> dict[str, Any]:
     """List log-ins, refusals, permissions to change and changes with before and after, newest first.
 
+    `published_by` is null of what this API itself says; else somebody published the event over it (POST /events/user).
+
     A page looks at a bounded number of records: with a filter it may hold less than `limit`, and `next` still go on.
     """
     access = access_of(request)
