@@ -79,6 +79,10 @@ class Board:
             )
         )
 
+    def unkeyed(self, operation_id: str) -> Operation:
+        """Have an operation that was never begun give its idempotency key back: whoever asks again with it begins one."""
+        return self._put(replace(self.get(operation_id), key="", request_hash=""))
+
     def get(self, operation_id: str) -> Operation:
         """Return an operation. Raises Absent."""
         found = self.find(operation_id)

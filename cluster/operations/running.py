@@ -140,6 +140,8 @@ class Operations:
             with self._writing:
                 self._must_journal().write([begun])
         except LOST as error:
+            with self._lock:
+                self._board.unkeyed(begun.id)
             self._end(begun.id, State.failed, error=f"not begun: it could not be kept: {error}")
             raise
         self._launch(begun)
