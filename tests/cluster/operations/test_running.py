@@ -139,6 +139,23 @@ def test_one_that_is_cancelled_says_what_was_done(desk: Desk) -> None:
         operations.cancel("9")
 
 
+def test_one_that_is_cancelled_while_it_is_being_kept_is_cancelled(desk: Desk) -> None:
+    script = Scripted()
+    operations = desk.start(script)
+    assert operations.page(1)["items"] == []
+    write = operations._must_journal().write
+
+    def cancelled_meanwhile(*records: Any) -> None:
+        operations.cancel("0")
+        write(*records)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations._journal, "write", cancelled_meanwhile)
+        begun = operations.begin(request())
+    assert ended(operations, begun["id"])["state"] == "cancelled"
+    assert operations._unwanted == set()
+
+
 def test_the_same_key_begins_nothing_new(desk: Desk) -> None:
     script = Scripted()
     operations = desk.start(script)
