@@ -105,6 +105,8 @@ def test_the_same_key_is_the_same_action(line: QualityLine) -> None:
     first = line.post(actions, body, 200, Idempotency_Key="k1")
     again = line.post(actions, body, 200, Idempotency_Key="k1")
     assert first["life"]["version"] == again["life"]["version"]
+    other = line.post(actions, body | {"text": "twice"}, 422, Idempotency_Key="k1")
+    assert other["detail"].startswith("this key was used for another action")
     assert line.post(actions, body, 200, Idempotency_Key="k2")["life"]["version"] == first["life"]["version"] + 1
 
 
