@@ -373,6 +373,12 @@ def test_what_has_changed_since_the_plan_is_refused_when_it_is_done(line: TestLi
         run_replay(work(line, {**plan, "pipeline": "nobody"}))
     with pytest.raises(Refused, match="has other detectors by now"):
         run_replay(work(line, {**plan, "detectors": []}))
+    output = f"o{uuid.uuid4().hex[:8]}"
+    named = replay_plan(line.cluster, ReplayWish(line.name, output, EARLIEST, LATEST)).to_json()
+    for future in line.admin.create_topics([NewTopic(topic, 1, 1) for topic in named["topics"]]).values():
+        future.result(20)
+    with pytest.raises(Refused, match=f"{output}.alerts, .*{output}.state is there by now: plan again"):
+        run_replay(work(line, named))
 
 
 def test_a_replay_of_records_that_are_gone_fails_and_says_so(line: TestLine, api: Api) -> None:
