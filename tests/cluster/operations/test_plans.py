@@ -36,7 +36,7 @@ def test_the_hash_is_of_what_is_done_not_of_what_moves_by_itself(monkeypatch: py
 def test_a_replay_begins_with_topics_of_its_own_or_not_at_all() -> None:
     require_none(set())
     for there in ({"june.charts"}, {"june.charts", "june.alerts", "june.dlq", "june.state"}):
-        with pytest.raises(Conflict, match="june.charts.* is there by now: plan again"):
+        with pytest.raises(Conflict, match=r"june.charts.* is there by now: plan again"):
             require_none(there)
 
 
