@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from actors.kafka.delivery import PublishError
+from actors.kafka.delivery import Delivery, PublishError
 from actors.producers.category import Context
 from actors.producers.publisher import Publisher
 from actors.producers.user import UserPublisher
@@ -43,7 +43,8 @@ class AuditTrail:
 
     def __init__(self, publisher: Publisher, clock: Callable[[], float] = time.monotonic) -> None:
         self.tally = Tally()
-        self.untold = 0  # events that could not be published
+        self.untold = 0  # refusals that are not in the trail
+        self._on_the_way: list[tuple[int, Delivery]] = []  # refusals that each stands for; of the thread
         self._users = UserPublisher(publisher)
         self._clock = clock
         self._over = threading.Event()
@@ -108,8 +109,28 @@ class AuditTrail:
             over = self._over.wait(TICK_S)
             for told in self.tally.due(self._clock(), rest=over):
                 self._tell(told)
+            self._look(PUBLISH_S if over else 0.0)
             if over:
+                for times, _ in self._on_the_way:
+                    self._missed(times, TimeoutError(f"no outcome within {PUBLISH_S:g} s"))
                 return
+
+    def _look(self, wait_s: float) -> None:
+        """Count what was not delivered. Each outcome is known by the publisher's deadline, and few are told a second."""
+        deadline = self._clock() + wait_s
+        left = []
+        for times, delivery in self._on_the_way:
+            try:
+                delivery.result(max(0.0, deadline - self._clock()))
+            except TimeoutError:
+                left.append((times, delivery))
+            except PublishError as error:
+                self._missed(times, error)
+        self._on_the_way = left
+
+    def _missed(self, times: int, error: Exception) -> None:
+        self.untold += times
+        _LOG.error("%d refusals are not in the audit trail: %s", times, error)
 
     def _tell(self, told: Told) -> None:
         refusal = told.refusal
@@ -117,12 +138,12 @@ class AuditTrail:
         address = refusal.address or None
         try:
             if refusal.action:
-                self._users.authorisation_denied(
+                delivery = self._users.authorisation_denied(
                     refusal.user, action=refusal.action, resource=cut(refusal.resource), reason=cut(refusal.reason),
                     role=refusal.role or None, source_address=address, context=context,
                 )  # fmt: skip
             else:
-                self._users.login_failed(
+                delivery = self._users.login_failed(
                     refusal.user,
                     method=refusal.method,
                     reason=cut(refusal.reason),
@@ -130,8 +151,9 @@ class AuditTrail:
                     context=context,
                 )
         except (PublishError, RegistryUnavailable, EncodeError) as error:
-            self.untold += told.times
-            _LOG.error("%d refusals are not in the audit trail: %s", told.times, error)
+            self._missed(told.times, error)
+        else:
+            self._on_the_way.append((told.times, delivery))
 
 
 def _context(caller: Caller, **more: str) -> Context:

@@ -30,6 +30,7 @@ OPEN_PATHS = frozenset(
     {("GET", "/"), ("GET", "/docs"), ("GET", "/favicon.ico"), ("GET", "/events/health"), ("POST", "/session")}
 )
 OPEN_FOLDER = "/web/"
+TELL_MORE = frozenset({"/", "/events/health"})  # open, and they tell more to whom is known
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,12 @@ class Door:
         if wait_s := self._addresses.take(address_of(scope), now_s):
             raise slow_down(wait_s, "from this address")
         is_open = self._is_open(scope)
-        if is_open and scope["path"] != "/":
+        if is_open and scope["path"] not in TELL_MORE:
             return None
         try:
             caller = await self._guard.identify(scope)
         except Problem as error:
-            if is_open:  # the page: it shows where to sign in
+            if is_open:
                 return None
             raise (self._guard.failed(error) if isinstance(error, Unidentified) else error) from None
         if wait_s := self._callers.take(name_of(caller), now_s):

@@ -15,6 +15,7 @@ from actors.producers.publisher import Publisher
 from cluster.access.audit import AuditTrail
 from cluster.access.audit_reader import Row, page_of
 from cluster.access.audit_text import state_json
+from cluster.access.tally import Refusal, Told
 from cluster.api.access import Caller, Need, needs
 from cluster.api.app import build_api
 from cluster.api.problems import Unavailable
@@ -134,8 +135,6 @@ def test_what_cannot_be_recorded_is_not_done(api: Api, admin: str) -> None:
 
 
 def test_refusals_that_cannot_be_told_are_counted(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    from cluster.access.tally import Refusal, Told
-
     publisher = Publisher(api.access.settings.cluster.bootstrap_servers, Registry("http://127.0.0.1:9"))
     trail = AuditTrail(publisher)
     trail._tell(Told(Refusal("eve", "x", action="keys.read"), 7, summary=True))
@@ -143,6 +142,19 @@ def test_refusals_that_cannot_be_told_are_counted(api: Api, caplog: pytest.LogCa
     publisher.close()
     assert trail.untold == 7
     assert "7 refusals are not in the audit trail" in caplog.text
+
+
+def test_refusals_that_are_not_delivered_are_counted(api: Api) -> None:
+    limits = Limits(delivery_deadline_s=0.2, backpressure_wait_s=0.1, linger_ms=0)
+    cut_off = Publisher("127.0.0.1:1", Registry(api.access.settings.cluster.registry_url), limits=limits)
+    trail = AuditTrail(cut_off)
+    trail.refused(Refusal("eve", "no grant allows it", action="keys.read", resource="any"))
+    wait_for(lambda: trail.untold == 1, "the delivery has failed", 20)
+    trail, api.access.audit = api.access.audit, trail
+    assert api.access.how().endswith("; 1 refusals are not in the audit trail")
+    trail, api.access.audit = api.access.audit, trail
+    trail.close()
+    cut_off.close()
 
 
 def test_states_are_text_of_bounded_length() -> None:
