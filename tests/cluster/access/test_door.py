@@ -297,7 +297,9 @@ def test_headers_tell_browsers_to_be_careful(api: Api, admin: str, limited: Any)
     assert answer.headers["access-control-allow-origin"] == "https://mes.example.com"
     assert "access-control-allow-credentials" not in answer.headers
     asks = {"Origin": "https://mes.example.com", "Access-Control-Request-Method": "DELETE"}
+    asks["Access-Control-Request-Headers"] = "authorization, content-type, idempotency-key, if-match, if-none-match"
     assert api.ask("OPTIONS", "/keys/1", app=app, headers=asks).status_code == 200
+    assert answer.headers["access-control-expose-headers"] == "ETag, Location, Retry-After"
     asks["Origin"] = "https://evil.example.com"
     assert api.ask("OPTIONS", "/keys/1", app=app, headers=asks).status_code == 400
 
