@@ -210,6 +210,12 @@ def facts_of(change: Change, made: Sequence[Made]) -> dict[str, Any]:
     }
 
 
+def before_and_after(change: Change) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return a change that was approved as it was before (None: it was not there) and as it is now."""
+    facts = facts_of(change, [])
+    return (facts | {"state": State.PROPOSED.value, "approver": None} if change.kind is Kind.LIMITS else None), facts
+
+
 def facts_of_proposal(change: Change, proposal: Proposal) -> dict[str, Any]:
     """Return a proposal as JSON has it: the change, what holds now beside what would hold, and what was left out."""
     old = proposal.old.share.limits if proposal.old else None

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.view.alert_book import cursor_decode, cursor_encode
+from actors import cursors
 from actors.view.pareto import Tally
 from models.wafer_map import spot
 
@@ -94,14 +94,14 @@ class InspectionBook:
 
     def newest(self, limit: int, before: str | None = None) -> dict[str, Any]:
         """Return a page of inspections, newest first, without their defects. Raises ValueError for a bad cursor."""
-        edge = cursor_decode(before) if before else None
+        edge = cursors.decode(before, cursors.number_and_text) if before else None
         places = sorted(
             (kept.sorting for kept in self._kept.values() if edge is None or kept.sorting < edge), reverse=True
         )
         page = places[:limit]
         return {
             "items": [self._summary(self._kept[key]) for _, key in page],
-            "next": cursor_encode(page[-1]) if len(places) > limit else None,
+            "next": cursors.encode(page[-1]) if len(places) > limit else None,
             "total": len(self._kept),
             "forgotten": self.forgotten,
         }

@@ -33,6 +33,11 @@ def session_name(session_id: str) -> str:
     return f"{SESSION}{session_id}"
 
 
+def newest_first(key: Key) -> tuple[int, str]:
+    """Return what a list of keys is sorted by."""
+    return -key.created_ms, key.key_id
+
+
 class Book:
     """Keys by id. One thread takes records in; others look things up."""
 
@@ -103,7 +108,7 @@ class Book:
 
     def listed(self) -> list[Key]:
         """Return all keys, newest first."""
-        return sorted(self._keys.values(), key=lambda key: (-key.created_ms, key.key_id))
+        return sorted(self._keys.values(), key=newest_first)
 
     def worthless(self, now_ms: int) -> list[Key]:
         """Return keys that are worth nothing, those that ended first in front."""

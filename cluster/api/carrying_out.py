@@ -156,8 +156,10 @@ async def _begin(request: Request, caller: Caller, change: Change, key: str, pla
         raise Problem(409, detail, **plan.told())
     told = await management.blocking(plan.to_json)
     asked = Asked(plan.kind, plan.subject, told, plan.hash, caller.name, key, request_hash)
-    await request.app.state.audit.changed(caller, change.action, change.resource, None, told)
-    return _accepted(await management.operations("begin", asked))
+    begun = await management.operations("begin", asked)
+    after = {"operation": begun["id"], "plan": told}
+    await request.app.state.audit.changed(caller, change.action, change.resource, None, after)
+    return _accepted(begun)
 
 
 def _accepted(operation: dict[str, Any]) -> JSONResponse:

@@ -74,6 +74,7 @@ def test_an_alert_from_the_signal_to_its_end(line: QualityLine) -> None:
         "ada has this alert: acknowledge it to take it over, or comment",
         "person",
     )
+    assert line.audit.refusals[-1][3:5] == ("alerts.assign_cause", alert["alert_id"])
     line.post(actions, {"action": "comment", "text": "pump was changed"}, 200, "bo operator")
     assert line.post(actions, {"action": "close"}, 409, If_Match="*")["detail"].startswith(
         "no assignable cause is named"
@@ -104,6 +105,8 @@ def test_the_same_key_is_the_same_action(line: QualityLine) -> None:
     first = line.post(actions, body, 200, Idempotency_Key="k1")
     again = line.post(actions, body, 200, Idempotency_Key="k1")
     assert first["life"]["version"] == again["life"]["version"]
+    other = line.post(actions, body | {"text": "twice"}, 422, Idempotency_Key="k1")
+    assert other["detail"].startswith("this key was used for another action")
     assert line.post(actions, body, 200, Idempotency_Key="k2")["life"]["version"] == first["life"]["version"] + 1
 
 
@@ -177,6 +180,7 @@ def test_two_people_change_limits(line: QualityLine) -> None:
     assert (new["state"], new["rows"], [point["offset"] for point in new["removed"]]) == ("PROPOSED", 40, [20, 30])
     approve = f"/limits/{new['change_id']}/approve"
     assert line.post(approve, {}, 403)["detail"] == f"change {new['change_id']} is your own: somebody else approves it"
+    assert line.audit.refusals[-1][:5] == ("ada", "it is his own proposal", "", "limits.approve", new["change_id"])
     answer = line.ask("GET", f"/limits/{new['change_id']}")
     line.post(approve, {}, 412, "bo operator", If_Match='"0"')
     done = line.ask("POST", approve, "bo operator", json={}, headers={"If-Match": answer.headers["etag"]})

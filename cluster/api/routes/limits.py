@@ -16,11 +16,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
+from actors import cursors
 from actors.control_desk import Made
 from actors.kafka.history import Bound
-from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, facts_of, facts_of_proposal
-from actors.view.alert_book import cursor_decode, cursor_encode
-from cluster.api.access import Caller, needs
+from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, before_and_after, facts_of, facts_of_proposal
+from cluster.api.access import Caller, denied, needs
 from cluster.api.desks import ANSWER_S, Desk
 from cluster.api.etags import IfMatch, IfNoneMatch, is_held, tag_of_content, tags_in
 from cluster.api.problems import DOCUMENTED, Problem
@@ -167,7 +167,7 @@ async def limits(
         reverse=True,
     )
     items = [one for one in items if edge is None or one[0] < edge]
-    more = cursor_encode(items[limit - 1][0]) if len(items) > limit else None
+    more = cursors.encode(items[limit - 1][0]) if len(items) > limit else None
     page = {"items": [item for _, item in items[:limit]], "next": more, "made_known": known}
     tag = tag_of_content(page)
     response.headers["ETag"] = tag
@@ -217,7 +217,7 @@ async def exclusions(
         }
         for _, change, partition, offset in found[:limit]
     ]
-    return {"items": items, "next": cursor_encode(found[limit - 1][0]) if len(found) > limit else None}
+    return {"items": items, "next": cursors.encode(found[limit - 1][0]) if len(found) > limit else None}
 
 
 # ---- changing
@@ -278,7 +278,10 @@ async def approve(
             if before is not None and _tag(before).strip('"') not in tags_in(if_match):
                 raise Problem(412, f"change {change_id[:200]} is not what you have seen: look at it again")
         own = caller.role == "admin"
-        return desk.approve(change_id, caller.name, _now_ms(), from_ms, own=own, wait_s=MADE_WAIT_S)
+        try:
+            return desk.approve(change_id, caller.name, _now_ms(), from_ms, own=own, wait_s=MADE_WAIT_S)
+        except OwnChangeRefused as error:
+            raise denied(caller, "limits.approve", change_id, "it is his own proposal", str(error)) from error
 
     return await _changed(request, response, caller, "limits.approve", await _refusing(quality.limits, do, 409))
 
@@ -358,8 +361,6 @@ async def _refusing(desk: Desk[LimitDesk], do: Callable[[LimitDesk], T], status:
         return await desk.ask(do, timeout_s)
     except NoSuchChange as error:
         raise Problem(404, "no such change; GET /limits lists what there is") from error
-    except OwnChangeRefused as error:
-        raise Problem(403, str(error)) from error
     except ChangeRefused as error:
         raise Problem(status, str(error).replace("--", "")) from error  # options of the command have dashes
 
@@ -368,9 +369,7 @@ async def _changed(request: Request, response: Response, caller: Caller, action:
     """Record a change that was published, and tell where it was made so far."""
     change, made = done
     resource = f"series {change.changes[0].series}"
-    facts = facts_of(change, [])
-    before = facts | {"state": State.PROPOSED.value, "approver": None} if change.kind is Kind.LIMITS else None
-    await request.app.state.audit.changed(caller, action, resource, before, facts)
+    await request.app.state.audit.changed(caller, action, resource, *before_and_after(change))
     response.headers["Location"] = f"/limits/{change.change_id}"
     return _told(change, [entry for entry in made.values() if entry is not None], made_known=True)
 
@@ -433,7 +432,7 @@ def _tag(change: Change) -> str:
 
 def _edge(cursor: str | None) -> tuple[Any, ...] | None:
     try:
-        return cursor_decode(cursor) if cursor else None
+        return cursors.decode(cursor, cursors.number_and_text) if cursor else None
     except ValueError as error:
         raise Problem(422, f"cursor: {error}") from error
 

@@ -140,6 +140,16 @@ def test_nobody_makes_a_key_that_may_more_than_he_does(api: Api) -> None:
     assert api.ask("POST", "/keys", keys, json={"name": "less", "grants": ["viewer:charts:A*"]}).status_code == 201
 
 
+def test_health_tells_its_reasons_only_to_whom_it_knows(api: Api, admin: str) -> None:
+    stranger, known = (api.ask("GET", "/events/health", key).json() for key in (None, admin))
+    assert known["dependencies"].keys() == stranger["dependencies"].keys() >= {"kafka", "owners", "access"}
+    assert "keys, all read " in known["dependencies"]["access"]["reason"]
+    assert "nothing runs" in known["detail"]
+    assert "nothing runs" not in json.dumps(stranger)
+    assert stranger["detail"] == "not ready: kafka; registry; owners; view"
+    assert api.ask("GET", "/events/health", "cq_no_key").json()["detail"] == stranger["detail"]
+
+
 def test_a_session_is_a_cookie_that_no_script_reads_and_that_ends(api: Api, admin: str) -> None:
     answer, cookie = sign_in(api, admin)
     assert answer.json()["method"] == "SESSION"
@@ -287,7 +297,9 @@ def test_headers_tell_browsers_to_be_careful(api: Api, admin: str, limited: Any)
     assert answer.headers["access-control-allow-origin"] == "https://mes.example.com"
     assert "access-control-allow-credentials" not in answer.headers
     asks = {"Origin": "https://mes.example.com", "Access-Control-Request-Method": "DELETE"}
+    asks["Access-Control-Request-Headers"] = "authorization, content-type, idempotency-key, if-match, if-none-match"
     assert api.ask("OPTIONS", "/keys/1", app=app, headers=asks).status_code == 200
+    assert answer.headers["access-control-expose-headers"] == "ETag, Location, Retry-After"
     asks["Origin"] = "https://evil.example.com"
     assert api.ask("OPTIONS", "/keys/1", app=app, headers=asks).status_code == 400
 
