@@ -17,6 +17,7 @@ from actors.vector_records import NoVectorError, VectorRecords
 from actors.view.alert_book import PARETO_BY
 from actors.view.inspections import DEFECTS_BY
 from cluster.api.app import build_api
+from cluster.api.once import OTHER
 from cluster.api.quality import Quality, QualitySettings
 from cluster.api.routes.alerts import ParetoBy
 from cluster.api.routes.publishing import BODY_BYTES_MAX
@@ -237,6 +238,32 @@ def test_exclude_include_reset(line: QualityLine) -> None:
     assert [action for _, action, resource, *_ in line.audit.told if resource == f"series {S0}"][-3:] == [
         "exclusions.add", "exclusions.remove", "series.reset",
     ]  # fmt: skip
+
+
+def test_the_same_key_makes_one_change(line: QualityLine) -> None:
+    series, key = quote(S0, safe=""), uuid.uuid4().hex
+    told = len(line.audit.told)
+    asked = (
+        ("/limits/proposals", {"series": S0, "reason": "once", "given": {"usl": 14}}, 201),
+        ("/exclusions", {"series": S0, "offset": 30, "comment": "once"}, 202),
+        (f"/series/{series}/reset", {"reason": "once"}, 202),
+    )
+    for number, (path, body, status) in enumerate(asked):
+        first, again = (line.post(path, body, status, Idempotency_Key=f"{key}{number}") for _ in range(2))
+        assert (again["change_id"], first["repeated"], again["repeated"]) == (first["change_id"], False, True)
+        other = body | {"comment" if "comment" in body else "reason": "other"}
+        assert line.post(path, other, 422, Idempotency_Key=f"{key}{number}")["detail"] == OTHER
+        bos = line.ask("POST", path, "bo operator", json=body, headers={"Idempotency-Key": f"{key}{number}"})
+        assert bos.status_code == 409 if path == "/exclusions" else bos.json()["change_id"] != first["change_id"]
+    assert first["made"] == again["made"] or first["not_made"]
+    taken = [
+        line.ask("DELETE", f"/exclusions/{series}/1/30", params={"comment": "real"}, headers={"Idempotency-Key": key})
+        for _ in range(2)
+    ]
+    assert [one.status_code for one in taken] == [202, 202]
+    assert [one.json()["repeated"] for one in taken] == [False, True]
+    mine = [action for who, action, *_ in line.audit.told[told:] if who == "ada"]
+    assert mine == ["limits.propose", "exclusions.add", "series.reset", "exclusions.remove"]
 
 
 # ---- capability
