@@ -184,7 +184,8 @@ def test_two_people_change_limits(line: QualityLine) -> None:
     assert line.audit.refusals[-1][:5] == ("ada", "it is his own proposal", "", "limits.approve", new["change_id"])
     answer = line.ask("GET", f"/limits/{new['change_id']}")
     line.post(approve, {}, 412, "bo operator", If_Match='"0"')
-    done = line.ask("POST", approve, "bo operator", json={}, headers={"If-Match": answer.headers["etag"]})
+    assert line.post(approve, {"series": series_of("s1")}, 404, "bo operator")["detail"].startswith("no such change of")
+    done = line.ask("POST", approve, "bo operator", json={"series": S0}, headers={"If-Match": answer.headers["etag"]})
     assert (done.status_code, done.headers["location"]) == (202, f"/limits/{new['change_id']}")
     made = line.wait(lambda: line.get(f"/limits/{new['change_id']}")["made"], "made")
     assert made == [{"partition": 1, "offset": 40}]
@@ -392,7 +393,7 @@ def test_what_is_not_acknowledged_is_503_and_says_which(line: QualityLine, monke
     with nobody() as address:
         cluster = replace(line.line.cluster, bootstrap_servers=address)
         desks = Quality(cluster, QualitySettings(line.line.name))
-        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks), Recorded())
+        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks=desks), Recorded())
         other.app.state.audit = other.audit
         told = other.post("/events/system", {"event": EVENTS["system"] | {"event_id": "e1"}}, 503)
         assert (told["part"], told["items"][0]["event_id"], "error" in told["items"][0]) == ("kafka", "e1", True)

@@ -116,6 +116,9 @@ class ApprovalAsked(_Body):
     effective_from: str | None = Field(
         None, max_length=40, description="an event time (ISO 8601); at once unless given"
     )
+    series: Series | None = Field(
+        None, description="whose change it is; whoever may change the limits of some series only says it"
+    )
 
 
 class ExclusionAsked(_Body):
@@ -273,7 +276,7 @@ async def approve(
     request: Request,
     response: Response,
     quality: QualityOf,
-    caller: Annotated[Caller, needs("limits", "write")],
+    caller: Annotated[Caller, needs("limits", "write", "body.series")],
     change_id: ChangeId,
     asked: ApprovalAsked,
     if_match: IfMatch = None,
@@ -285,10 +288,12 @@ async def approve(
     from_ms = None if asked.effective_from is None else _time_ms("effective_from", asked.effective_from)
 
     def do(desk: LimitDesk) -> _Done:
-        if if_match is not None and if_match.strip() != "*":
-            before = next((one for one in desk.changes() if one.change_id == change_id), None)
-            if before is not None and _tag(before).strip('"') not in tags_in(if_match):
-                raise Problem(412, f"change {change_id[:200]} is not what you have seen: look at it again")
+        before = next((one for one in desk.changes() if one.change_id == change_id), None)
+        if before is not None and asked.series is not None and {s.series for s in before.changes} != {asked.series}:
+            raise Problem(404, "no such change of this series; GET /limits?series= lists what there is")
+        seen = None if if_match is None or if_match.strip() == "*" else tags_in(if_match)
+        if before is not None and seen is not None and _tag(before).strip('"') not in seen:
+            raise Problem(412, f"change {change_id[:200]} is not what you have seen: look at it again")
         own = caller.role == "admin"
         try:
             return _Done(*desk.approve(change_id, caller.name, _now_ms(), from_ms, own=own, wait_s=MADE_WAIT_S))
