@@ -320,10 +320,18 @@ def test_a_level_is_tested_on_the_versions_that_there_are_first(api: Monitored, 
 def test_a_level_that_holds_is_set_and_recorded(api: Monitored, subject: str) -> None:
     name = f"{subject}-2"
     Registry(api.cluster.registry_url).register(name, text(("a", "int")))
-    answer = api.ask("PUT", f"/events/schemas/{name}", json={"compatibility": "FULL_TRANSITIVE"})
-    assert answer.json()["applied"], answer.text
-    assert api.get(f"/events/schemas/{name}")["compatibility"] == "FULL_TRANSITIVE"
-    assert api.audit.changes == [("schemas.compatibility", f"subject {name}", "BACKWARD", "FULL_TRANSITIVE")]
+    wanted = {"compatibility": "FULL_TRANSITIVE"}
+    seen = api.ask("PUT", f"/events/schemas/{name}", json=wanted | {"dry_run": True}).json()["plan_hash"]
+    Registry(api.cluster.registry_url).register(name, text(("a", "long")))
+    other = problem(api.ask("PUT", f"/events/schemas/{name}", json=wanted | {"plan_hash": seen}), 409)
+    assert (other["plan"]["tested"], "the plan is another one now" in other["detail"]) == ([1, 2], True)
+    problem(api.ask("PUT", f"/events/schemas/{name}", json=wanted | {"plan_hash": seen, "dry_run": True}), 422)
+    wanted = {"compatibility": "BACKWARD_TRANSITIVE"}
+    seen = api.ask("PUT", f"/events/schemas/{name}", json=wanted | {"dry_run": True}).json()["plan_hash"]
+    answer = api.ask("PUT", f"/events/schemas/{name}", json=wanted | {"plan_hash": seen})
+    assert (answer.json()["applied"], answer.json()["plan_hash"]) == (True, seen), answer.text
+    assert api.get(f"/events/schemas/{name}")["compatibility"] == "BACKWARD_TRANSITIVE"
+    assert api.audit.changes == [("schemas.compatibility", f"subject {name}", "BACKWARD", "BACKWARD_TRANSITIVE")]
     problem(api.ask("PUT", "/events/schemas/no-such", json={"compatibility": "FULL"}), 404)
 
 
