@@ -135,8 +135,8 @@ async def change(
 ) -> dict[str, Any]:
     """Test the versions that there are under the level first: 409 names those that would not have been let in.
 
-    With `dry_run` the answer is the plan, with its conflicts and its hash, and nothing changes. With `plan_hash` it is set only if the
-    plan is still that one; else the answer is 409 with the plan as it is now.
+    With `dry_run` the answer is the plan, with its conflicts and its hash, and nothing changes. With `plan_hash` it is set only
+    if the plan is still that one; else the answer is 409 with the plan as it is now.
     """
     plan = await _asked(facts, lambda registry: schemas_told.plan_level(registry, subject, wanted.compatibility))
     if wanted.dry_run:
