@@ -375,6 +375,7 @@ def test_throughput_latency_and_errors_are_over_a_window(api: Monitored) -> None
     errors = api.get("/events/errors", window_s=60)
     assert errors["dead_letters"] == {
         "total": 3, "by_reason": {"malformed": 2, "too_long": 1}, "per_s": 0.05,
+        "per_s_by_reason": {"malformed": 0.0333, "too_long": 0.0167},
         "in_window": {"total": 3, "by_reason": {"malformed": 2, "too_long": 1}},
     }  # fmt: skip
     assert errors["detectors_off"] == [{"slot": 1, "partition": 0, "detector": "spc.x@1-a"}]

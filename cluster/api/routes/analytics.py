@@ -86,7 +86,7 @@ async def latency(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]
 
 @router.get("/events/errors", dependencies=[needs("metrics", "read")], summary="What went wrong, and how often")
 async def errors(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]:
-    """Return dead letters by reason, ever and within the window; detectors that are off, partitions in quarantine.
+    """Return dead letters by reason, ever and within the window, and so many a second; detectors that are off, partitions in quarantine.
 
     `unreadable`: records of the output topics that the view could not read. `owners_trouble`: why the owners said nothing.
     """
@@ -100,13 +100,18 @@ async def errors(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]:
         "dead_letters": {
             **summary["dead_letters"],
             "in_window": {"total": found, "by_reason": lately},
-            "per_s": round(found / window_s, 3),
+            "per_s": _rate(found, window_s),
+            "per_s_by_reason": {reason: _rate(count, window_s) for reason, count in lately.items()},
         },
         "detectors_off": [each for owner in said for each in _off(owner)][:ERRORS_MAX],
         "quarantined": [each for owner in said for each in _quarantined(owner)][:ERRORS_MAX],
         "unreadable": summary["unreadable"],
         "owners_trouble": why,
     }
+
+
+def _rate(count: int, window_s: int) -> float:
+    return round(count / window_s, 4)
 
 
 def _off(owner: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
