@@ -86,7 +86,7 @@ async def latency(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]
 
 @router.get("/events/errors", dependencies=[needs("metrics", "read")], summary="What went wrong, and how often")
 async def errors(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]:
-    """Return dead letters by reason, ever and within the window, and so many a second; detectors that are off, partitions in quarantine.
+    """Return dead letters by reason, ever, within the window and a second; detectors that are off, partitions in quarantine.
 
     `unreadable`: records of the output topics that the view could not read. `owners_trouble`: why the owners said nothing.
     """
