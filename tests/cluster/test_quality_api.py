@@ -427,6 +427,13 @@ def test_wafer_maps(line: QualityLine) -> None:
     assert line.get("/wafer-maps/nobody", 404)["detail"].startswith("no inspection 'nobody'")
     assert line.get("/wafer-maps/no/body", 404)["detail"].startswith("no inspection of wafer 'body'")
     assert line.get("/pareto", by="defect_type")["counts"] == "defects"
+    parted = INSPECTION | {"inspection_id": f"I/{RUN}/1", "metadata": {"lot": f"L/{RUN}", "wafer": "W/3"}}
+    line.post("/events/inspection", {"event": parted}, 202)
+    line.wait(lambda: line.ask("GET", f"/wafer-maps/I%2F{RUN}%2F1").status_code == 200, "the view has read it")
+    for path in (f"I%2F{RUN}%2F1", f"L%2F{RUN}/W%2F3"):
+        found = line.get(f"/wafer-maps/{path}")
+        assert (found["lot"], found["wafer"], len(found["defects"])) == (f"L/{RUN}", "W/3", 2), path
+    assert line.get("/wafer-maps/a/b/c/d", 404)
 
 
 # ---- contributions
