@@ -205,6 +205,10 @@ def test_a_pipeline_is_told_with_its_owners(api: Monitored, began_ms: int) -> No
     api.facts.others = {f"{api.mark}-other": STATUS | {"owners": [OWNER | {"state": "starting"}]}}
     said = api.get("/events/consumers")
     assert (said["pipeline"], said["lag"], said["deal"]) == (pipeline, 3, {"deal": 4, "slots": 1})
+    over = api.get("/events/lag", window_s=900)
+    assert (over["group"], over["lag"][-1], len(over["at"]), over["step_s"]) == (pipeline, 3, len(over["lag"]), 5.0)
+    assert api.get("/events/lag", group=f"{api.mark}-other")["lag"][-1] == 8
+    problem(api.ask("GET", "/events/lag", params={"group": "nobody"}), 404)
     assert said["owners"][0]["incarnation"] == 2
     assert [item["kind"] for item in said["items"][:3]] == ["pipeline", "pipeline", "group"]
     ours = next(item for item in said["items"] if item["group"] == pipeline)

@@ -13,9 +13,12 @@ from fastapi.responses import Response
 from actors.view.history import WINDOW_S
 from cluster import figures, metrics, stages_told
 from cluster.api.access import needs
-from cluster.api.problems import DOCUMENTED, Unavailable
+from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+from cluster.api.routes.common import NOT_FOUND
 from cluster.api.stream import FactsOf
+from cluster.lag_sampler import SAMPLE_S
 
+GROUP_MAX = 500  # characters of a group's name
 ERRORS_MAX = 500  # detectors and partitions that are named
 
 router = APIRouter(tags=["analytics"], responses=DOCUMENTED)
@@ -82,6 +85,28 @@ async def latency(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]
     said = await facts.view("latencies", window_s)
     owners = facts.times.over(window_s, int(time.time() * 1000))
     return {"window_s": window_s, "unit": "ms", **stages_told.told(said, owners)}
+
+
+@router.get(
+    "/events/lag",
+    dependencies=[needs("consumers", "read", "query.group")],
+    responses=NOT_FOUND,
+    summary="Lag over time",
+)
+async def lag(
+    facts: FactsOf,
+    group: Annotated[str | None, Query(max_length=GROUP_MAX, description="this pipeline's unless given")] = None,
+    window_s: Window = WINDOW_S,
+) -> dict[str, Any]:
+    """Return a group's lag in records, oldest first, as it was sampled; null where it was not known.
+
+    A replica of the API remembers what it has sampled itself, since it began.
+    """
+    name = facts.pipeline if group is None else group
+    said = facts.lags.history(name, window_s, int(time.time() * 1000))
+    if said is None and group is not None:
+        raise Problem(404, f"no group {group[:200]!r} was sampled; GET /events/consumers lists those that are")
+    return {"group": name, "window_s": window_s, "step_s": SAMPLE_S, **(said or {"at": [], "lag": []})}
 
 
 @router.get("/events/errors", dependencies=[needs("metrics", "read")], summary="What went wrong, and how often")
