@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from actors.view.history import WINDOW_S
-from cluster import figures, metrics, stages_told
+from cluster import errors_told, figures, metrics, stages_told
 from cluster.api.access import needs
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 from cluster.api.routes.common import NOT_FOUND
@@ -19,7 +19,6 @@ from cluster.api.stream import FactsOf
 from cluster.lag_sampler import SAMPLE_S
 
 GROUP_MAX = 500  # characters of a group's name
-ERRORS_MAX = 500  # detectors and partitions that are named
 
 router = APIRouter(tags=["analytics"], responses=DOCUMENTED)
 
@@ -118,34 +117,4 @@ async def errors(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]:
     summary, lately, (owners, why) = await asyncio.gather(
         facts.view("summary"), facts.view("dead_letters", window_s), _or_why(facts.owners())
     )
-    found = sum(lately.values())
-    said = owners["owners"] if owners else ()
-    return {
-        "window_s": window_s,
-        "dead_letters": {
-            **summary["dead_letters"],
-            "in_window": {"total": found, "by_reason": lately},
-            "per_s": _rate(found, window_s),
-            "per_s_by_reason": {reason: _rate(count, window_s) for reason, count in lately.items()},
-        },
-        "detectors_off": [each for owner in said for each in _off(owner)][:ERRORS_MAX],
-        "quarantined": [each for owner in said for each in _quarantined(owner)][:ERRORS_MAX],
-        "unreadable": summary["unreadable"],
-        "owners_trouble": why,
-    }
-
-
-def _rate(count: int, window_s: int) -> float:
-    return round(count / window_s, 4)
-
-
-def _off(owner: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for partition, said in owner["partitions"].items():
-        for detector in said.get("disabled") or ():
-            yield {"slot": owner["slot"], "partition": int(partition), "detector": detector}
-
-
-def _quarantined(owner: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for partition, said in owner["partitions"].items():
-        if said.get("quarantined"):
-            yield {"slot": owner["slot"], "partition": int(partition), "why": said["quarantined"]}
+    return {**errors_told.told(summary, lately, owners, window_s), "owners_trouble": why}
