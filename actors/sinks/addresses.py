@@ -25,7 +25,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 _refusals: ContextVar[list[str] | None] = ContextVar("refusals", default=None)  # None: no `public_only` is in force
 _resolve = socket.getaddrinfo
-_send = socket.socket.sendto
+_send: Any = socket.socket.sendto
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -114,4 +114,5 @@ def _send_checked(sock: socket.socket, data: Any, *where: Any) -> int:
     *flags, address = where
     if _refusals.get() is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         address = socket.getaddrinfo(address[0], address[1], sock.family, sock.type)[0][4]
-    return _send(sock, data, *flags, address)
+    sent: int = _send(sock, data, *flags, address)
+    return sent

@@ -11,7 +11,6 @@ Refusals cannot be waited for, or a flood of them would make us slow: they go in
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -27,11 +26,13 @@ from cluster.access.needs import Need
 from cluster.access.tally import Refusal, Tally, Told
 from cluster.api.access import Caller
 from cluster.api.facts import within
+from cluster.api.pools import Pool
 from cluster.api.problems import Unavailable
 from schemas.framing import EncodeError
 from schemas.registry import RegistryUnavailable
 
 PUBLISH_S = 5.0  # until a record is acknowledged
+WAITING_MAX = 16  # records that are waited for at once
 TICK_S = 0.25
 PART = "audit"
 
@@ -46,6 +47,7 @@ class AuditTrail:
         self.untold = 0  # refusals that are not in the trail
         self._on_the_way: list[tuple[int, Delivery]] = []  # refusals that each stands for; of the thread
         self._users = UserPublisher(publisher)
+        self._waiting = Pool(PART, WAITING_MAX)
         self._clock = clock
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tell_refusals, name="audit", daemon=True)
@@ -102,7 +104,7 @@ class AuditTrail:
             except (PublishError, RegistryUnavailable, EncodeError, TimeoutError) as error:
                 raise Unavailable(PART, f"it cannot be recorded: {error}") from error
 
-        await within(asyncio.to_thread(done), 2 * PUBLISH_S, PART)
+        await within(self._waiting.ask(done), 2 * PUBLISH_S, PART)
 
     def _tell_refusals(self) -> None:
         while True:

@@ -16,16 +16,18 @@ from cluster.cli import app
 from cluster.commands import recording
 
 READS = {
-    "alerts list", "alerts show", "arl cusum", "arl ewma", "arl shewhart", "asyncapi", "capability report", "config",
-    "consumers list", "consumers show", "dead-letters list", "dead-letters show", "detectors list", "detectors show",
-    "keys list", "limits list", "local status", "openapi", "operations list", "operations show", "pipeline check",
-    "pipeline list", "schemas check", "schemas diff", "schemas list", "schemas show", "topics diff", "topics list",
-    "topics show",
+    "alerts list", "alerts show", "arl cusum", "arl ewma", "arl shewhart", "asyncapi", "audit list",
+    "capability report", "charts list", "charts show", "config", "consumers list", "consumers show",
+    "dead-letters list", "dead-letters show", "detectors list", "detectors show", "keys list", "limits list",
+    "local status", "metrics errors", "metrics latency", "metrics show", "metrics throughput", "openapi",
+    "operations list", "operations show", "pareto", "pipeline check", "pipeline list", "schemas check", "schemas diff",
+    "schemas list", "schemas show", "topics diff", "topics list", "topics show", "wafer-maps list", "wafer-maps show",
 }  # fmt: skip
 CHANGES = {
-    "alerts ack", "alerts cause", "alerts close", "alerts comment", "alerts reopen", "alerts step", "dead-letters redrive",
-    "groups reset", "keys create", "keys revoke", "limits apply", "limits exclude", "limits include", "limits propose",
-    "limits reset", "operations cancel", "pipeline repair", "pipeline scale", "replay", "schemas level", "topics delete",
+    "alerts ack", "alerts cause", "alerts close", "alerts comment", "alerts reopen", "alerts step",
+    "dead-letters redrive", "events publish", "groups reset", "keys create", "keys revoke", "limits apply",
+    "limits exclude", "limits include", "limits propose", "limits reset", "operations cancel", "pipeline repair",
+    "pipeline scale", "replay", "schemas level", "topics delete",
 }  # fmt: skip
 ELSE = {  # starts or stops what runs, writes a file, tells people, or makes the topic that the trail stands in
     "demo", "fit covariance", "fit isolation-forest", "fit pca", "fit reference", "local down", "local up",

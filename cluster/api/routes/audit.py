@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -12,14 +11,15 @@ from actors import cursors
 from cluster.access.audit_reader import Page, newest
 from cluster.api.access import needs
 from cluster.api.facts import KAFKA_TIMEOUT_S, within
+from cluster.api.pools import Pool
 from cluster.api.problems import DOCUMENTED, Problem
 from cluster.api.routes.common import PAGE_SIZE, SEARCH_MAX, Cursor, Limit
 from cluster.api.routes.session import access_of
 
-READERS_MAX = 2  # at once; more wait
+READERS_MAX = 2  # at once, also those that are given up; more wait
 
 router = APIRouter(tags=["access"], responses=DOCUMENTED)
-_reading = asyncio.Semaphore(READERS_MAX)
+_READING = Pool("audit", READERS_MAX)
 
 Text = Annotated[str | None, Query(max_length=SEARCH_MAX)]
 
@@ -50,8 +50,7 @@ async def audit(
     def read() -> Page:
         return newest(access.settings.cluster, access.registry.schema, limit, is_wanted, before)
 
-    async with _reading:
-        page = await within(asyncio.to_thread(read), KAFKA_TIMEOUT_S, "audit")
+    page = await within(_READING.ask(read), KAFKA_TIMEOUT_S, "audit")
     return {"items": page.items, "next": cursors.encode(page.before) if page.before else None}
 
 

@@ -17,6 +17,8 @@ from cluster.access.grants import GRANT_CHARS_MAX, GRANTS_MAX, may_pass_on, pars
 from cluster.access.keys import DAYS_MAX, NAME_CHARS_MAX, Key
 from cluster.access.wiring import Access
 from cluster.api.access import Caller, denied, needs
+from cluster.api.carrying_out import IdempotencyKey
+from cluster.api.once import HALF, OTHER, ident_of
 from cluster.api.paging import page
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
@@ -25,6 +27,7 @@ from cluster.api.routes.session import NO_STORE, access_of, written
 SEEN_S = 3.0  # until the replica that made a change has read it back
 LOOK_S = 0.02
 DAYS = 90.0
+SHOWN_BEFORE = "it was made and shown before, and is not shown again: if it was lost, revoke it and make another"
 
 router = APIRouter(prefix="/keys", tags=["access"], responses=DOCUMENTED)
 
@@ -54,8 +57,13 @@ async def keys(request: Request, limit: Limit = PAGE_SIZE, cursor: Cursor = None
 
 
 @router.post("", status_code=201, summary="Make a key")
-async def make_key(body: NewKey, caller: Manages, request: Request, response: Response) -> dict[str, Any]:
-    """Make a key that may no more than whoever makes it. `text` is the key itself: it is shown this once."""
+async def make_key(
+    body: NewKey, caller: Manages, request: Request, response: Response, idempotency_key: IdempotencyKey = ""
+) -> dict[str, Any]:
+    """Make a key that may no more than whoever makes it. `text` is the key itself: it is shown this once.
+
+    The same request with the same `Idempotency-Key` makes no second one, and `text` is null.
+    """
     access = access_of(request)
     try:
         beyond = may_pass_on(caller.grants, parse_all(body.grants))
@@ -64,10 +72,16 @@ async def make_key(body: NewKey, caller: Manages, request: Request, response: Re
     if beyond:
         detail = f"{caller.name} may not pass on {str(beyond[0])[:100]!r}: it is more than his own grants"
         raise denied(caller, "keys.create", body.name, "more than his own grants", detail)
-    book = access.following.book
+    book, key_id = access.following.book, ident_of(caller.name, idempotency_key, None)[:HALF]
+    response.headers.update(NO_STORE)
+    before = book.get(key_id) if key_id else None
+    if before is not None:
+        if not before.is_what(body.name, body.grants, body.days):
+            raise Problem(422, OTHER)
+        return {"key": before.shown(access.guard.now_ms()), "text": None, "hint": SHOWN_BEFORE}
 
     def create() -> Any:
-        return access.desk.create(book, body.name, body.grants, body.days, caller.name)
+        return access.desk.create(book, body.name, body.grants, body.days, caller.name, key_id)
 
     try:
         minted = await written(create)
@@ -76,7 +90,6 @@ async def make_key(body: NewKey, caller: Manages, request: Request, response: Re
     shown = minted.key.shown(access.guard.now_ms())
     await access.audit.changed(caller, "keys.create", f"key {minted.key.key_id}", None, shown)
     hint = await _hint(access, lambda now: now.get(minted.key.key_id) is not None)
-    response.headers.update(NO_STORE)
     return {"key": shown, "text": minted.text, "hint": hint}
 
 

@@ -42,10 +42,11 @@ async def health(
 
     parts = await health_of(request, facts).parts()
     failing = [part for part, said in parts.items() if not said["ok"]]
-    said = {"live": True, "ready": not failing, "pipeline": facts.pipeline, "dependencies": told(parts, request)}
+    shown = told(parts, request)
+    said = {"live": True, "ready": not failing, "pipeline": facts.pipeline, "dependencies": shown}
     if not failing:
         return JSONResponse(said)
-    reasons = (said["dependencies"][part].get("reason", part) for part in failing)
+    reasons = (shown[part].get("reason", part) for part in failing)
     raise Problem(503, f"not ready: {'; '.join(reasons)}", **said)
 
 

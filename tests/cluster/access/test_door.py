@@ -132,6 +132,19 @@ def test_keys_are_made_listed_and_shown_once(api: Api, admin: str) -> None:
     denied(api.ask("GET", "/keys", admin, params={"cursor": "!"}), 422)
 
 
+def test_the_same_idempotency_key_makes_one_key_and_shows_it_once(api: Api, admin: str) -> None:
+    body, once = {"name": f"n{time.time_ns()}", "grants": ["viewer", "viewer"], "days": 2}, {"Idempotency-Key": "k"}
+    first = api.ask("POST", "/keys", admin, json=body, headers=once)
+    again = api.ask("POST", "/keys", admin, json=body, headers=once)
+    assert (first.status_code, again.status_code) == (201, 201), again.text
+    assert (again.json()["key"], again.json()["text"]) == (first.json()["key"], None)
+    assert "is not shown again" in again.json()["hint"]
+    for other in ({"days": 3}, {"grants": ["viewer:charts"]}, {"name": "x"}):
+        assert "another request" in denied(api.ask("POST", "/keys", admin, json=body | other, headers=once), 422)
+    other_key = api.ask("POST", "/keys", api.key("admin"), json=body | {"name": "y"}, headers=once)
+    assert other_key.json()["text"]
+
+
 def test_nobody_makes_a_key_that_may_more_than_he_does(api: Api) -> None:
     keys = api.key("admin:keys", "viewer")
     assert "may not pass on 'operator'" in denied(
