@@ -15,6 +15,7 @@ from cluster.commands import (
     consumers,
     dead_letters,
     detectors,
+    documents,
     fit,
     groups,
     keys,
@@ -47,6 +48,7 @@ app.add_typer(schemas.app, name="schemas")
 app.add_typer(topics.app, name="topics")
 app.add_typer(pipeline.app, name="pipeline")
 app.command()(replay.replay)
+app.command()(documents.openapi)
 
 
 @app.command()

@@ -21,7 +21,7 @@ READERS_MAX = 2  # at once; more wait
 router = APIRouter(tags=["access"], responses=DOCUMENTED)
 _reading = asyncio.Semaphore(READERS_MAX)
 
-Text = Annotated[str | None, Query(max_length=SEARCH_MAX)]
+Text = Annotated[str | None, Query(max_length=SEARCH_MAX, description="of events where this field is exactly so")]
 
 
 @router.get("/audit", dependencies=[needs("audit", "read")], summary="The newest events of the audit trail")
@@ -59,5 +59,5 @@ def _before(cursor: str | None) -> dict[int, int] | None:
     try:
         said = json.loads(cursor)
         return {int(partition): int(offset) for partition, offset in said.items()}
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise Problem(422, "cursor: is `next` of the page before") from error

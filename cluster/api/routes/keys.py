@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.access.book import Book
 from cluster.access.desk import Refused, Taken
@@ -15,7 +15,7 @@ from cluster.access.grants import GRANT_CHARS_MAX, GRANTS_MAX, may_pass_on, pars
 from cluster.access.keys import DAYS_MAX, NAME_CHARS_MAX, Key
 from cluster.access.wiring import Access
 from cluster.api.access import Caller, needs
-from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+from cluster.api.problems import DOCUMENTED, Problem, Unavailable, answers
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
 from cluster.api.routes.session import NO_STORE, access_of, written
 
@@ -32,6 +32,10 @@ KeyId = Annotated[str, PathParameter(max_length=100, description="the public par
 
 class NewKey(BaseModel):
     """What is wanted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "line 4", "grants": ["viewer", "operator:limits:ETCH-*"], "days": 30}]}
+    )
 
     name: str = Field(min_length=1, max_length=NAME_CHARS_MAX, description="whose it is; stands in the audit trail")
     grants: list[Annotated[str, Field(max_length=GRANT_CHARS_MAX)]] = Field(
@@ -54,7 +58,7 @@ async def keys(request: Request, limit: Limit = PAGE_SIZE, cursor: Cursor = None
     return {"items": items, "next": str(start + limit) if more else None, "total": len(listed)}
 
 
-@router.post("", status_code=201, summary="Make a key")
+@router.post("", status_code=201, responses=answers(409), summary="Make a key")
 async def make_key(body: NewKey, caller: Manages, request: Request, response: Response) -> dict[str, Any]:
     """Make a key that may no more than whoever makes it. `text` is the key itself: it is shown this once."""
     access = access_of(request)

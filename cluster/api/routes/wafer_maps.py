@@ -16,7 +16,7 @@ ID_CHARS_MAX = 300
 
 router = APIRouter(prefix="/wafer-maps", tags=["quality"], responses=DOCUMENTED)
 
-Identifier = Annotated[str, PathParameter(max_length=ID_CHARS_MAX)]
+Identifier = Annotated[str, PathParameter(max_length=ID_CHARS_MAX, description="as the event says it, percent-encoded")]
 
 
 @router.get("", dependencies=[needs("charts", "read")], summary="The newest inspections")
