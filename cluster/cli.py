@@ -49,6 +49,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(pipeline.app, name="pipeline")
 app.command()(replay.replay)
 app.command()(documents.openapi)
+app.command()(documents.asyncapi)
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""`chipquality openapi`: what the API takes and answers. It is made from the code: nothing is connected to, nothing has to run."""
+"""`chipquality openapi`, `chipquality asyncapi`: what the API takes and answers, and what travels through the topics.
+
+Both are made from the code: nothing is connected to, nothing has to run.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,14 @@ def openapi(output: FormOption = Form.json) -> None:
     from cluster.api.app import build_api
 
     _print(build_api(None).openapi(), output)
+
+
+def asyncapi(output: FormOption = Form.json) -> None:
+    """Print the AsyncAPI 3.0 document of all topics, with partitions, replicas and servers as configured."""
+    from cluster.asyncapi import document
+    from cluster.config import load
+
+    _print(document(load()), output)
 
 
 def _print(document: dict[str, Any], form: Form) -> None:
