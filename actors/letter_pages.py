@@ -169,5 +169,5 @@ def marks_of(cursor: str) -> dict[Place, int]:
             for topic, of_topic in json.loads(unpacked).items()
             for partition, mark in of_topic.items()
         }
-    except (ValueError, zlib.error, AttributeError, TypeError, RecursionError) as error:
+    except (ValueError, zlib.error, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError("it is none of this list's") from error

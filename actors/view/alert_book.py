@@ -255,7 +255,7 @@ def cursor_decode(cursor: str) -> tuple[Any, ...]:
     try:
         number, text = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return int(number), str(text)
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError("this cursor was not given by this API") from error
 
 

@@ -82,7 +82,7 @@ async def name_of(request: Request, parameter: str) -> str:
     if parameter.startswith(BODY):
         try:
             body = await request.json()
-        except ValueError:  # the route says what is wrong with it
+        except (ValueError, RecursionError):  # the route says what is wrong with it
             return ""
         name = body.get(parameter.removeprefix(BODY)) if isinstance(body, dict) else None
         return name if isinstance(name, str) else ""
