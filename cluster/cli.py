@@ -17,6 +17,7 @@ from cluster.commands import (
     consumers,
     dead_letters,
     detectors,
+    documents,
     events,
     fit,
     groups,
@@ -59,6 +60,8 @@ app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(wafer_maps.app, name="wafer-maps")
 app.command()(pareto.pareto)
 app.command()(replay.replay)
+app.command()(documents.openapi)
+app.command()(documents.asyncapi)
 
 
 @app.command()

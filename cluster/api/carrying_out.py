@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
-import ray
 from fastapi import Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,7 +21,7 @@ from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from cluster.api.access import Caller
 from cluster.api.pools import Pool
-from cluster.api.problems import Problem, Unavailable
+from cluster.api.problems import Problem, Unavailable, answers
 from cluster.api.stream import facts_of
 from cluster.operations.errors import Refused
 from cluster.operations.operation import KEY_MAX
@@ -44,8 +43,11 @@ IdempotencyKey = Annotated[
     ),
 ]
 ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: {"description": "Accepted: poll the operation at `Location`"},
-    409: {"description": "Conflict: it cannot be done as things stand, or the plan is another one now"},
+    202: {
+        "description": "Accepted: poll the operation at `Location`",
+        "headers": {"Location": {"description": "path of the operation", "schema": {"type": "string"}}},
+    },
+    **answers(409),  # it cannot be done as things stand, or the plan is another one now
 }
 
 T = TypeVar("T")
@@ -89,6 +91,8 @@ class Management:
 
     async def blocking(self, ask: Callable[[], T], timeout_s: float = PLAN_TIMEOUT_S) -> T:
         """Do in a thread what blocks. Raises Problem."""
+        import ray  # noqa: PLC0415 - see cluster/api/facts.py
+
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._planning.ask(ask)
@@ -105,6 +109,8 @@ class Management:
 
     async def operations(self, method: str, *arguments: Any) -> Any:
         """Ask the operations actor, which is started if it does not run. Raises Problem; ValueError for a bad cursor."""
+        import ray  # noqa: PLC0415
+
         from cluster.operations.actor import connect  # noqa: PLC0415 - it needs Kafka's clients
 
         try:

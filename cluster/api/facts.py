@@ -1,6 +1,7 @@
 """Where the API's answers come from: the view actor, the supervisor actor, Kafka and the registry. Each call has a timeout.
 
 The API is never in the data path: what does not answer becomes a 503 that names the part, and nothing else stops.
+Ray is imported where it is asked: whoever only wants the API's document has no use for it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import ray
 
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
@@ -134,6 +133,8 @@ def _noted(task: asyncio.Task[Any]) -> None:
 
 async def within(awaited: Awaitable[T], timeout_s: float, part: str) -> T:
     """Wait for an answer. Raises Unavailable for errors of transport and for none in time."""
+    import ray  # noqa: PLC0415
+
     try:
         return await asyncio.wait_for(asyncio.ensure_future(awaited), timeout_s)
     except TimeoutError as error:
@@ -186,6 +187,8 @@ class ClusterFacts(ViewFacts):
 
     def _sample(self, at_ms: int) -> None:
         """Take a sample. Raises ReopenError if Kafka does not answer; owners that do not are left out."""
+        import ray  # noqa: PLC0415
+
         from actors.supervisor import list_pipelines  # noqa: PLC0415
 
         try:
@@ -245,6 +248,8 @@ class ClusterFacts(ViewFacts):
 
 async def ask_actor(name: str, part: str, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
     """Call a named actor. Raises Unavailable if it is not there or does not answer; ValueError passes through."""
+    import ray  # noqa: PLC0415
+
     try:
         handle = ray.get_actor(name, namespace=NAMESPACE)
     except ValueError as error:

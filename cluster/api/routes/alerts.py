@@ -16,7 +16,7 @@ from actors.view.inspections import DEFECTS_BY
 from cluster.api.access import Caller, denied, needs
 from cluster.api.etags import IfMatch, tag_of_version, version_seen
 from cluster.api.facts import Facts
-from cluster.api.problems import DOCUMENTED, Problem
+from cluster.api.problems import DOCUMENTED, Problem, answers
 from cluster.api.quality import Quality, QualityOf
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, PAGE_SIZE_MAX, Cursor, Limit, paged
 from cluster.api.stream import SERIES_KEY_MAX, FactsOf
@@ -34,18 +34,18 @@ _STATUS_OF = {"state": 409, "input": 422, "room": 409}  # of a refusal, by its g
 router = APIRouter(tags=["quality"], responses=DOCUMENTED)
 
 AlertId = Annotated[str, PathParameter(max_length=ALERT_ID_CHARS_MAX, description="`alert_id` of the alert")]
-Name = Annotated[str | None, Query(max_length=FILTER_CHARS_MAX)]
+Name = Annotated[str | None, Query(max_length=FILTER_CHARS_MAX, description="of exactly this name")]
 Status = Annotated[
     Literal["open", "acknowledged", "caused", "in_ocap", "closed"] | None,
     Query(description="how far people are with it"),
 ]
 State = Annotated[Literal["OPEN", "CLOSED"] | None, Query(description="whether the signal goes on")]
-Severity = Annotated[Literal["WARNING", "CRITICAL"] | None, Query()]
+Severity = Annotated[Literal["WARNING", "CRITICAL"] | None, Query(description="how urgent it is")]
 ParetoBy = Literal[
     "rule", "detector", "tool", "characteristic", "lot", "severity", "cause", "status",
     "defect_type", "defect_severity", "inspection_type",
 ]  # fmt: skip
-SeriesKey = Annotated[str | None, Query(max_length=SERIES_KEY_MAX)]
+SeriesKey = Annotated[str | None, Query(max_length=SERIES_KEY_MAX, description="of exactly this series key")]
 
 
 class ActionAsked(BaseModel):
@@ -116,7 +116,7 @@ async def alert(facts: FactsOf, quality: QualityOf, response: Response, alert_id
 
 @router.post(
     "/alerts/{alert_id}/actions",
-    responses=NOT_FOUND | {409: {"description": "Conflict"}, 412: {"description": "Precondition Failed"}},
+    responses=answers(404, 409, 412, 428),
     summary="Do something about an alert",
 )
 async def act(

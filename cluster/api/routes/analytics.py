@@ -33,7 +33,13 @@ async def _or_why(asked: Awaitable[Any]) -> tuple[Any, str | None]:
         return None, error.detail
 
 
-@router.get("/metrics", dependencies=[needs("metrics", "read")], response_class=Response, summary="Prometheus")
+@router.get(
+    "/metrics",
+    dependencies=[needs("metrics", "read")],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    summary="Prometheus",
+)
 async def prometheus(facts: FactsOf) -> Response:
     """Return the pipeline's metrics in Prometheus' text format; a part that does not answer is left out and said so."""
     asked = (facts.view("summary"), facts.owners(), facts.groups())

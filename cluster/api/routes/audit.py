@@ -21,7 +21,7 @@ READERS_MAX = 2  # at once, also those that are given up; more wait
 router = APIRouter(tags=["access"], responses=DOCUMENTED)
 _READING = Pool("audit", READERS_MAX)
 
-Text = Annotated[str | None, Query(max_length=SEARCH_MAX)]
+Text = Annotated[str | None, Query(max_length=SEARCH_MAX, description="of events where this field is exactly so")]
 
 
 @router.get("/audit", dependencies=[needs("audit", "read")], summary="The newest events of the audit trail")

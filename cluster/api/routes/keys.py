@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.access.book import Book, newest_first
 from cluster.access.desk import Refused, Taken
@@ -20,7 +20,7 @@ from cluster.api.access import Caller, denied, needs
 from cluster.api.carrying_out import IdempotencyKey
 from cluster.api.once import HALF, OTHER, ident_of
 from cluster.api.paging import page
-from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+from cluster.api.problems import DOCUMENTED, Problem, Unavailable, answers
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
 from cluster.api.routes.session import NO_STORE, access_of, written
 
@@ -39,6 +39,10 @@ KeyId = Annotated[str, PathParameter(max_length=100, description="the public par
 class NewKey(BaseModel):
     """What is wanted."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "line 4", "grants": ["viewer", "operator:limits:ETCH-*"], "days": 30}]}
+    )
+
     name: str = Field(min_length=1, max_length=NAME_CHARS_MAX, description="whose it is; stands in the audit trail")
     grants: list[Annotated[str, Field(max_length=GRANT_CHARS_MAX)]] = Field(
         min_length=1, max_length=GRANTS_MAX, description="role, role:resource or role:resource:pattern",
@@ -56,7 +60,7 @@ async def keys(request: Request, limit: Limit = PAGE_SIZE, cursor: Cursor = None
     return {**chosen, "items": [key.shown(now_ms) for key in chosen["items"]]}
 
 
-@router.post("", status_code=201, summary="Make a key")
+@router.post("", status_code=201, responses=answers(409), summary="Make a key")
 async def make_key(
     body: NewKey, caller: Manages, request: Request, response: Response, idempotency_key: IdempotencyKey = ""
 ) -> dict[str, Any]:

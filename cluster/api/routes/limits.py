@@ -25,7 +25,7 @@ from cluster.api.carrying_out import IdempotencyKey
 from cluster.api.desks import ANSWER_S, Desk
 from cluster.api.etags import IfMatch, IfNoneMatch, is_held, tag_of_content, tags_in
 from cluster.api.once import ident_of, known
-from cluster.api.problems import DOCUMENTED, Problem
+from cluster.api.problems import DOCUMENTED, Problem, answers
 from cluster.api.quality import QualityOf
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
 from cluster.api.stream import SERIES_KEY_MAX
@@ -54,7 +54,7 @@ T = TypeVar("T")
 router = APIRouter(tags=["quality"], responses=DOCUMENTED)
 
 SeriesPath = Annotated[str, PathParameter(max_length=SERIES_KEY_MAX, description="the series' key, percent-encoded")]
-ChangeId = Annotated[str, PathParameter(max_length=NAME_CHARS_MAX)]
+ChangeId = Annotated[str, PathParameter(max_length=NAME_CHARS_MAX, description="`change_id` of the change")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
 Series = Annotated[str, Field(min_length=1, max_length=SERIES_KEY_MAX, description="series key")]
@@ -113,6 +113,8 @@ class ProposalAsked(_Body):
 class ApprovalAsked(_Body):
     """From when on the change holds."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"effective_from": "2026-06-01T06:00:00Z"}]})
+
     effective_from: str | None = Field(
         None, max_length=40, description="an event time (ISO 8601); at once unless given"
     )
@@ -124,6 +126,12 @@ class ApprovalAsked(_Body):
 class ExclusionAsked(_Body):
     """A past measurement with an assignable cause: it does not count when limits are computed."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"series": "ETCH-07|B|P1|4200|CD", "offset": 4711, "comment": "the probe touched the wafer"}]
+        }
+    )
+
     series: Series
     partition: Partition = None
     offset: int = Field(ge=0, le=OFFSET_MAX, description="its input offset")
@@ -132,6 +140,8 @@ class ExclusionAsked(_Body):
 
 class ResetAsked(_Body):
     """Why a series' charts start anew."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "new focus ring"}]})
 
     reason: Text
     partition: Partition = None
@@ -143,6 +153,7 @@ class ResetAsked(_Body):
 @router.get(
     "/limits",
     dependencies=[needs("limits", "read", "query.series")],
+    responses={304: {"description": "Not Modified: you have it already"}},
     summary="Changes: versions of limits, exclusions, resets",
 )
 async def limits(
@@ -150,9 +161,13 @@ async def limits(
     response: Response,
     limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
-    series: Annotated[str | None, Query(max_length=SERIES_KEY_MAX)] = None,
-    kind: Annotated[Literal["LIMITS", "RESET", "EXCLUDE", "INCLUDE"] | None, Query()] = None,
-    state: Annotated[Literal["PROPOSED", "APPLIED"] | None, Query()] = None,
+    series: Annotated[str | None, Query(max_length=SERIES_KEY_MAX, description="of exactly this series key")] = None,
+    kind: Annotated[
+        Literal["LIMITS", "RESET", "EXCLUDE", "INCLUDE"] | None, Query(description="what is changed")
+    ] = None,
+    state: Annotated[
+        Literal["PROPOSED", "APPLIED"] | None, Query(description="whether somebody has approved it")
+    ] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """List changes, newest first: who, why, from when on, and at which offset each partition made them.
@@ -201,8 +216,11 @@ async def change(quality: QualityOf, response: Response, change_id: ChangeId) ->
     "/exclusions", dependencies=[needs("limits", "read", "query.series")], summary="Measurements that do not count"
 )
 async def exclusions(
-    quality: QualityOf, series: Annotated[str, Query(max_length=SERIES_KEY_MAX)], limit: Limit = PAGE_SIZE, cursor: Cursor = None
-) -> dict[str, Any]:  # fmt: skip
+    quality: QualityOf,
+    series: Annotated[str, Query(max_length=SERIES_KEY_MAX, description="series key")],
+    limit: Limit = PAGE_SIZE,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
     """List what is excluded of a series now, newest first, with who said so and why."""
     edge = _edge(cursor)
     changes = await quality.limits.ask(lambda desk: desk.changes(series))
@@ -269,7 +287,7 @@ async def propose(
 @router.post(
     "/limits/{change_id}/approve",
     status_code=202,
-    responses=NOT_FOUND | {409: {"description": "Conflict"}, 412: {"description": "Precondition Failed"}},
+    responses=answers(404, 409, 412),
     summary="Have a proposed change take effect",
 )
 async def approve(
@@ -303,9 +321,7 @@ async def approve(
     return await _changed(request, response, caller, "limits.approve", await _refusing(quality.limits, do, 409))
 
 
-@router.post(
-    "/exclusions", status_code=202, responses={409: {"description": "Conflict"}}, summary="Exclude a measurement"
-)
+@router.post("/exclusions", status_code=202, responses=answers(409), summary="Exclude a measurement")
 async def exclude(
     request: Request,
     response: Response,
@@ -323,7 +339,7 @@ async def exclude(
 @router.delete(
     "/exclusions/{series:path}/{partition}/{offset}",
     status_code=202,
-    responses={409: {"description": "Conflict"}},
+    responses=answers(409),
     summary="Take an exclusion back",
 )
 async def include(
@@ -332,8 +348,8 @@ async def include(
     quality: QualityOf,
     caller: Annotated[Caller, needs("limits", "write", "series")],
     series: SeriesPath,
-    partition: Annotated[int, PathParameter(ge=0, le=PARTITION_MAX)],
-    offset: Annotated[int, PathParameter(ge=0, le=OFFSET_MAX)],
+    partition: Annotated[int, PathParameter(ge=0, le=PARTITION_MAX, description="input partition")],
+    offset: Annotated[int, PathParameter(ge=0, le=OFFSET_MAX, description="its input offset")],
     comment: Annotated[str, Query(min_length=1, max_length=TEXT_CHARS_MAX, description="why it counts again")],
     idempotency_key: IdempotencyKey = "",
 ) -> dict[str, Any]:

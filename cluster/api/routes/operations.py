@@ -25,7 +25,9 @@ async def operations(
     management: ManagementOf,
     limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
-    state: Annotated[Literal["running", "done", "failed", "cancelled"] | None, Query()] = None,
+    state: Annotated[
+        Literal["running", "done", "failed", "cancelled"] | None, Query(description="only those in this state")
+    ] = None,
 ) -> dict[str, Any]:
     """List operations: those that run, and the newest of those that have ended."""
     return await paged(management.operations("page", limit, cursor, state))

@@ -13,7 +13,7 @@ from cluster import schemas_told
 from cluster.api.access import Caller, needs
 from cluster.api.facts import Facts
 from cluster.api.paging import page
-from cluster.api.problems import DOCUMENTED, Problem
+from cluster.api.problems import DOCUMENTED, Problem, answers
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, SEARCH_MAX, Cursor, Limit
 from cluster.api.stream import FactsOf
 from cluster.operations.plans import HASH_CHARS
@@ -29,7 +29,6 @@ T = TypeVar("T")
 router = APIRouter(prefix="/events/schemas", tags=["schemas"], responses=DOCUMENTED)
 
 Subject = Annotated[str, PathParameter(max_length=SUBJECT_MAX, description="the subject, percent-encoded")]
-Version = Annotated[int, Query(ge=1, le=VERSION_MAX)]
 
 
 class Candidate(BaseModel):
@@ -92,8 +91,8 @@ async def subjects(
 async def diff(
     facts: FactsOf,
     subject: Subject,
-    earlier: Annotated[Version, Query(alias="from")],
-    later: Annotated[Version, Query(alias="to")],
+    earlier: Annotated[int, Query(alias="from", ge=1, le=VERSION_MAX, description="the earlier version")],
+    later: Annotated[int, Query(alias="to", ge=1, le=VERSION_MAX, description="the later version")],
 ) -> dict[str, Any]:
     """Return every change, and whether it breaks backward (new readers, old records) or forward (old readers, new records)."""
     return await _asked(facts, lambda registry: schemas_told.difference(registry, subject, earlier, later))
@@ -123,7 +122,7 @@ async def compatibility(facts: FactsOf, subject: Subject, candidate: Annotated[C
 
 @router.put(
     "/{subject:path}",
-    responses={**NOT_FOUND, 409: {"description": "Conflict"}},
+    responses=answers(404, 409),
     summary="Change a subject's compatibility level",
 )
 async def change(

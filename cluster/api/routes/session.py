@@ -7,7 +7,7 @@ import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from actors.kafka.delivery import PublishError
 from cluster.access import sessions
@@ -31,6 +31,8 @@ Leaving = Annotated[Caller, needs("session", "write")]
 
 class SignIn(BaseModel):
     """What is shown."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": "cq_k7Qm…"}]})
 
     key: str = Field(min_length=1, max_length=CREDENTIAL_CHARS_MAX, description="an API key: cq_…")
 

@@ -17,7 +17,7 @@ SPLITS_MAX = 8  # places where a name may be parted that are tried
 
 router = APIRouter(prefix="/wafer-maps", tags=["quality"], responses=DOCUMENTED)
 
-Identifier = Annotated[str, PathParameter(max_length=ID_CHARS_MAX)]
+Identifier = Annotated[str, PathParameter(max_length=ID_CHARS_MAX, description="as the event says it, percent-encoded")]
 
 
 @router.get("", dependencies=[needs("charts", "read")], summary="The newest inspections")
