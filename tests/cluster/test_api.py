@@ -471,12 +471,6 @@ def test_serve_cannot_listen_in_two_places(filled: Served) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_deploying_again_updates_in_place(filled: Served) -> None:
-    config = load(serve=ServeConfig(port=filled.port), access=FAST)
-    assert deploy(config, filled.line.pipeline, filled.line.cluster, filled.secret) == filled.url
-    assert filled.get("/charts", limit=1)["items"]
-
-
 def test_a_taken_port_is_one_clear_line(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 

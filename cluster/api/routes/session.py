@@ -63,7 +63,7 @@ async def sign_in(body: SignIn, request: Request, response: Response) -> dict[st
     if from_browser and not guard.from_our_page(request.scope):
         raise Problem(403, "signing in is for our own page")
     try:
-        key = guard.key(body.key, address)
+        key = await guard.key(body.key, address)
     except Unidentified as error:
         raise guard.failed(error) from error
     now_ms = guard.now_ms()
