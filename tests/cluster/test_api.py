@@ -20,7 +20,6 @@ from cluster.access.secret import Secret
 from cluster.api.app import STREAMS_MAX, deploy
 from cluster.api.stream import STREAM_SERIES_MAX
 from cluster.config import ServeConfig, load
-from tests.cluster.conftest import FAST
 from tests.cluster.served import Served, free_port, wait_for
 
 HOSTILE = "ETCH/07|50%25|<b>R|..|x?y#z&ä"

@@ -23,9 +23,9 @@ from tests.cluster.conftest import FAST, config_at
 from tests.cluster.served import Served, wait_for
 from tests.cluster.test_api import events
 
-SERIES = [f"KILL|A|R|{number}|width" for number in range(12)]
+SERIES = [f"KILL|A|R|{number}|torn" for number in range(12)]
 READERS = 6
-PAUSE_S = 0.02  # between two requests of a caller: the processors are for those who start, too
+PAUSE_S = 0.04  # between two requests of a caller: the processors are for those who start, too
 PATHS = ("/status", "/charts?limit=5", "/alerts?limit=5", "/events/topics?limit=5", "/session", "/detectors", "/keys")
 
 
@@ -108,7 +108,7 @@ def group(served: Served) -> str:
 @pytest.fixture(scope="module")
 def doubled(served: Served) -> Iterator[Served]:
     line = served.line
-    line.publish(line.in_control(["E|A|R|1|width"], 30))
+    line.publish(line.in_control(SERIES, 30))
     yield served
     operations.stop(line.pipeline)
     publisher.stop(line.pipeline)
@@ -190,7 +190,6 @@ class Reader(threading.Thread):
 def test_streams_go_on_elsewhere_when_a_replica_is_killed_and_miss_nothing(doubled: Served) -> None:
     line = doubled.line
     pids = wait_for(lambda: found if len(found := running(STREAM_APP)) == 2 else None, "two replicas of the stream")
-    line.publish(line.in_control(SERIES, 30))
     doubled.read_up_to(line.next_offset)
     over, since = threading.Event(), doubled.summary()["vector"]
     readers = [Reader(doubled, since, over) for _ in range(READERS)]
@@ -202,7 +201,7 @@ def test_streams_go_on_elsewhere_when_a_replica_is_killed_and_miss_nothing(doubl
     rows = itertools.cycle([(name, value) for value in (30.0, 10.0) for name in SERIES])
 
     def publish(count: int) -> None:
-        """Publish rows that open alerts and close them, one after the other."""
+        """Publish rows one by one, every other twelve out of control."""
         for _ in range(count):
             name, value = next(rows)
             offsets[name].append(line.next_offset)
@@ -224,6 +223,5 @@ def test_streams_go_on_elsewhere_when_a_replica_is_killed_and_miss_nothing(doubl
     for reader in readers:
         reader.join(30)
     assert len(truth) >= len(SERIES)
-    assert set(truth.values()) == {"OPEN", "CLOSED"}
     assert sum(reader.resets for reader in readers) == 0
     assert [reader.cuts > 0 for reader in readers].count(True) >= 1, [reader.told for reader in readers]

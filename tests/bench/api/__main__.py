@@ -24,7 +24,7 @@ import numpy as np
 
 from cluster.demo.app import wait_page
 from cluster.product import Product, log_to_file
-from tests.bench.api.asking import latencies, per_second, typical
+from tests.bench.api.asking import latencies, of_kafka, per_second, typical
 from tests.bench.api.product import Spent, by_haproxy, configured, streaming, target_of
 from tests.bench.figures import Figure, document
 
@@ -33,7 +33,7 @@ SERIES = 200
 P95_MS, GAP_MS, FRAMES = 25.0, 2_500.0, 5  # frames within a second: 4 apart from where the second begins
 CONNECTIONS = 16
 CAPACITY_PATH = "/charts?limit=50"
-READY_S = 180.0
+READY_S, WARM_S = 180.0, 6.0
 PLAIN, HAPROXY = "proxy", "haproxy"
 
 
@@ -47,7 +47,7 @@ def measure(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
         with streaming(product, asked.rate, SERIES):
             wall = _series(target)
             paths = typical(wall[0])
-            latencies(target, paths, 8.0)  # everything has been asked for once
+            latencies(target, [*paths, *of_kafka(wall[0])], WARM_S)  # everything has been asked for once
             alone = latencies(target, paths, asked.seconds / 2)
             with_streams = _with_readers(target, wall, paths, asked)
             capacity = per_second(target, CAPACITY_PATH, CONNECTIONS, asked.seconds / 2)
@@ -67,10 +67,11 @@ def _with_readers(target: Any, wall: list[str], paths: list[str], asked: argpars
         spent, began = Spent(), time.monotonic()
         found = latencies(target, paths, asked.seconds)
         shares = spent.told(time.monotonic() - began)
+        kafka = latencies(target, of_kafka(wall[0]), asked.seconds / 2)
         readers.stdin.write("end\n")
         readers.stdin.flush()
         streams = json.loads(readers.stdout.readline())
-    return {"streaming": _told(found), "streams": streams, "processes": shares}
+    return {"streaming": _told(found), "kafka": _told(kafka), "streams": streams, "processes": shares}
 
 
 def _series(target: Any) -> list[str]:
@@ -111,6 +112,7 @@ def figures(found: dict[str, dict[str, Any]]) -> list[Figure]:
             Figure(f"{ingress}: p95 of GETs while {READERS} + 1 streams run", quantiles["p95_ms"], goal, True, "ms"),
             Figure(f"{ingress}: p50 of the same", quantiles["p50_ms"], unit="ms"),
             Figure(f"{ingress}: p95 of the same without streams", said["alone"]["all"]["p95_ms"], unit="ms"),
+            Figure(f"{ingress}: p95 of GETs that ask Kafka, likewise", said["kafka"]["all"]["p95_ms"], unit="ms"),
             Figure(f"{ingress}: longest wait of a reader for a frame", waits["readers"], GAP_MS, True, "ms"),
             Figure(f"{ingress}: longest wait of the wall for a frame", waits["wall"], GAP_MS, True, "ms"),
             Figure(f"{ingress}: most frames within a second", max(r["most_in_a_second"] for r in every), FRAMES, True, ""),
@@ -147,6 +149,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=1_000, help="measurements a second")
     parser.add_argument("--replicas", type=int, default=1, help="of the API, and of the stream")
     parser.add_argument("--haproxy", type=Path, help="a binary of HAProxy, 2.8 or newer: measure that ingress too")
+    parser.add_argument("--only", action="append", choices=(PLAIN, HAPROXY), help="this ingress; all without it")
     parser.add_argument("--json", type=Path, default=Path(".chipquality/bench/api.json"), help="file for raw results")
     parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)  # of a process that measures one
     asked = parser.parse_args()
@@ -154,14 +157,14 @@ def main() -> int:
         asked.json.write_text(json.dumps(measure(asked.folder, asked)))
         return 0
     found: dict[str, dict[str, Any]] = {}
-    for ingress in (PLAIN, *([HAPROXY] if asked.haproxy else [])):
+    for ingress in asked.only or (PLAIN, *([HAPROXY] if asked.haproxy else [])):
         sys.stderr.write(f"== {ingress}\n")
         found[ingress] = _one(ingress, asked)
     told = figures(found)
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     asked.json.write_text(json.dumps({"figures": document(told), "raw": found}, indent=1))
     for ingress, said in found.items():
-        for path, quantiles in said["streaming"]["by_path"].items():
+        for path, quantiles in (said["streaming"]["by_path"] | said["kafka"]["by_path"]).items():
             sys.stdout.write(f"{ingress} {path[:60]:<62}p50 {quantiles['p50_ms']:>7} p95 {quantiles['p95_ms']:>7} ms\n")
         for name, spent in sorted(said["processes"].items()):
             sys.stdout.write(f"{ingress} {name[:60]:<62}{spent['cores']:>7.2f} cores {spent['mib']:>6.0f} MiB\n")

@@ -35,27 +35,29 @@ class Target:
 
 
 def typical(series: str) -> list[str]:
-    """Return the paths that the page asks for."""
-    chart = quote(series, safe="")
+    """Return the paths that an open page asks for: the view, the operations, the page itself answer."""
     return [
         "/status",
         "/charts?limit=50",
-        f"/charts/{chart}",
-        f"/capability/{chart}",
+        f"/charts/{quote(series, safe='')}",
         "/alerts?limit=50",
         "/pareto?by=rule",
         "/detectors",
-        f"/limits?series={chart}",
-        "/events/health",
-        "/events/topics",
-        "/events/consumers",
         "/events/throughput",
         "/events/latency",
-        "/dead-letters/summary",
         "/operations",
         "/session",
         "/web/app.js",
     ]
+
+
+def of_kafka(series: str) -> list[str]:
+    """Return paths for whose answer Kafka is asked, or a topic read to its end."""
+    chart = quote(series, safe="")
+    return [
+        f"/capability/{chart}", f"/limits?series={chart}", "/dead-letters/summary",
+        "/events/health", "/events/topics", "/events/consumers",
+    ]  # fmt: skip
 
 
 class Failed(RuntimeError):  # noqa: N818 - what it says is a result
