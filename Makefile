@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo demo-once test test-fast simulate bench-models bench bench-smoke faults lint lock clean
+.PHONY: setup demo demo-once test test-fast simulate bench-models bench bench-smoke bench-api faults lint lock clean
 
 setup: $(READY)  ## virtual environment from the locked dependencies
 
@@ -41,6 +41,9 @@ bench: setup  ## the table of speed and size beside peers, more than an hour: AR
 
 bench-smoke: setup  ## a few ratios against recorded ones, 2 minutes; exit code 1 if one has lost a third
 	@$(BIN)/python -m tests.bench --smoke $(ARGS)
+
+bench-api: setup  ## the API while a pipeline streams, 100 readers, 50 live charts: ARGS="--haproxy /path/of/haproxy"; exit code 1 if a goal is missed
+	@$(BIN)/python -m tests.bench.api $(ARGS)
 
 faults: setup  ## the fault matrix on three brokers and several Ray nodes: ARGS="--list", "--quick", "--case owner --repeat 2"
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -27,6 +27,7 @@ from actors.errors import ConfigError
 
 PARTITIONS_HERE = 2  # on a broker that we start on this machine
 PARTITIONS_THERE = 12  # on a Kafka that the configuration points at
+REPLICAS_HERE, REPLICAS_THERE = 1, 2  # of the API, likewise
 _SECRETS = frozenset({"client", "urls", "secret"})  # names of settings whose values are never shown
 
 
@@ -84,6 +85,12 @@ class ServeConfig(_Section):
         None,
         pattern=r"^https?://[a-zA-Z0-9.\-\[\]:]+$",
         description="where browsers find the page if a proxy stands before it, e.g. https://quality.example.com",
+    )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="processes of the API, and as many of the stream. Not set: 2 on your own Kafka, 1 on one of ours",
     )
 
     @property
@@ -306,6 +313,12 @@ class Config(BaseSettings):
     notify: NotifyConfig = NotifyConfig()
     alerts: AlertsConfig = AlertsConfig()
     access: AccessConfig = AccessConfig()
+
+    @property
+    def replicas(self) -> int:
+        """Return `serve.replicas`, or its default: on one machine a second process saves little, and takes memory."""
+        default = REPLICAS_HERE if self.kafka.bootstrap_servers is None else REPLICAS_THERE
+        return default if self.serve.replicas is None else self.serve.replicas
 
     @classmethod
     def settings_customise_sources(

@@ -174,7 +174,8 @@ class Product:
 
     def _start_serve(self) -> None:
         os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # read when Serve is imported
-        from cluster.api.app import deploy, undeploy  # noqa: PLC0415 - Serve is slow to import and not always wanted
+        from cluster.api import publisher  # noqa: PLC0415 - Serve is slow to import and not always wanted
+        from cluster.api.app import deploy, undeploy  # noqa: PLC0415
 
         name = self.config.pipeline.name
         self._exit.callback(view.stop, name)
@@ -186,6 +187,7 @@ class Product:
         )
         view.start(self.cluster, name, sources=sources, notes=self.notes, also=also)
         self._exit.callback(operations.stop, name)
+        self._exit.callback(publisher.stop, name)
         self._exit.callback(undeploy)
         self.page_url = deploy(self.config, name, self.cluster, self._secret)
 

@@ -7,10 +7,9 @@ thing of its own, from another topic, and may come before the alert or after it;
 from __future__ import annotations
 
 import bisect
-import heapq
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ OPEN_MAX = 200_000  # open alerts counted; further ones are not told apart from 
 PARETO_BY = ("rule", "detector", "tool", "characteristic", "lot", "severity", "cause", "status")
 
 Sorting = tuple[int, str]
+_LIVES = -1  # beside partitions of the alert topic
 
 
 class Chosen(NamedTuple):
@@ -62,9 +62,19 @@ class _Kept:
     record: dict[str, Any]
     sorting: Sorting  # (when its first record was written, id): newest last; the same after a restart
     partition: int
+    first: int  # offset of its first record
     offset: int  # of its newest record
     name: str  # of the detector
     tool: str
+
+
+class News(NamedTuple):
+    """Alerts that have changed, and how far that is all: `limit` may leave some for the next time."""
+
+    items: list[dict[str, Any]]  # oldest first
+    read: dict[int, int]  # partition → where to go on, of those that have more
+    lives_read: int | None  # likewise, of the lives' topic
+    complete: bool  # False: some were raised since, and are not kept any more
 
 
 class _KeptLife(NamedTuple):
@@ -85,6 +95,7 @@ class AlertBook:
         self._order: list[Sorting] = []  # of what is kept, oldest first
         self._changed: dict[int, OrderedDict[str, None]] = {}  # partition → ids, in the order of their newest records
         self._lives: OrderedDict[str, _KeptLife] = OrderedDict()  # in the order of their newest records
+        self._forgotten: dict[int, int] = {}  # partition → newest first record of the alerts that are not kept any more
 
     def __len__(self) -> int:
         """Return the number of alerts kept."""
@@ -113,8 +124,11 @@ class AlertBook:
             if sorting < self._order[0]:
                 return
             gone = self._order.pop(0)[1]
-            self._changed[self._kept.pop(gone).partition].pop(gone, None)
-        self._kept[key] = _Kept(alert, sorting, partition, offset, _name(alert), _tool(alert))
+            forgotten = self._kept.pop(gone)
+            self._changed[forgotten.partition].pop(gone, None)
+            before = self._forgotten.get(forgotten.partition, -1)
+            self._forgotten[forgotten.partition] = max(before, forgotten.first)
+        self._kept[key] = _Kept(alert, sorting, partition, offset, offset, _name(alert), _tool(alert))
         bisect.insort(self._order, sorting)  # nearly always the last
         self._note(partition, key)
 
@@ -181,27 +195,43 @@ class AlertBook:
         life = self._lives.get(alert_id)
         return life.life.version if life else 0
 
-    def since(self, position: dict[int, int], limit: int, life_offset: int | None = None) -> list[dict[str, Any]]:
-        """Return alerts that have changed at or after `position` {partition: offset}; the newest `limit`, oldest first.
+    def since(self, position: dict[int, int], limit: int, life_offset: int | None = None) -> News:
+        """Return alerts that have changed at or after `position` {partition: offset}, `limit` at most.
 
-        `life_offset`: those too whose life has changed at or after this offset of its topic.
+        `life_offset`: those too whose life has changed at or after this offset of its topic. Where there are more, each partition
+        (and the lives) tells its oldest records first, and where to go on: nothing is left out for good.
         """
-        keys = {key for partition, ids in self._changed.items() for key in self._after(ids, position.get(partition, 0))}
+        places = {partition: self._after(ids, position.get(partition, 0)) for partition, ids in self._changed.items()}
         if life_offset is not None:
-            for key, life in reversed(self._lives.items()):
-                if life.offset < life_offset:
-                    break
-                if key in self._kept:
-                    keys.add(key)
-        found = (self._kept[key] for key in keys)
-        newest = heapq.nlargest(limit, found, key=lambda kept: kept.sorting)
-        return [self._told(kept.record) for kept in newest][::-1]
+            places[_LIVES] = self._lives_after(life_offset)
+        shares = _shares({source: len(found) for source, found in places.items()}, limit)
+        more = {source: found[shares[source]][0] for source, found in places.items() if shares[source] < len(found)}
+        keys = {key for source, found in places.items() for _, key in found[: shares[source]]}
+        told = sorted((self._kept[key] for key in keys), key=lambda kept: kept.sorting)
+        return News(
+            [self._told(kept.record) for kept in told],
+            {source: offset for source, offset in more.items() if source != _LIVES},
+            more.get(_LIVES),
+            all(position.get(partition, 0) > newest for partition, newest in self._forgotten.items()),
+        )
 
-    def _after(self, ids: OrderedDict[str, None], offset: int) -> Iterable[str]:
+    def _after(self, ids: OrderedDict[str, None], offset: int) -> list[tuple[int, str]]:
+        """Return (offset, id) of what has changed, oldest first."""
+        found: list[tuple[int, str]] = []
         for key in reversed(ids):
             if self._kept[key].offset < offset:
-                return
-            yield key
+                break
+            found.append((self._kept[key].offset, key))
+        return found[::-1]
+
+    def _lives_after(self, offset: int) -> list[tuple[int, str]]:
+        found: list[tuple[int, str]] = []
+        for key, life in reversed(self._lives.items()):
+            if life.offset < offset:
+                break
+            if key in self._kept:
+                found.append((life.offset, key))
+        return found[::-1]
 
     def pareto(self, by: str, since_ms: int, limit: int, chosen: Chosen = ALL) -> dict[str, Any]:
         """Return the Pareto table of the alerts that were raised since then, by one of PARETO_BY."""
@@ -233,6 +263,18 @@ class AlertBook:
     def _told(self, alert: dict[str, Any]) -> dict[str, Any]:
         life = self._lives.get(alert["alert_id"])
         return alert | {"life": to_json(life.life if life else None, LISTED_HISTORY_MAX)}
+
+
+def _shares(counts: Mapping[int, int], limit: int) -> dict[int, int]:
+    """Return how many of each may be told: what few have and do not need is for the others.
+
+    >>> _shares({0: 2, 1: 50, 2: 60}, 22)
+    {0: 2, 1: 10, 2: 10}
+    """
+    shares: dict[int, int] = {}
+    for done, source in enumerate(sorted(counts, key=lambda source: counts[source])):
+        shares[source] = min(counts[source], max(1, (limit - sum(shares.values())) // (len(counts) - done)))
+    return shares
 
 
 def _name(alert: dict[str, Any]) -> str:

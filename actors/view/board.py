@@ -25,7 +25,7 @@ from schemas.charts import ChartBlock
 
 HISTOGRAM_BINS = 24
 PHASE_ONE_ROWS_MIN = 10  # fewer unjudged rows at the start are an open subgroup, not a Phase I
-ALERTS_PER_FRAME_MAX = 200
+ALERTS_PER_FRAME_MAX = 500  # further ones come with the next frame
 
 _SAMPLE = (1 << SAMPLE_BITS) - 1
 _ANY = ""  # the chain of whichever family comes first
@@ -244,10 +244,18 @@ class Board:
 
     def _said_to_all(self, since: vectors.Vector, now_ms: int) -> dict[str, Any]:
         ahead = self._is_ahead(since)
+        news = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(since))
+        seen = self.position if ahead else vectors.later(since, self.position)
+        if not ahead:  # what a frame has no room for comes with the next
+            lives = {} if news.lives_read is None else {0: news.lives_read}
+            seen = seen | {
+                vectors.ALERTS: seen[vectors.ALERTS] | news.read,
+                vectors.LIVES: seen[vectors.LIVES] | lives,
+            }
         return {
-            "alerts": self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(since)),
-            "reset": ahead,
-            "vector": vectors.render(self.position if ahead else vectors.later(since, self.position)),
+            "alerts": news.items,
+            "reset": ahead or not news.complete,
+            "vector": vectors.render(seen),
             "summary": self.summary(now_ms),
         }
 

@@ -6,10 +6,14 @@ A thread reads the topic to its end, then takes what comes. Every CONTACT_S it a
 it: that is the proof that nothing was missed. Whatever goes wrong has one cure: begin again, from the first record, into a new
 book that replaces the old one when it is complete. Meanwhile the old one counts, for STALE_S at most: a replica that is cut off
 from Kafka does not go on believing in keys that may have been revoked.
+
+Another replica may have made a key, and told it, before this one has read it. So before a key that is not in the book is refused,
+a proof is asked for: it comes within POLL_S, and one serves all who wait.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -27,6 +31,9 @@ from schemas.registry import Registry, RegistryUnavailable
 from schemas.topics import ACCESS
 
 POLL_S = 0.2
+PROVE_S = 2.0  # for a proof that is asked for
+PROVING_MAX = 50  # who wait for one at once; who comes then has what is known
+LOOK_S = 0.01
 CONTACT_S = 5.0  # between two proofs that all was read
 STALE_S = 60.0  # without one; then no key is believed
 RETRY_S = 0.5
@@ -48,6 +55,8 @@ class Following(threading.Thread):
         self._book: Book | None = None
         self._proved_s = 0.0
         self._over = threading.Event()
+        self._doubted = threading.Event()  # somebody waits for a proof
+        self._proving = 0
 
     @property
     def book(self) -> Book:
@@ -72,6 +81,20 @@ class Following(threading.Thread):
         while self._book is None and self._clock() < deadline:
             self._over.wait(POLL_S / 10)
         return self._book is not None
+
+    async def proved(self) -> bool:
+        """Wait until all that was written before this call has been read; False: it is not known whether it has."""
+        if self._proving >= PROVING_MAX:
+            return False
+        asked_s = self._clock()
+        self._proving += 1
+        try:
+            while self._proved_s < asked_s and self._clock() - asked_s < PROVE_S:
+                self._doubted.set()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            self._proving -= 1
+        return self._proved_s >= asked_s
 
     def stop(self) -> None:
         """End the thread; returns when it has ended."""
@@ -99,10 +122,11 @@ class Following(threading.Thread):
         book = Book(self._secret)
         try:
             while not self._over.is_set():
+                self._doubted.clear()
                 asked_s = self._clock()
                 book.take(follower.catch_up(), self._read)
                 self._book, self._proved_s, self.trouble = book, asked_s, None
-                while not self._over.is_set() and self._clock() - asked_s < CONTACT_S:
+                while not (self._over.is_set() or self._doubted.is_set()) and self._clock() - asked_s < CONTACT_S:
                     book.take(follower.poll(POLL_S), self._read)
         finally:
             follower.close()

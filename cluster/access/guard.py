@@ -17,9 +17,10 @@ from starlette.types import Scope
 
 from cluster.access import sessions
 from cluster.access.audit import AuditTrail
+from cluster.access.book import Book
 from cluster.access.following import Following
 from cluster.access.grants import role_of, role_under, strongest
-from cluster.access.keys import PREFIX, Key
+from cluster.access.keys import PREFIX, Key, id_of
 from cluster.access.needs import Need
 from cluster.access.rates import Buckets
 from cluster.access.secret import Secret
@@ -122,14 +123,22 @@ class KeyGuard:
         session = sessions.Session(caller.session_id, caller.key_id, caller.until_ms)
         return book.holds(session, now_ms) is not None
 
-    def key(self, text: str, address: str) -> Key:
+    async def key(self, text: str, address: str) -> Key:
         """Return the live key that a text is. Raises Unidentified, Unavailable."""
         book = self._following.book
         key = book.find(text, self.now_ms()) if len(text) <= CREDENTIAL_CHARS_MAX else None
+        if key is None and self._may_be_new(book, text, address) and await self._following.proved():
+            book = self._following.book
+            key = book.find(text, self.now_ms())
         if key is None:
             user = book.name_of(text) or UNKNOWN
             raise _worthless(Refusal(user, "no live key", address, method="API_KEY"))
         return key
+
+    def _may_be_new(self, book: Book, text: str, address: str) -> bool:
+        """Tell whether a text may be a key that another replica has made just now; not from where there were many of no worth."""
+        key_id = id_of(text)
+        return key_id is not None and book.get(key_id) is None and not self._failures.wait_s(address, self._clock())
 
     def from_our_page(self, scope: Scope) -> bool:
         """Tell whether a browser sent this from our own page."""
@@ -143,7 +152,7 @@ class KeyGuard:
         if len(shown) > 1 or scheme.lower() != "bearer" or not text or len(text) > CREDENTIAL_CHARS_MAX:
             raise _worthless(Refusal(UNKNOWN, "no single bearer credential", address, method="UNKNOWN"))
         if text.startswith(PREFIX) or self._tokens is None:
-            return caller_of(self.key(text, address), "API_KEY", address)
+            return caller_of(await self.key(text, address), "API_KEY", address)
         try:
             subject = await self._tokens.read(text)
         except TokenRefused as error:

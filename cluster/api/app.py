@@ -1,18 +1,25 @@
 """The API and the page on Ray Serve: two applications, so that open streams never starve a plain GET.
 
-| application | route | replica | what it does |
+| application | route | replicas | what it does |
 |---|---|---|---|
-| api | / | 1 | the page, its files, every other route |
-| stream | /stream | 1 | server-sent events: up to STREAMS_MAX readers at once |
+| api | / | `serve.replicas` | the page, its files, every other route |
+| stream | /stream | `serve.replicas` | server-sent events: up to STREAMS_MAX readers of each replica at once |
 
-Serve's own Python proxy listens on `serve.host` only; its HAProxy mode would bind all interfaces, so it stays off.
+A new deployment replaces replicas one by one: the next one serves, having read the keys, before one of the old is told to end;
+that one answers what it has taken. So a request never finds nobody, with one replica too. A stream is not waited for: it is cut,
+and resumes elsewhere. What replicas hold in memory, and what they share, stands in docs/api.md.
+
+Serve's own Python proxy listens on `serve.host` only; its HAProxy mode binds other ports on all interfaces, so it stays off.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -39,6 +46,12 @@ STREAMS_MAX = 500  # readers of the stream at once
 STREAMS_WAITING_MAX = 50  # further ones that wait; the next gets 503
 REQUESTS_MAX = 100
 REQUESTS_WAITING_MAX = 400
+KEYS_WAIT_S = 8.0  # a replica that has not read the keys by then serves without: it says so to whoever asks
+API_DRAIN_S = 65.0  # for a replica to answer what it has taken: more than the slowest answer, a plan, may take
+STREAM_DRAIN_S = 2.0  # streams do not end by themselves
+LOOK_S = 1.0  # between two looks whether all is answered; within it, the proxies hear that the replica ends
+HEALTH_S = 2.0  # between two looks whether a replica lives; who dies is replaced
+SURGE_PERCENT = 50  # one replica more while they are replaced, of one or two
 SERVE_SETTINGS = {  # of Serve's controller, also in a Ray that is not ours
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # after 5 s it kills a proxy that a busy machine has not started yet
 }
@@ -97,6 +110,24 @@ class AtPrefix:
         await self.app(scope, receive, send)
 
 
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    """What a replica does before its first request and after its last; apps that are tested in process do neither."""
+    access: Access | None = app.state.access
+    if access is not None:
+        await asyncio.to_thread(access.following.wait, KEYS_WAIT_S)
+    yield
+    await asyncio.to_thread(_leave, app)
+
+
+def _leave(app: FastAPI) -> None:
+    desks: Quality | None = getattr(app.state, "quality", None)
+    if desks is not None:
+        desks.close()
+    if app.state.access is not None:
+        app.state.access.close()  # what the audit trail has counted is told
+
+
 def _app(
     title: str, facts: Views | None, access: Access | None, *, everything_closed: bool = False, **settings: Any
 ) -> FastAPI:
@@ -107,6 +138,7 @@ def _app(
         redoc_url=None,
         openapi_url=None,
         dependencies=[judge_first, only_known],
+        lifespan=_life,
         **settings,
     )
     app.state.facts = facts
@@ -233,7 +265,7 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
             controller_options={"runtime_env": {"env_vars": SERVE_SETTINGS}},
         )
 
-    quality = QualitySettings(pipeline, vectors=vector_families(config))
+    quality = QualitySettings(pipeline, vectors=vector_families(config), shared=True)
 
     def api() -> FastAPI:
         facts = ClusterFacts(where, pipeline)
@@ -243,12 +275,26 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
     def stream() -> FastAPI:
         return build_stream(ViewFacts(pipeline), Access(settings))
 
-    common: dict[str, Any] = {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0}, "graceful_shutdown_timeout_s": 2}
+    common: dict[str, Any] = {
+        "num_replicas": config.replicas,
+        "ray_actor_options": {"num_cpus": 0},
+        "max_surge_percent": SURGE_PERCENT,
+        "graceful_shutdown_wait_loop_s": LOOK_S,
+        "health_check_period_s": HEALTH_S,
+    }
     api_deployment = serve.deployment(
-        name=f"api:{pipeline}", max_ongoing_requests=REQUESTS_MAX, max_queued_requests=REQUESTS_WAITING_MAX, **common
+        name=f"api:{pipeline}",
+        max_ongoing_requests=REQUESTS_MAX,
+        max_queued_requests=REQUESTS_WAITING_MAX,
+        graceful_shutdown_timeout_s=API_DRAIN_S,
+        **common,
     )(serve.ingress(api)())
     stream_deployment = serve.deployment(
-        name=f"stream:{pipeline}", max_ongoing_requests=STREAMS_MAX, max_queued_requests=STREAMS_WAITING_MAX, **common
+        name=f"stream:{pipeline}",
+        max_ongoing_requests=STREAMS_MAX,
+        max_queued_requests=STREAMS_WAITING_MAX,
+        graceful_shutdown_timeout_s=STREAM_DRAIN_S,
+        **common,
     )(serve.ingress(stream)())
     serve.run_many(
         [

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
 from actors.kafka.client import Cluster
+from cluster.api import publisher
 from cluster.api.desks import Desk
 from cluster.api.problems import Unavailable
+from cluster.api.publisher import EventRoom, Outcome
 from schemas.topics import ALERT_ACTIONS, CONTROL, MEASUREMENTS, STATE, VECTORS
 
 if TYPE_CHECKING:  # slow to import, and not wanted by every request
     from actors.alert_desk import AlertDesk
     from actors.engine.judge import Assignment
     from actors.limit_desk import LimitDesk
-    from actors.producers.events import EventDesk
     from actors.vector_records import VectorRecords
 
 
@@ -33,6 +35,7 @@ class QualitySettings:
     alert_actions: str = ALERT_ACTIONS
     vectors_topic: str = VECTORS
     vectors: Mapping[str, Sequence[Assignment]] = field(default_factory=dict, repr=False)
+    shared: bool = False  # other processes serve this API too: what must be known to all is kept in an actor
 
 
 class Quality:
@@ -63,16 +66,15 @@ class Quality:
         """Return another one, for reading history: that may take long, and nobody who changes something waits for it."""
         return Desk("history", self._limit_desk, lambda desk: desk.close(), waiting_max=8)
 
+    async def publish(self, category: str, events: Sequence[Mapping[str, Any]], by: str) -> Outcome:
+        """Publish events; see EventRoom. Raises Unavailable."""
+        if self.settings.shared:
+            return await publisher.publish(self.cluster, self.settings.pipeline, category, events, by)
+        return await self._events.publish(category, events, by)
+
     @cached_property
-    def events(self) -> Desk[EventDesk]:
-        """Return the desk that publishes events."""
-
-        def make() -> EventDesk:
-            from actors.producers.events import event_desk  # noqa: PLC0415
-
-            return event_desk(self.cluster)
-
-        return Desk("publisher", make, lambda desk: desk.close())
+    def _events(self) -> EventRoom:
+        return EventRoom(self.cluster)
 
     @cached_property
     def vectors(self) -> Desk[VectorRecords]:
@@ -87,9 +89,11 @@ class Quality:
 
     def close(self) -> None:
         """End the desks that were made."""
-        for name in ("alerts", "limits", "history", "events", "vectors"):
+        for name in ("alerts", "limits", "history", "vectors"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+        if "_events" in self.__dict__:
+            asyncio.run(self._events.close())
 
     def _limit_desk(self) -> LimitDesk:
         from actors.control_desk import ControlDesk, Places  # noqa: PLC0415

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -21,11 +21,11 @@ from pydantic import StringConstraints
 
 from actors.view import vector as vectors
 from cluster.api.access import needs
+from cluster.api.asking import FRAME_S, STEP_S, Shared, next_beat_s
 from cluster.api.facts import Facts, Views
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 
-FRAME_S = 0.25  # at most four frames a second
-QUIET_S = 1.0  # at least one
+QUIET_S = 1.0  # at least one frame
 RETRY_MS = 1_000  # after which a browser reconnects
 SERIES_KEY_MAX = 2_000  # characters
 STREAM_SERIES_MAX = 50  # of one stream: a wall of small charts
@@ -54,6 +54,15 @@ def views_of(request: Request) -> Views:
     return views
 
 
+def shared_of(request: Request, views: Views) -> Shared:
+    """Return the questions of all streams of this process."""
+    state = request.app.state
+    if not hasattr(state, "shared"):
+        state.shared = Shared(lambda since, about: views.view("changes", since, about, QUIET_S - FRAME_S))
+    shared: Shared = state.shared
+    return shared
+
+
 ViewsOf = Annotated[Views, Depends(views_of)]
 FactsOf = Annotated[Facts, Depends(facts_of)]
 
@@ -69,23 +78,26 @@ def where_to_resume(since: EventId = None, last_event_id: LastEventId = None) ->
     return chosen
 
 
-async def frames(facts: Views, series: Sequence[str], since: str | None) -> AsyncIterator[ServerSentEvent]:
+async def frames(shared: Shared, series: Sequence[str], since: str | None) -> AsyncIterator[ServerSentEvent]:
     """Yield frames until the reader leaves. A view that is gone is said, and asked again."""
     wanted = tuple(dict.fromkeys(series))
     about = wanted if len(wanted) > 1 else next(iter(wanted), None)
     yield ServerSentEvent(retry=RETRY_MS, comment="chipquality")
     loop = asyncio.get_running_loop()
-    while True:
-        began = loop.time()
-        try:
-            said: dict[str, Any] = await facts.view("changes", since, about, QUIET_S)
-        except Unavailable as error:
-            yield ServerSentEvent(event="unavailable", raw_data=json.dumps({"detail": error.detail}))
-            await asyncio.sleep(QUIET_S)
-            continue
-        since = said["vector"]
-        yield ServerSentEvent(event="update", id=since, raw_data=json.dumps(said, allow_nan=False))
-        await asyncio.sleep(max(0.0, FRAME_S - (loop.time() - began)))
+    with shared.group() as group:
+        while True:
+            began = loop.time()
+            try:
+                frame = await shared.frame(since, about)
+            except Unavailable as error:
+                yield ServerSentEvent(event="unavailable", raw_data=json.dumps({"detail": error.detail}))
+                await asyncio.sleep(QUIET_S)
+                continue
+            if loop.time() - began > STEP_S:  # it was waited for, by others too
+                await asyncio.sleep(group * STEP_S)
+            since = frame.vector
+            yield ServerSentEvent(event="update", id=since, raw_data=frame.text)
+            await asyncio.sleep(next_beat_s(sent := loop.time(), group) - sent)
 
 
 def stream_router(path: str) -> APIRouter:
@@ -100,10 +112,13 @@ def stream_router(path: str) -> APIRouter:
         summary="Live points and alerts",
     )
     async def stream(
-        facts: ViewsOf, since: Annotated[str | None, Depends(where_to_resume)], series: Series = None
+        request: Request,
+        facts: ViewsOf,
+        since: Annotated[str | None, Depends(where_to_resume)],
+        series: Series = None,
     ) -> AsyncIterator[ServerSentEvent]:
         """Send `update` events: new points of the series, new alerts, counts. The id is a vector of offsets; it resumes."""
-        async for frame in frames(facts, series or (), since):
+        async for frame in frames(shared_of(request, facts), series or (), since):
             yield frame
 
     return router

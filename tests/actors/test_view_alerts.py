@@ -111,12 +111,12 @@ def test_one_alert_has_its_whole_history_and_a_list_the_newest_of_it() -> None:
 
 
 def test_since_tells_alerts_and_lives_that_changed_and_no_others(book: AlertBook) -> None:
-    assert [one["alert_id"] for one in book.since({0: 2}, 9)] == ["2", "3"]
+    assert [one["alert_id"] for one in book.since({0: 2}, 9).items] == ["2", "3"]
     book.add_life(life("0", Kind.ACKNOWLEDGE), 5)
     book.add_life(life("gone", Kind.ACKNOWLEDGE), 6)
-    assert [one["alert_id"] for one in book.since({0: 4}, 9, 5)] == ["0"]
-    assert book.since({0: 4}, 9, 7) == []
-    assert [one["alert_id"] for one in book.since({0: 3}, 9, 5)] == ["0", "3"]
+    assert [one["alert_id"] for one in book.since({0: 4}, 9, 5).items] == ["0"]
+    assert book.since({0: 4}, 9, 7).items == []
+    assert [one["alert_id"] for one in book.since({0: 3}, 9, 5).items] == ["0", "3"]
 
 
 def test_lives_are_bounded_and_those_of_kept_alerts_stay() -> None:
@@ -131,7 +131,7 @@ def test_a_forgotten_alert_is_no_change_any_more() -> None:
     book = AlertBook(alerts_max=1)
     book.add(alert("1"), 0, 0, 10)
     book.add(alert("2"), 0, 1, 11)
-    assert [one["alert_id"] for one in book.since({}, 9)] == ["2"]
+    assert [one["alert_id"] for one in book.since({}, 9).items] == ["2"]
 
 
 # ---- frames
@@ -150,6 +150,41 @@ def test_a_life_is_a_change_of_the_stream() -> None:
     assert said["vector"] == "a0=1,l0=5"
     assert not board.has_changes(vectors.parse(said["vector"]), None)
     assert not board.has_changes(vectors.parse("a0=1"), None), "a vector from before there were lives"
+
+
+def test_frames_that_follow_each_other_leave_no_alert_and_no_life_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from actors.view import board as module
+
+    monkeypatch.setattr(module, "ALERTS_PER_FRAME_MAX", 7)
+    board = Board("quality")
+    seen = vectors.parse("a0=0,a1=0,l0=0")
+    for number in range(40):
+        board.add_alert(alert(str(number)), int(number % 4 == 0), number, number)
+    for number in range(10):
+        board.add_life(life(str(number), Kind.ACKNOWLEDGE), 0, number)
+    told: set[str] = set()
+    lives: set[str] = set()
+    while board.has_changes(seen, None):
+        said = board.changes(seen, None, 0)
+        assert 0 < len(said["alerts"]) <= 7
+        assert not said["reset"]
+        told |= {one["alert_id"] for one in said["alerts"]}
+        lives |= {one["alert_id"] for one in said["alerts"] if one["life"]["status"] == "acknowledged"}
+        seen = vectors.parse(said["vector"])
+    assert told == {str(number) for number in range(40)}
+    assert lives == {str(number) for number in range(10)}
+    assert vectors.render(seen) == "a0=40,a1=37,l0=10"
+
+
+def test_who_was_away_while_alerts_came_and_went_is_told_to_load_again() -> None:
+    board = Board("quality")
+    board.alerts = AlertBook(alerts_max=2)
+    for number in range(4):
+        board.add_alert(alert(str(number)), 0, number, number)
+    assert board.changes(vectors.parse("a0=1"), None, 0)["reset"], "1 was raised since, and is not kept"
+    assert not board.changes(vectors.parse("a0=2"), None, 0)["reset"]
+    board.add_alert(alert("0", state="CLOSED"), 0, 4, 9)
+    assert not board.changes(vectors.parse("a0=4"), None, 0)["reset"], "of those not kept, nobody hears more"
 
 
 # ---- tables

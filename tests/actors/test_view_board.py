@@ -381,8 +381,11 @@ def test_alert_fields_are_json_and_frames_of_alerts_are_bounded() -> None:
         book.add(alert(str(i), opened_time=opened, value=NAN), 0, i, i)
     newest = book.newest(1)[0][0]
     assert (newest["opened_time"], newest["value"]) == (1_216_468_500_000, None)
-    assert len(book.since({0: 0}, ALERTS_PER_FRAME_MAX)) == ALERTS_PER_FRAME_MAX
-    assert [one["alert_id"] for one in book.since({0: ALERTS_PER_FRAME_MAX + 3}, 9)] == ["203", "204"]
+    first = book.since({0: 0}, ALERTS_PER_FRAME_MAX)
+    assert (len(first.items), first.read, first.lives_read) == (ALERTS_PER_FRAME_MAX, {0: ALERTS_PER_FRAME_MAX}, None)
+    rest = book.since(first.read, ALERTS_PER_FRAME_MAX)
+    assert (len(rest.items), rest.read) == (5, {}), "what one frame has no room for comes with the next"
+    assert [one["alert_id"] for one in book.since({0: ALERTS_PER_FRAME_MAX + 3}, 9).items] == ["503", "504"]
 
 
 def test_a_closed_alert_keeps_what_was_said_when_it_opened() -> None:

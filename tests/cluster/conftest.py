@@ -41,8 +41,8 @@ NOTES = ("Test data <b>made up</b> by the test.",)
 
 
 def config_at(port: int) -> Config:
-    """Return settings of an API that is in no test's way."""
-    return load(serve=ServeConfig(port=port), access=FAST)
+    """Return settings of an API that is in no test's way, in two replicas: what one of them knows the other must know."""
+    return load(serve=ServeConfig(port=port, replicas=2), access=FAST)
 
 
 def admin_key(cluster: Cluster, secret: Secret) -> str:

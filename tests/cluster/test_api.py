@@ -20,7 +20,6 @@ from cluster.access.secret import Secret
 from cluster.api.app import STREAMS_MAX, deploy
 from cluster.api.stream import STREAM_SERIES_MAX
 from cluster.config import ServeConfig, load
-from tests.cluster.conftest import FAST
 from tests.cluster.served import Served, free_port, wait_for
 
 HOSTILE = "ETCH/07|50%25|<b>R|..|x?y#z&ä"
@@ -471,12 +470,6 @@ def test_serve_cannot_listen_in_two_places(filled: Served) -> None:
     with pytest.raises(ConfigError, match=f"runs already, on 127.0.0.1:{filled.port}") as caught:
         deploy(load(serve=ServeConfig(port=free_port())), filled.line.pipeline, filled.line.cluster, filled.secret)
     assert "\n" not in str(caught.value)
-
-
-def test_deploying_again_updates_in_place(filled: Served) -> None:
-    config = load(serve=ServeConfig(port=filled.port), access=FAST)
-    assert deploy(config, filled.line.pipeline, filled.line.cluster, filled.secret) == filled.url
-    assert filled.get("/charts", limit=1)["items"]
 
 
 def test_a_taken_port_is_one_clear_line(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,9 +76,9 @@ def test_secrets_are_masked_in_print_and_clear_for_the_client(monkeypatch: pytes
 
 
 def test_partitions_default_to_few_here_and_more_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load().kafka.input_partitions == 2
+    assert (load().kafka.input_partitions, load().replicas) == (2, 1)
     monkeypatch.setenv("CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS", "kafka:9092")
-    assert load().kafka.input_partitions == 12
+    assert (load().kafka.input_partitions, load().replicas) == (12, 2)
     monkeypatch.setenv("CHIPQUALITY_KAFKA__PARTITIONS", "7")
     assert load().kafka.input_partitions == 7
 

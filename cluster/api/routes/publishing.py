@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,17 +11,13 @@ from fastapi import APIRouter, Request
 from fastapi import Path as PathParameter
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from actors.kafka.delivery import PublishError
-from actors.producers.events import CATEGORIES, EventDesk, Sent, WrongEventsError
+from actors.producers.events import CATEGORIES
 from cluster.api.access import Caller, needs
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable, answers, sayable
 from cluster.api.quality import QualityOf
-from schemas.registry import SchemaRefused
 
 EVENTS_MAX = 500  # of one request
 BODY_BYTES_MAX = 2 * 1024 * 1024
-ACKNOWLEDGED_S = 15.0  # for all events of a request to be acknowledged; then 503, and what is known of each
-LOOK_S = (0.001, 0.02)  # between two looks at deliveries: at first, and at most
 FIELD_CHARS = 200  # of a detail that names what was sent
 
 
@@ -98,24 +93,20 @@ async def publish(
     """
     events, single = _events(await _body(request))
 
-    def send(desk: EventDesk) -> list[Sent]:
-        return desk.send(category, events, caller.name)
-
-    try:
-        sent = await quality.events.ask(send)
-    except WrongEventsError as error:
+    outcome = await quality.publish(category, events, caller.name)
+    if outcome.missing is not None:
+        raise Unavailable(*outcome.missing)
+    if outcome.wrong:
         wrong = [
-            {"event": one.event, "field": sayable(one.field), "detail": sayable(one.detail)} for one in error.wrong
+            {"event": one.event, "field": sayable(one.field), "detail": sayable(one.detail)} for one in outcome.wrong
         ]
         first = f"event {wrong[0]['event']}: {wrong[0]['field']}: {wrong[0]['detail']}"
-        raise Problem(422, f"nothing was published: {first}", errors=wrong) from error
-    except SchemaRefused as error:
-        raise Unavailable("registry", str(error)) from error
-    items = await _acknowledged(sent)
+        raise Problem(422, f"nothing was published: {first}", errors=wrong)
+    items = outcome.items
     failed = [item for item in items if "error" in item]
-    new = sum(not one.repeated for one in sent)
+    new = sum(not item["repeated"] for item in items)
     if new:
-        topics = sorted({one.topic for one in sent})
+        topics = sorted({item["topic"] for item in items})
         told = {"events": new, "failed": len(failed), "first": items[0]}
         await request.app.state.audit.changed(caller, "events.publish", f"topic {', '.join(topics)}", None, told)
     if failed:
@@ -161,24 +152,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} is not a finite number; null says that a value is missing")
     return number
-
-
-async def _acknowledged(sent: Sequence[Sent]) -> list[dict[str, Any]]:
-    """Wait for the outcome of all, looking less and less often; return what is known of each when the time is over."""
-    loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + ACKNOWLEDGED_S, LOOK_S[0]
-    while not all(one.delivery.done for one in sent) and loop.time() < deadline:
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LOOK_S[1])
-    return [_told(one) for one in sent]
-
-
-def _told(one: Sent) -> dict[str, Any]:
-    said = {"event_id": one.event_id, "topic": one.topic, "repeated": one.repeated}
-    if not one.delivery.done:
-        return said | {"error": "its outcome is not known yet"}
-    try:
-        partition, offset = one.delivery.result(0)
-    except PublishError as error:
-        return said | {"error": str(error)}
-    return said | {"partition": partition, "offset": offset}

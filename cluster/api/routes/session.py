@@ -67,7 +67,7 @@ async def sign_in(body: SignIn, request: Request, response: Response) -> dict[st
         refusal = Refusal(ANONYMOUS, "another site's request", address, "session.write", "session", method="API_KEY")
         raise Denied("signing in is for our own page", refusal)
     try:
-        key = guard.key(body.key, address)
+        key = await guard.key(body.key, address)
     except Unidentified as error:
         raise guard.failed(error) from error
     now_ms = guard.now_ms()
