@@ -361,7 +361,7 @@ def test_what_is_not_acknowledged_is_503_and_says_which(line: QualityLine, monke
     with nobody() as address:
         cluster = replace(line.line.cluster, bootstrap_servers=address)
         desks = Quality(cluster, QualitySettings(line.line.name))
-        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks), Recorded())
+        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks=desks), Recorded())
         other.app.state.audit = other.audit
         told = other.post("/events/system", {"event": EVENTS["system"] | {"event_id": "e1"}}, 503)
         assert (told["part"], told["items"][0]["event_id"], "error" in told["items"][0]) == ("kafka", "e1", True)
