@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from cluster.api.access import Caller
+from cluster.api.pools import Pool
 from cluster.api.problems import Problem, Unavailable, answers
 from cluster.api.stream import facts_of
 from cluster.operations.errors import Refused
@@ -29,7 +30,8 @@ from cluster.operations.plans import HASH_CHARS, Plan, digest
 from schemas.registry import RegistryUnavailable
 
 PLAN_TIMEOUT_S = 60.0
-PLANS_MAX = 4  # computed at once; further ones wait
+PLANS_MAX = 4  # computed at once, also those that are given up; further ones wait
+CONNECTING_MAX = 2  # likewise: the operations actor is looked for
 ACTOR_TIMEOUT_S = 35.0  # more than the actor takes to start, or to find that it cannot keep an operation
 
 IdempotencyKey = Annotated[
@@ -84,15 +86,16 @@ class Management:
     def __init__(self, cluster: Cluster, pipeline: str) -> None:
         self.cluster = cluster
         self.pipeline = pipeline
-        self._planning = asyncio.Semaphore(PLANS_MAX)
+        self._planning = Pool("plans", PLANS_MAX)
+        self._connecting = Pool("operations", CONNECTING_MAX)
 
     async def blocking(self, ask: Callable[[], T], timeout_s: float = PLAN_TIMEOUT_S) -> T:
         """Do in a thread what blocks. Raises Problem."""
         import ray  # noqa: PLC0415 - see cluster/api/facts.py
 
         try:
-            async with asyncio.timeout(timeout_s), self._planning:
-                return await asyncio.to_thread(ask)
+            async with asyncio.timeout(timeout_s):
+                return await self._planning.ask(ask)
         except Refused as error:
             raise Problem(error.status, str(error)) from error
         except ray.exceptions.RayError as error:
@@ -111,7 +114,7 @@ class Management:
         from cluster.operations.actor import connect  # noqa: PLC0415 - it needs Kafka's clients
 
         try:
-            handle = await asyncio.to_thread(connect, self.cluster, self.pipeline)
+            handle = await self._connecting.ask(lambda: connect(self.cluster, self.pipeline))
             return await asyncio.wait_for(getattr(handle, method).remote(*arguments), ACTOR_TIMEOUT_S)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
@@ -162,8 +165,10 @@ async def _begin(request: Request, caller: Caller, change: Change, key: str, pla
         raise Problem(409, detail, **plan.told())
     told = await management.blocking(plan.to_json)
     asked = Asked(plan.kind, plan.subject, told, plan.hash, caller.name, key, request_hash)
-    await request.app.state.audit.changed(caller, change.action, change.resource, None, told)
-    return _accepted(await management.operations("begin", asked))
+    begun = await management.operations("begin", asked)
+    after = {"operation": begun["id"], "plan": told}
+    await request.app.state.audit.changed(caller, change.action, change.resource, None, after)
+    return _accepted(begun)
 
 
 def _accepted(operation: dict[str, Any]) -> JSONResponse:

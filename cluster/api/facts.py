@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
+from cluster.api.pools import Pool
 from cluster.api.problems import Unavailable
 
 CALL_TIMEOUT_S = 5.0
 KAFKA_TIMEOUT_S = 15.0  # of a question to Kafka's admin API; each of its requests has a shorter one
 REGISTRY_CALL_S = 2.0  # of one request to the registry, which is made once more
+REGISTRY_MAX = 4  # questions to the registry at once
 REGISTRY_TIMEOUT_S = 30.0  # of a question to the registry that takes many requests
 SETTINGS_KEEP_S = 10.0  # settings of topics change seldom
 PIPELINES_MAX = 50  # beside ours, that are asked
@@ -168,6 +170,7 @@ class ClusterFacts(ViewFacts):
         self.cluster = cluster
         admin = Admin(cluster.bootstrap_servers, cluster.client)
         self._registry = Registry(cluster.registry_url, cluster.registry_client, timeout_s=REGISTRY_CALL_S)
+        self._asking = Pool("registry", REGISTRY_MAX)
         self._topics = Kept(lambda: admin.topics(internal=True), "kafka")
         self._settings = Kept(lambda: Survey(admin).settings(), "kafka", SETTINGS_KEEP_S)
         self._groups = Kept(admin.groups, "kafka")
@@ -240,7 +243,7 @@ class ClusterFacts(ViewFacts):
 
     async def ask_registry(self, ask: Callable[[Registry], T]) -> T:
         """Ask the registry something. Raises Unavailable; what the registry refuses passes through."""
-        return await within(asyncio.to_thread(ask, self._registry), REGISTRY_TIMEOUT_S, "registry")
+        return await within(self._asking.ask(lambda: ask(self._registry)), REGISTRY_TIMEOUT_S, "registry")
 
 
 async def ask_actor(name: str, part: str, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:

@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from cluster.access.tally import Refusal
+
 MEDIA_TYPE = "application/problem+json"
 INSTANCE_CHARS = 200  # of a path, in an answer
 ECHO_CHARS = 200  # of what a caller sent, in a sentence
@@ -24,6 +26,14 @@ class Problem(Exception):  # noqa: N818  (RFC 9457 calls it a problem)
     def __init__(self, status: int, detail: str, **members: Any) -> None:
         super().__init__(detail)
         self.status, self.detail, self.members = status, detail, members
+
+
+class Denied(Problem):
+    """403: somebody may not. Whoever answers it has `refusal` told to the audit trail, so no other 403 is raised."""
+
+    def __init__(self, detail: str, refusal: Refusal, **members: Any) -> None:
+        super().__init__(403, detail, **members)
+        self.refusal = refusal
 
 
 class Unavailable(Problem):
@@ -69,6 +79,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def _problem(request: Request, error: Problem) -> JSONResponse:
+        if isinstance(error, Denied):
+            request.app.state.audit.refused(error.refusal)
         return respond(error.status, error.detail, request.url.path, **error.members)
 
     @app.exception_handler(HTTPException)

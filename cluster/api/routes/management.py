@@ -144,7 +144,7 @@ def _asked(body: Dangerous) -> dict[str, Any]:
 async def replay(
     request: Request,
     body: Replay,
-    caller: Annotated[Caller, needs("pipelines", "manage")],
+    caller: Annotated[Caller, needs("pipelines", "manage", "body.pipeline")],
     idempotency_key: IdempotencyKey = "",
 ) -> JSONResponse:
     """Judge what stands between two offsets or times with a running pipeline's detectors, next to the live line.
@@ -169,7 +169,7 @@ async def replay(
 async def reset(
     request: Request,
     body: Reset,
-    caller: Annotated[Caller, needs("consumers", "manage")],
+    caller: Annotated[Caller, needs("consumers", "manage", "body.group")],
     idempotency_key: IdempotencyKey = "",
 ) -> JSONResponse:
     """Set a group without members to the earliest, the latest, an offset or a time. A pipeline is never reset: replay it."""

@@ -56,7 +56,7 @@ async def cancel(
     before: dict[str, Any] = await management.operations("get", operation_id)
     if before["state"] != "running":
         return JSONResponse(before)
-    resource = f"operation {operation_id}"
-    await request.app.state.audit.changed(caller, "operations.cancel", resource, {"state": "running"}, None)
     told: dict[str, Any] = await management.operations("cancel", operation_id)
+    states = {"state": before["state"]}, {"state": told["state"]}
+    await request.app.state.audit.changed(caller, "operations.cancel", f"operation {operation_id}", *states)
     return JSONResponse(told, 202, {"Location": f"/operations/{operation_id}"})

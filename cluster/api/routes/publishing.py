@@ -99,7 +99,7 @@ async def publish(
     events, single = _events(await _body(request))
 
     def send(desk: EventDesk) -> list[Sent]:
-        return desk.send(category, events)
+        return desk.send(category, events, caller.name)
 
     try:
         sent = await quality.events.ask(send)
