@@ -24,7 +24,7 @@ class Seen:
         self.config, self.cluster = config, cluster
 
     def view(self, method: str, *arguments: Any) -> Any:
-        """Ask the view. Raises ReopenError if it does not run, RayError; ValueError for what it refuses."""
+        """Ask the view. Raises ReopenError if it does not run, RayError."""
         import ray
 
         from actors.calls import answer
@@ -35,12 +35,7 @@ class Seen:
             handle = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError as error:
             raise ReopenError(f"no actor {name} runs: `chipquality run` starts it") from error
-        try:
-            return answer(getattr(handle, method).remote(*arguments), ANSWER_S)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ValueError):
-                raise error.cause from error
-            raise
+        return answer(getattr(handle, method).remote(*arguments), ANSWER_S)
 
     def owners(self) -> dict[str, Any] | None:
         """Return what the pipeline's supervisor says; None if it does not run or does not answer."""

@@ -450,6 +450,16 @@ def test_commands_show_the_plan_and_apply_it(line: TestLine, api: Api, output: s
     assert committed(line, group) == {0: 200, 1: 200}
     assert actions(line.endpoints, f"group {group}") == ["consumers.reset"]
 
+    slots = {"slots": supervisor.status(line.name)["slots"]}
+    assert f"{line.name}  " in command("pipeline", "scale", line.name, str(slots["slots"])).stdout
+    scaled = recorded(line.endpoints, f"pipeline {line.name}")[-1]
+    assert (scaled["action"], json.loads(scaled["before"]), json.loads(scaled["after"])) == (
+        "pipelines.scale",
+        slots,
+        slots,
+    )
+    assert "no pipeline 'nobody' runs" in str(command("pipeline", "scale", "nobody", "1", code=1).exception)
+
     listed = json.loads(command("operations", "list", "-o", "json").stdout)
     assert [item["kind"] for item in listed[:2]] == ["reset", "delete"]
     assert f"group {group}  done 100%" in command("operations", "list").stdout

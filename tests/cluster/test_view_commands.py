@@ -14,12 +14,15 @@ import ray
 from typer.testing import CliRunner, Result
 
 from actors import view
+from actors.producers import events as event_module
 from cluster.cli import app
 from cluster.local import Endpoints
 from schemas.topics import INSPECTION
+from tests.actors.publisher_support import nobody
 from tests.cluster.audit_trail import recorded
 from tests.cluster.output_line import OutputLine
 from tests.cluster.served import wait_for
+from tests.cluster.test_api import Answers
 from tests.fixtures_stack import prepared
 
 SERIES = "E1|A|R|10|CD"
@@ -100,10 +103,24 @@ def test_events_and_wafer_maps(stack: Endpoints, tmp_path: Path) -> None:
         assert "-: " in str(call("events", "publish", "system", "-", given=text, code=1).exception)
 
 
-def test_metrics() -> None:
+def test_events_that_do_not_get_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_module, "DELIVERY_S", 0.3)
+    health = {"event_type": "SERVICE_HEALTH", "service": "s", "status": "UP"}
+    with nobody() as address:
+        monkeypatch.setenv("CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS", address)
+        told = call("events", "publish", "system", "-", "-o", "json", code=1, given=json.dumps(health))
+        assert "error" in json.loads(told.stdout)["items"][0]
+
+
+def test_metrics(line: OutputLine) -> None:
     figures = {item["name"]: item for item in ask("metrics", "show")["items"]}
     assert (figures["slots_live"]["value"], figures["slots_live"]["unit"]) == (None, "slots")
     assert "slots_live" in call("metrics", "show").output
+    supervisor = Answers.options(name=f"supervisor:{line.pipeline}", namespace="chipquality").remote()
+    ray.get(supervisor.set.remote("state", "live"))
+    figures = {item["name"]: item for item in ask("metrics", "show")["items"]}
+    ray.kill(supervisor)
+    assert figures["slots_live"]["value"] == 1
     rates = ask("metrics", "throughput", "--window-s", "60")
     assert len(rates["at"]) == len(rates["rows_per_s"])
     assert "rows/s" in call("metrics", "throughput").output
