@@ -17,6 +17,7 @@ from cluster.commands import (
     detectors,
     fit,
     groups,
+    imports,
     keys,
     limits,
     local,
@@ -38,6 +39,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")
 app.add_typer(groups.app, name="groups")
+app.add_typer(imports.app, name="import")
 app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
