@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster.client import tables
 from cluster.client.connection import TIMEOUT_S, Connection, in_path
@@ -36,12 +37,19 @@ class Chart:
         name = statistic or known[detector][0]
         if name not in known[detector]:
             raise KeyError(f"{detector} has no statistic {name!r}; it has {', '.join(known[detector])}")
-        both = pa.compute.and_(
-            pa.compute.equal(self.verdicts["detector"], detector), pa.compute.equal(self.verdicts["statistic"], name)
+        said = self.verdicts.filter(
+            pc.and_(pc.equal(self.verdicts["detector"], detector), pc.equal(self.verdicts["statistic"], name))
         )
-        said = self.verdicts.filter(both).drop_columns(["detector", "identity", "statistic"])
-        said = said.rename_columns([name if column == "value" else column for column in said.column_names])
-        return self.points.join(said, ["offset", "sample"]).sort_by([("offset", "ascending"), ("sample", "ascending")])
+        row_of = {place: row for row, place in enumerate(_places(said))}
+        beside = said.take(pa.array([row_of.get(place) for place in _places(self.points)], pa.int64()))
+        plotted = self.points
+        for column in ("value", "centre", "lcl", "ucl", "valid", "signals"):
+            plotted = plotted.append_column(name if column == "value" else column, beside[column])
+        return plotted
+
+
+def _places(rows: pa.Table) -> Iterator[tuple[int, int]]:
+    return zip(rows["offset"].to_pylist(), rows["sample"].to_pylist(), strict=True)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.client import ApiError, Client, NotReachedError, Verdicts, connection, tables, verdicts
+from cluster.client import ApiError, Chart, Client, NotReachedError, Verdicts, connection, tables, verdicts
 from cluster.client.connection import Connection
 from cluster.client.verdicts import TooManyRowsError
 from schemas.charts import ChartBlock, DetectorColumns, RuleMeta
@@ -243,6 +245,33 @@ def test_items_without_something_have_null_there() -> None:
     assert tables.verdicts([]).schema == tables.VERDICTS
     rules = [{"name": "a", "statistic": 0}, {"name": "b", "statistic": 1}, {"name": "c", "statistic": 0}]
     assert (tables.fired(0b111, rules, 0), tables.fired(0b010, rules, 0)) == (["a", "c"], [])
+
+
+def test_a_point_that_a_detector_has_not_judged_is_plotted_without_it() -> None:
+    rule = {"name": "beyond", "statistic": 0}
+    lines = {"centre": [0.0, 0.0], "lcl": [-1.0, -1.0], "ucl": [1.0, 1.0]}
+    judged = {
+        "detector": "d", "identity": "d@1-x", "rules": [rule], "offset": [5, 5], "sample": [1, 2], "signal": [0, 1],
+        "valid": [False, True], "statistics": [{"name": "x", "value": [0.5, 2.0], **lines}],
+    }  # fmt: skip
+    numbers = {name: [None, None, None] for name in ("lsl", "usl", "target")}
+    points = {
+        "offset": [5, 5, 5], "sample": [0, 1, 2], "event_time_ms": [1, 2, 3], "published_ms": [4, 5, 6],
+        "value": [None, 0.5, 2.0], "lot": ["", "", ""], "wafer": ["", "", ""], **numbers,
+    }  # fmt: skip
+    chart = Chart("s", "alarm", tables.points(points), tables.verdicts([judged]), {"detectors": [judged]})
+    assert chart.plotted("d").select(["sample", "value", "x", "ucl", "signals"]).to_pylist() == [
+        {"sample": 0, "value": None, "x": None, "ucl": None, "signals": None},
+        {"sample": 1, "value": 0.5, "x": 0.5, "ucl": 1.0, "signals": []},
+        {"sample": 2, "value": 2.0, "x": 2.0, "ucl": 1.0, "signals": ["beyond"]},
+    ]
+
+
+@pytest.mark.processes
+def test_the_client_does_not_wait_for_ray() -> None:
+    code = "import sys, cluster.client; print(sorted(sys.modules.keys() & {'ray', 'pandas', 'fastapi', 'sklearn'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # ---- verdicts from the log
