@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from actors.inputs.opened import InputError, opened
 from actors.inputs.tables import Row
@@ -35,7 +36,7 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[list[str], Iter
         yield columns, _of_csv(path, reader, columns)
 
 
-def _of_csv(path: Path, reader: csv._reader, columns: list[str]) -> Iterator[Row]:
+def _of_csv(path: Path, reader: Any, columns: list[str]) -> Iterator[Row]:
     number = 0
     while True:
         line = reader.line_num + 1
@@ -77,12 +78,12 @@ def parquet_rows(path: Path) -> Iterator[tuple[list[str], Iterator[Row]]]:
         yield list(file.schema_arrow.names), _of_parquet(path, file)
 
 
-def _of_parquet(path: Path, file: object) -> Iterator[Row]:
+def _of_parquet(path: Path, file: Any) -> Iterator[Row]:
     import pyarrow as pa  # noqa: PLC0415
 
     number = 0
     try:
-        for batch in file.iter_batches(BATCH_ROWS):  # type: ignore[attr-defined]
+        for batch in file.iter_batches(BATCH_ROWS):
             for cells in batch.to_pylist():
                 number += 1
                 yield Row(number, 0, cells)

@@ -131,7 +131,7 @@ class Events:
     def _event(self, row: Row) -> Found:
         event: dict[str, Any] = {}
         metadata: dict[str, str] = {}
-        sources = {name: row.cells[column] for name, column in self.columns.items()} | self._mapped.given
+        sources = {**{name: row.cells[column] for name, column in self.columns.items()}, **self._mapped.given}
         for name in sorted(sources):
             value = sources[name]
             if name.startswith(METADATA):

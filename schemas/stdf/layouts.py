@@ -64,7 +64,7 @@ class Field(NamedTuple):
 
     name: str
     code: str
-    count: str = NO_FIELD
+    times: str = NO_FIELD
     must: bool = False  # be there, and all before it
 
 
@@ -149,7 +149,7 @@ class _Array:
     """As many numbers as an earlier field says."""
 
     def __init__(self, field: Field, order: Order) -> None:
-        self._name, self._count, self._halves = field.name, field.count, field.code == "N1"
+        self._name, self._count, self._halves = field.name, field.times, field.code == "N1"
         self._order, self._code = order, "B" if self._halves else _STRUCT_CODES[field.code]
 
     def __call__(self, body: bytes, at: int, values: dict[str, Any]) -> int:
@@ -169,13 +169,13 @@ def _steps(fields: tuple[Field, ...], order: Order) -> list[_Fixed | _Text | _Ar
     steps: list[_Fixed | _Text | _Array] = []
     run: list[Field] = []
     for field in (*fields, Field("", "Cn")):  # the last one ends the last run
-        if field.code in _STRUCT_CODES and not field.count:
+        if field.code in _STRUCT_CODES and not field.times:
             run.append(field)
             continue
         if run:
             steps.append(_Fixed(run, order))
             run = []
-        steps.append(_Array(field, order) if field.count else _Text(field.name))
+        steps.append(_Array(field, order) if field.times else _Text(field.name))
     return steps[:-1]
 
 

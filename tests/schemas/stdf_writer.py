@@ -20,10 +20,10 @@ def record(name: str, order: Order, /, **fields: Any) -> bytes:
     body = b""
     for field in layout.fields[: last + 1]:
         value = fields.get(field.name)
-        if field.count and field.code == "N1":
+        if field.times and field.code == "N1":
             halves = [*(value or ()), 0]
             body += bytes(halves[i] | halves[i + 1] << 4 for i in range(0, len(halves) - 1, 2))
-        elif field.count:
+        elif field.times:
             body += struct.pack(f"{order}{len(value or ())}{_CODES[field.code]}", *(value or ()))
         elif field.code == "Cn":
             text = b"" if value is None else (value or "\0").encode("latin-1")
