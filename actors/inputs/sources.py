@@ -103,16 +103,20 @@ class StdfSource:
 
     def events(self, *, check: bool) -> Iterator[Found | BadRow]:
         """Read it again."""
-        checks = Checks()
+        checks, checked = Checks(), set[tuple[str, ...]]()
         with opened(self.path) as stream:
             for found in StdfEvents(self.lot, self._options).read(stream):
-                if check:
-                    try:
-                        checks.check(found)
-                    except EncodeError as error:
-                        name = found.event.get("characteristic", found.event.get("chip_id"))
-                        raise InputError(f"{self.path}: {str(name)[:100]}: {error}") from error
+                if check and not _texts_of(found) <= checked:
+                    self._check(checks, found)
+                    checked |= _texts_of(found)
                 yield found
+
+    def _check(self, checks: Checks, found: Found) -> None:
+        try:
+            checks.check(found)
+        except EncodeError as error:
+            name = found.event.get("characteristic", found.event.get("chip_id"))
+            raise InputError(f"{self.path}: {str(name)[:100]}: {error}") from error
 
     def facts(self) -> dict[str, Any]:
         """Return counts of what the file has, and what is left out of it."""
@@ -132,6 +136,14 @@ class StdfSource:
             "records": dict(lot.records.most_common()),
             "error": None if lot.error is None else str(lot.error),
         }
+
+
+def _texts_of(found: Found) -> set[tuple[str, ...]]:
+    """Return what can be wrong with an event of an STDF file, which has its texts from its test and from its part: numbers cannot."""
+    event = found.event
+    if found.kind == "inspection":
+        return {("part", event["event_id"])}
+    return {("test", event["chamber"], event["characteristic"]), ("part", event["site"], event["metadata"]["part"])}
 
 
 class TableSource:

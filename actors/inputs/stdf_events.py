@@ -155,7 +155,9 @@ class StdfEvents:
         return {
             "event_type": kind,
             "timestamp": when_ms,
-            "inspection_id": f"{lot}/{name}/{operation}/{begun:%Y%m%dT%H%M%SZ}",
+            "inspection_id": ":".join((lot, name, operation, f"{begun:%Y%m%dT%H%M%SZ}")).replace(
+                "/", "_"
+            ),  # part of a path
             "batch_id": lot,
             "chip_id": name,
             "inspection_type": "WAFER_SORT" if wafer.name else "FINAL_TEST",

@@ -279,7 +279,7 @@ def test_a_part_says_its_die_bins_and_what_it_was_judged() -> None:
     assert [(e["event_type"], e["status"]) for e in (unknown, aborted)] == [
         ("INSPECTION_FAILED", "NOT_JUDGED"), ("INSPECTION_FAILED", "ABORTED"),
     ]  # fmt: skip
-    assert started["inspection_id"] == ended["inspection_id"] == "L1/W7/WS1/19700101T001640Z"
+    assert started["inspection_id"] == ended["inspection_id"] == "L1:W7:WS1:19700101T001640Z"
     assert {e["inspection_type"] for e in (started, bad, ended)} == {"WAFER_SORT"}
     assert (ended["quality_score"], ended["metadata"]["good"]) == (0.25, "1")
 
@@ -294,7 +294,7 @@ def test_the_wafer_of_wrr_is_the_one() -> None:
 def test_a_lot_without_wafers_is_one_inspection() -> None:
     file = File(TEST_COD=None).part((1, 0.5), PART_ID="a").part((1, 0.7), PART_ID="b", PART_FLG=8)
     events = file.inspected()
-    assert {e["inspection_id"] for e in events} == {"L1///19700101T001640Z"}
+    assert {e["inspection_id"] for e in events} == {"L1:::19700101T001640Z"}
     assert [e["event_type"] for e in events][::3] == ["INSPECTION_STARTED", "INSPECTION_COMPLETED"]
     assert events[-1]["inspection_type"] == "FINAL_TEST"
     assert {e["wafer"] for e in file.measured()} == {None}
@@ -335,7 +335,7 @@ def test_names_that_are_given_stand_for_those_of_the_file() -> None:
     given = {"equipment": "E1", "chamber": "C", "recipe": "R", "operation": "O", "lot": "LX", "wafer": "WX"}
     (event,) = File().wafer().part((1, 0.5)).measured(given=given)
     assert {name: event[name] for name in given} == given
-    assert File().wafer().part().inspected(given=given)[0]["inspection_id"].startswith("LX/WX/O/")
+    assert File().wafer().part().inspected(given=given)[0]["inspection_id"].startswith("LX:WX:O:")
 
 
 def test_ids_are_the_same_again_and_others_for_what_reads_otherwise() -> None:
