@@ -139,7 +139,7 @@ class StdfSource:
 
 
 def _texts_of(found: Found) -> set[tuple[str, ...]]:
-    """Return what can be wrong with an event of an STDF file, which has its texts from its test and from its part: numbers cannot."""
+    """Return which texts an event of an STDF file has: they come from its test and its part. Its numbers cannot be wrong."""
     event = found.event
     if found.kind == "inspection":
         return {("part", event["event_id"])}

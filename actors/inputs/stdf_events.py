@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Literal
 from actors.inputs.found import Found, texts, with_id
 from actors.inputs.opened import InputError
 from actors.inputs.stdf_lot import NO_BIN, Lot, LotReader, Part, Wafer
-from actors.inputs.stdf_tests import Result
+from actors.inputs.stdf_tests import Result, TooMuchError
 from schemas.stdf import StdfError
 
 FIELDS = ("equipment", "chamber", "recipe", "operation", "lot", "wafer")  # that a user may name otherwise
@@ -71,7 +71,7 @@ class StdfEvents:
                     yield self._started(wafer)
                 yield from self._measured(part, wafer)
                 yield self._assessed(part, wafer)
-        except StdfError:
+        except (StdfError, TooMuchError):
             if self._lot.error is None:
                 raise
         for wafer in self._lot.wafers:

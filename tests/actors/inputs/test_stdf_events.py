@@ -389,9 +389,11 @@ def test_a_file_that_changed_after_the_survey_is_an_error() -> None:
 def test_what_is_held_has_limits(module: Any, limit: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = File().part((1, 0.5)).part((1, 0.5), (2, 0.5)).bytes()
     monkeypatch.setattr(module, limit, 1)
-    error = surveyed(io.BytesIO(content)).error
-    assert says in str(error)
-    assert str(error).startswith("byte ")
+    lot = surveyed(io.BytesIO(content))
+    assert says in str(lot.error)
+    assert str(lot.error).startswith("byte ")
+    events = list(StdfEvents(lot, StdfOptions()).read(io.BytesIO(content)))  # what stands before that
+    assert sum(found.kind == "measurement" for found in events) == lot.results == 1
 
 
 def test_checks_know_an_event_that_cannot_be_published() -> None:
