@@ -283,7 +283,12 @@ def test_the_log_has_the_verdicts_that_the_api_tells(client: Client, served: Ser
     assert found.schema == verdicts.SCHEMA
     held = client.chart(SERIES[1]).verdicts.to_pandas()
     held = held[held["detector"] == "spc.individuals"].reset_index(drop=True)
-    logged = found.to_pandas().sort_values(["statistic", "offset"], ascending=[False, True]).reset_index(drop=True)
+    logged = (
+        found.to_pandas()
+        .astype({"statistic": str})
+        .sort_values(["statistic", "offset"], ascending=[False, True])
+        .reset_index(drop=True)
+    )
     held = held.sort_values(["statistic", "offset"], ascending=[False, True]).reset_index(drop=True)
     for name in ("offset", "value", "centre", "lcl", "ucl", "valid"):
         np.testing.assert_array_equal(logged[name], held[name])  # bit for bit
