@@ -49,7 +49,7 @@ class StdfEvents:
     def __init__(self, lot: Lot, options: StdfOptions) -> None:
         self._lot, self._options = lot, options
         header = lot.header
-        self._common = {
+        self._common: dict[str, Any] = {
             "equipment": header.get("NODE_NAM") or header.get("TSTR_TYP") or "",
             "recipe": header.get("JOB_NAM") or "",
             "operation": header.get("TEST_COD") or "",
