@@ -21,6 +21,7 @@ from cluster.commands import (
     events,
     fit,
     groups,
+    imports,
     keys,
     limits,
     local,
@@ -48,6 +49,7 @@ app.add_typer(detectors.app, name="detectors")
 app.add_typer(events.app, name="events")
 app.add_typer(fit.app, name="fit")
 app.add_typer(groups.app, name="groups")
+app.add_typer(imports.app, name="import")
 app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
