@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.packages import Package, PackageStore
+from cluster.project import TESTS
 
 ABOVE = '''"""A detector for tests."""
 
@@ -75,7 +76,7 @@ def project(folder: Path, code: str = ABOVE, *, name: str = "above-all", depende
         f"{module}/__init__.py": code,
         f"{module}/table.csv": "a,b\n",
         f"{module}/__pycache__/x.pyc": "no",
-        "tests/test_it.py": "no",
+        f"{TESTS}/test_it.py": "no",
         "setup.py": "no",
         ".git/config": "no",
     }.items():
