@@ -45,6 +45,9 @@ from actors.engine.judge import Assignment
 from actors.errors import ReopenError, StateError
 from actors.hosts import Judged, Opening, for_family, merge
 from actors.names import NAMESPACE
+from actors.packages.errors import PackageRefused
+from actors.packages.limits import Guest
+from actors.packages.watching import load_limit_s
 from models.detector import Detector
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -78,6 +81,7 @@ class Cast(NamedTuple):
     families: Mapping[str, tuple[Detector | Assignment, ...]]
     clean_rows: int
     cpus: float  # of an actor that is started for a family; a spare has none
+    guest: Guest | None = None  # how processes with somebody's code are held
 
 
 class _Crew:
@@ -86,6 +90,7 @@ class _Crew:
     def __init__(self, cast: Cast) -> None:
         self._cast = cast
         self._families = cast.families
+        self._start_timeout_s = START_TIMEOUT_S + (0.0 if cast.guest is None else load_limit_s(cast.guest.limits))
         self._members: dict[int, _Member] = {}  # by number
         self._lock = threading.Lock()  # of _members and of who of them is a spare: the keeper is on another thread
         self._closed = False
@@ -100,11 +105,11 @@ class _Crew:
 
         Raises ReopenError if one does not come up in time, RayError if Ray's head does not answer.
         """
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + self._start_timeout_s
         self._hear(epoch, self._known() or self._find())
         while missing := [family for family in self._families if family not in self._holders(epoch)]:
             if time.monotonic() > deadline:
-                raise ReopenError(f"no detector actor for {', '.join(missing)} within {START_TIMEOUT_S:.0f} s")
+                raise ReopenError(f"no detector actor for {', '.join(missing)} within {self._start_timeout_s:.0f} s")
             self._give(epoch, missing)
         holders = self._holders(epoch)
         self._tend_at = None
@@ -132,7 +137,7 @@ class _Crew:
         """Reset these, and wait until every family has said that it is there, or all have answered. Nobody waits for a spare."""
         asked = [member for member in members if member.family != SPARE]
         calls: dict[Any, _Member] = {member.handle.reset.remote(epoch): member for member in asked}
-        patience_s = RESET_TIMEOUT_S if all(member.pid for member in asked) else START_TIMEOUT_S
+        patience_s = RESET_TIMEOUT_S if all(member.pid for member in asked) else self._start_timeout_s
         until = time.monotonic() + patience_s
         while calls and len(self._holders(epoch)) < len(self._families) and time.monotonic() < until:
             for call in ray.wait(list(calls), timeout=max(0.0, until - time.monotonic()))[0]:
@@ -164,11 +169,20 @@ class _Crew:
             calls.append((member, member.handle.take.remote(epoch, family)))
         for member, call in calls:
             try:
-                member.pid = answer(call, RESET_TIMEOUT_S if member.pid else START_TIMEOUT_S)
+                member.pid = answer(call, RESET_TIMEOUT_S if member.pid else self._start_timeout_s)
             except (RayActorError, GetTimeoutError) as error:
                 self._dismiss(member, error)
+            except RayTaskError as error:
+                raise self._refused(member, error) from error
             else:
                 member.epoch = epoch
+
+    def _refused(self, member: _Member, error: RayTaskError) -> Exception:
+        """Return what to raise for an actor that has no detectors, because their package cannot be loaded."""
+        if not isinstance(error.cause, PackageRefused):
+            return error
+        self._dismiss(member, error.cause)  # the next opening has a new one try
+        return ReopenError("\n".join(filter(None, (str(error.cause), error.cause.detail))))
 
     def _spare(self, family: str) -> _Member | None:
         """Return a spare, which is none any more unless `family` is SPARE; one that runs before one that starts."""
@@ -193,7 +207,16 @@ class _Crew:
             scheduling_strategy=PlacementGroupSchedulingStrategy(group) if group else "DEFAULT",
             max_restarts=0,
             max_task_retries=0,
-        ).remote(self._cast.pipeline, self._cast.seat.slot, number, family, self._families, self._cast.clean_rows)
+            runtime_env=self._cast.guest and self._cast.guest.runtime_env(),
+        ).remote(
+            self._cast.pipeline,
+            self._cast.seat.slot,
+            number,
+            family,
+            self._families,
+            self._cast.clean_rows,
+            self._cast.guest,
+        )
         with self._lock:
             member = self._members.setdefault(number, _Member(number, actor, family))
             if family != SPARE:
@@ -233,7 +256,7 @@ class _Crew:
         spare = None
         try:
             spare = self._spare(SPARE) or self._start(SPARE)
-            spare.pid = answer(spare.handle.pid.remote(), START_TIMEOUT_S)
+            spare.pid = answer(spare.handle.pid.remote(), self._start_timeout_s)
             pause_s = self._pause_s = SPARE_ASK_S
         except (RayError, ValueError) as error:  # ValueError: its name was there, and then was not
             if spare is None:

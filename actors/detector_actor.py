@@ -1,6 +1,11 @@
 """A detector family as a Ray actor: it holds the family's state of the slot's partitions, which the log can give back.
 
-Which family it has is said at its start, or later: a spare has loaded the kernels of all families and has none until one is lost.
+Which family it has is said at its start, or later: a spare has loaded the kernels of all families and has none until one is
+lost.
+
+Where the pipeline is a guest, its detectors are somebody's packages, and this is the only process that runs their code:
+within limits (actors/packages/limits.py), which it takes upon itself before it loads them. What cannot be loaded in time,
+or at all, it says when it is given the family; then it is of no use, and is ended.
 """
 
 from __future__ import annotations
@@ -15,6 +20,10 @@ from actors.engine.family import FamilyFold, FamilyOutput
 from actors.engine.judge import Assignment
 from actors.engine.state import Page
 from actors.errors import ReopenError
+from actors.packages.errors import PackageRefused
+from actors.packages.limits import Guest, confine, relieve
+from actors.packages.packaged import prepare, resolve
+from actors.packages.watching import PREPARE_S, within
 from models.detector import Detector
 
 SPARE = ""  # stands for the family of an actor that has none
@@ -32,12 +41,17 @@ class DetectorActor:
         family: str,
         families: Mapping[str, tuple[Detector | Assignment, ...]],
         clean_rows: int,
+        guest: Guest | None = None,
     ) -> None:
         self._name = f"detector:{pipeline}:{slot}:{number}"
         self._pipeline = pipeline
         self._families = families
         self._clean_rows = clean_rows
         self._family = family
+        self._guest = guest
+        self._trouble: PackageRefused | None = None
+        if guest is not None:
+            confine(guest.limits)
         self._folds: dict[str, FamilyFold] = {}  # those whose kernels are loaded; only the family's own has partitions
         for name in (family,) if family != SPARE else families:
             self._load(name)
@@ -52,13 +66,18 @@ class DetectorActor:
         self._epoch = epoch
         for fold in self._folds.values():
             fold.clear()
-        return self._family, os.getpid()
+        return self._family if self._trouble is None else SPARE, os.getpid()
 
     def take(self, epoch: str, family: str) -> int:
-        """Have this family from now on, without partitions, instead of the one before; return the process id."""
+        """Have this family from now on, without partitions, instead of the one before; return the process id.
+
+        Raises PackageRefused if its detectors cannot be loaded.
+        """
         self._check(epoch)
         if family not in self._folds:
             self._load(family)
+        if self._trouble is not None:
+            raise self._trouble
         for fold in self._folds.values():
             fold.clear()
         self._family = family
@@ -82,7 +101,10 @@ class DetectorActor:
 
     def judge(self, epoch: str, packed: bytes, snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
         """Step through a round of works (pickled once for all families); with `snapshot`, copy dirty pages out."""
-        return self._fold(epoch).run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
+        judged = self._fold(epoch).run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
+        if self._guest is not None and any(output.failures for output in judged[0]):
+            relieve()
+        return judged
 
     def disable(self, epoch: str, partition: int, detector: str) -> None:
         """Switch a detector off, in a replay."""
@@ -93,9 +115,29 @@ class DetectorActor:
         self._fold(epoch).drop(partition)
 
     def _load(self, family: str) -> None:
+        if self._trouble is not None:
+            return
+        try:
+            self._folds[family] = self._warmed(family) if self._guest is None else self._guests(family, self._guest)
+        except PackageRefused as error:
+            self._trouble = error
+
+    def _warmed(self, family: str) -> FamilyFold:
         fold = FamilyFold(self._pipeline, family, self._families[family], self._clean_rows)
         fold.warm()
-        self._folds[family] = fold
+        return fold
+
+    def _guests(self, family: str, guest: Guest) -> FamilyFold:
+        """Return the fold of a guest. Raises PackageRefused, in time."""
+        detectors, limit_s = self._families[family], guest.limits.load_s
+        within(PREPARE_S, "fetching the package and what it needs", lambda: prepare(detectors))
+
+        def load() -> FamilyFold:
+            return FamilyFold(self._pipeline, family, resolve(detectors), self._clean_rows)
+
+        fold = within(limit_s, "loading the package", load)
+        within(limit_s, "the first step", fold.warm)
+        return fold
 
     def _fold(self, epoch: str) -> FamilyFold:
         self._check(epoch)
