@@ -11,6 +11,7 @@ from actors.errors import ConfigError
 from cluster.commands import (
     alerts,
     arl,
+    backtest,
     capability,
     consumers,
     dead_letters,
@@ -47,6 +48,7 @@ app.add_typer(schemas.app, name="schemas")
 app.add_typer(topics.app, name="topics")
 app.add_typer(pipeline.app, name="pipeline")
 app.command()(replay.replay)
+app.command()(backtest.backtest)
 
 
 @app.command()
