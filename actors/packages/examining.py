@@ -8,10 +8,12 @@ holds the interpreter for ever.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -27,7 +29,7 @@ from actors.engine.judge import Judge, assigned, checked
 from actors.engine.state import series_bytes
 from actors.packages.compiling import COMPILE_S, CompileWatch
 from actors.packages.examined import Check, Cost, Example, Failure, Stretched
-from actors.packages.limits import Limits, confine, relieve
+from actors.packages.limits import Limits, confine, peak_bytes, relieve
 from actors.packages.loading import load
 from actors.packages.packaged import Packaged
 from actors.packages.recorded import Recorded, read_rows, recorded
@@ -42,6 +44,7 @@ EXAMPLES_MAX = 3  # of each rule
 OUTPUT_BYTES_MAX = 16 * 1024 * 1024  # of any file that the code writes, what it prints among them
 LEAST_S = 0.1  # of a phase, after kernels were compiled
 _SERIES = 8
+_PR_SET_PDEATHSIG = 1  # of Linux: who is not waited for any more ends
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Job:
 
 def main() -> None:
     """Examine what stdin says."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     job = Job.of_json(sys.stdin.readline())
@@ -94,7 +98,7 @@ class _Examination:
     def run(self, rows: bytes | None) -> None:
         """Go through all phases; say what is found, the first failure too."""
         limits = self._job.limits
-        before = _peak_bytes()
+        before = peak_bytes()
         confine(limits)
         with CompileWatch(self._compiling):
             self._go(rows, before)
@@ -110,7 +114,7 @@ class _Examination:
             with self.phase("cost", CHECK_STEPS * limits.step_s):
                 us_per_row = _us_per_row(detector)
             size = series_bytes(detector.name, detector.state)
-            self.say("cost", asdict(Cost(us_per_row, load_s, first_step_s, size, max(0, _peak_bytes() - before))))
+            self.say("cost", asdict(Cost(us_per_row, load_s, first_step_s, size, max(0, peak_bytes() - before))))
             if rows is not None:
                 self._stretch(detector, rows)
         except _Failed:
@@ -253,7 +257,3 @@ def _us_per_row(detector: Detector) -> float:
         detector.update(state, batch)
         taken.append(time.process_time() - began)
     return 1e6 * float(np.median(taken)) / COST_ROWS
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -24,7 +24,6 @@ from schemas.registry import RegistryUnavailable
 if TYPE_CHECKING:
     from cluster.backtest.plan import BacktestPlan
 
-PACKAGES = "packages"  # in `local.directory`: the store of packages that are tried
 STOPPED = 130  # exit code, as of whatever a terminal stops
 
 
@@ -64,6 +63,7 @@ def backtest(
 ) -> None:  # fmt: skip
     """Judge a stretch of a topic by a detector, as the live pipeline would, and measure it. Nothing is written to Kafka."""
     from cluster.backtest.plan import Wish, parameters_of, plan_of
+    from cluster.packages import store_of
 
     config = load()
     sys.path.insert(0, str(Path.cwd()))  # a detector's module may lie where one works
@@ -81,7 +81,7 @@ def backtest(
             vector=vector,
             missed_cost=missed_cost,
             package=None if package is None else str(package),
-            store=str((config.local.directory / PACKAGES).resolve()),
+            store=store_of(config).url if package is not None else None,
         )
         plan = plan_of(wish, cluster_of(config), config.vectors, config.pipeline.arrivals)
         with _progress(plan.records) as told:

@@ -17,6 +17,7 @@ import pytest
 
 from cluster.backtest.verdicts import described, rows_around
 from cluster.local.stack import Endpoints
+from tests.actors.packages.made import project
 from tests.cluster.backtest.backtest_line import BEGIN, MINUTE, ROWS, BacktestLine, run, said
 from tests.integration.line import series_of, wait_for
 
@@ -117,6 +118,18 @@ def test_a_detector_that_raises_is_told_with_its_traceback(line: BacktestLine, t
     assert "ArithmeticError: seven hundred" in report["failures"][0]["detail"]
     assert "The detector raised on partition 0 at offset" in report["notes"][-2]
     assert "ArithmeticError" in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_detector_of_a_package(line: BacktestLine, tmp_path: Path) -> None:
+    folder = project(tmp_path / "above")
+    wish = ("--local", "--package", folder, "--parameters", '{"limit": 14.0}', "-o", "json")
+    report = said(run(line, "above", *wish, "--report", tmp_path / "report"))
+    assert report["backtest"]["detector"].startswith("mine.above@1-")
+    (rule,) = report["rules"]
+    table = pq.read_table(tmp_path / "report/verdicts", columns=["value"])["value"].to_numpy()
+    assert rule["signals"] == (table > 14.0).sum() > 0
+    refused = run(line, "below", *wish, "--report", tmp_path / "other")
+    assert (refused.exit_code, "it has no detector 'below'" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
