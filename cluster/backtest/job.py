@@ -2,7 +2,9 @@
 
 The command and the job share a folder beside the report's. In it lie, until the job has ended: what is asked (`task.json`,
 readable by its owner only, because it may hold Kafka's password; gone as soon as the job has read it), how far it is
-(`progress.json`), and what has come of it if it is no report (`outcome.json`).
+(`progress.json`), what has come of it if it is no report (`outcome.json`), and the module of the detector, if that is not
+installed (`modules`): the job and its tasks have it last on their path. Ray's `py_modules` would do, but its Jobs API takes no
+single file.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +34,18 @@ from cluster.backtest.plan import BacktestPlan, Wish, own_module, plan_of
 from cluster.backtest.running import BacktestFailed, carry_out, part_of, require_new
 from cluster.config import VectorsConfig
 from cluster.operations.bounds import Bound
-from cluster.operations.errors import Refused
+from cluster.operations.errors import Invalid, Refused
 from models.catalogue import ARTEFACTS
 from schemas.registry import RegistryUnavailable
 
 LOOK_S = 0.3  # between two looks at a job
 JOB = ".job"  # after the folder's name
+SUBMIT_S = 30.0  # for a cluster to take a job
+NO_AGENT = "No available agent"  # what Ray says until it does
 STOP_S = 30.0  # for a job to end after it was stopped
 LOG_CHARS = 2_000  # of a job's log that are told where it died
-TASK, PROGRESS, OUTCOME = "task.json", "progress.json", "outcome.json"
+TASK, PROGRESS, OUTCOME, MODULES = "task.json", "progress.json", "outcome.json", "modules"
+MODULE_BYTES_MAX = 64 * 1024 * 1024  # of a module that travels
 FAILED, REFUSED = 1, 2
 
 
@@ -58,15 +64,14 @@ def submit_and_follow(
     begun = False
     try:
         _write(part / TASK, json.dumps(_asked(plan, folder)))
-        module = own_module(plan.wish)
-        env: dict[str, Any] = {} if module is None else {"py_modules": [str(module)]}
-        client.submit_job(
+        copy_module(own_module(plan.wish), part / MODULES)
+        begun = True
+        _submit(
+            client,
             entrypoint=shlex.join([sys.executable, "-m", "cluster.backtest.job", str(part.resolve())]),
             submission_id=submission,
-            runtime_env=env,
             metadata={"kind": "backtest", "detector": plan.wish.target[:200], "topic": plan.wish.topic},
         )
-        begun = True
         while not (status := client.get_job_status(submission)).is_terminal():
             tell(*_progress(part, f"job {submission}: {str(status.value).lower()}"))
             time.sleep(LOOK_S)
@@ -86,9 +91,41 @@ def submit_and_follow(
             shutil.rmtree(left, ignore_errors=True)
 
 
+def _submit(client: Any, **job: Any) -> None:
+    """Submit a job; a cluster that has just been started takes none for some seconds. Raises BacktestFailed."""
+    deadline = time.monotonic() + SUBMIT_S
+    while True:
+        try:
+            client.submit_job(**job)
+            return
+        except (RuntimeError, ValueError, OSError) as error:  # what Ray's client makes of all that may go wrong
+            if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise BacktestFailed(f"Ray takes no job: {' '.join(str(error).split())[:300]}") from error
+            time.sleep(LOOK_S)
+
+
+def copy_module(module: Path | None, folder: Path) -> None:
+    """Copy a module's file or folder to where the job finds it. Raises Invalid for one that is too large to travel."""
+    if module is None:
+        return
+    files = [module] if module.is_file() else [path for path in module.rglob("*") if path.is_file()]
+    if sum(path.stat().st_size for path in files) > MODULE_BYTES_MAX:
+        raise Invalid(
+            f"{module} has more than {MODULE_BYTES_MAX} bytes: install it in the cluster, or make it a package"
+        )
+    folder.mkdir()
+    if module.is_file():
+        shutil.copy(module, folder)
+    else:
+        shutil.copytree(module, folder / module.name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+
+
 def stop(client: Any, submission: str) -> None:
     """Stop a job, and wait until it has ended, STOP_S at most."""
-    client.stop_job(submission)
+    try:
+        client.stop_job(submission)
+    except RuntimeError:  # it was not there yet
+        return
     deadline = time.monotonic() + STOP_S
     while not client.get_job_status(submission).is_terminal() and time.monotonic() < deadline:
         time.sleep(LOOK_S)
@@ -163,6 +200,8 @@ def carry_out_asked(part: Path) -> int:
     task = part / TASK
     asked = json.loads(task.read_text())
     task.unlink()
+    modules = str(part / MODULES)
+    sys.path.append(modules)
     try:
         wish = asked["wish"]
         bounds = {name: _bound(wish[name]) for name in ("since", "until", "warm_from")}
@@ -172,7 +211,7 @@ def carry_out_asked(part: Path) -> int:
             VectorsConfig(),
             Arrivals(**asked["arrivals"]),
         )
-        carry_out(plan, Path(asked["folder"]), on_ray, _Teller(part))
+        carry_out(plan, Path(asked["folder"]), partial(on_ray, modules=modules), _Teller(part))
     except (Refused, ConfigError) as error:
         return _end(part, str(error), REFUSED)
     except (BacktestFailed, ReopenError, FencedError, RegistryUnavailable) as error:

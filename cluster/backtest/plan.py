@@ -21,8 +21,8 @@ from actors.errors import ConfigError
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import Offsets
-from actors.packages import Packaged, PackageStore, read_package
-from actors.packages.loading import load
+from actors.packages import PackageRefused, PackageStore, read_package
+from actors.packages.examine import examine
 from actors.pipeline import Pipeline, Vector
 from actors.stretch import Stretch
 from cluster.backtest.labels import Label, read_labels
@@ -32,7 +32,7 @@ from cluster.operations.bounds import EARLIEST, LATEST, Bound
 from cluster.operations.errors import Absent, Invalid, shown
 from cluster.operations.replay import located
 from models.catalogue import family_of, make, plain
-from models.detector import Description, Detector, dimension, identity
+from models.detector import Detector, dimension, identity
 
 NAME = "backtest"  # of the pipeline that judges, which nobody sees
 PARAMETERS_CHARS_MAX = 100_000
@@ -152,8 +152,11 @@ def _detector(wish: Wish) -> Detector:
     if wish.package is None:
         return detector_of(wish.target, given)
     package, store = read_package(wish.package), PackageStore(wish.store or "")
-    digest, target = store.put(package.data), package.target_of(wish.target)
-    return Packaged(store.url, digest, target, given, Description.of(load(store, digest, target, given)))
+    examined = examine(store, store.put(package.data), package.target_of(wish.target), given)  # its code runs elsewhere
+    if examined.packaged is None or not examined.ok:
+        failure = examined.failure
+        raise PackageRefused(*(("it cannot be loaded", "") if failure is None else (failure.reason, failure.traceback)))
+    return examined.packaged
 
 
 def own_module(wish: Wish) -> Path | None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +16,16 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.backtest.tasks import Failed, Task, judge_task
 from cluster.backtest.verdicts import described, rows_around
 from cluster.local.stack import Endpoints
-from tests.actors.packages.made import project
+from models import judge
+from models.anomaly import RobustZ
+from models.pca import PcaChart
+from tests.actors.packages.made import RAISES_AT_IMPORT, project
 from tests.cluster.backtest.backtest_line import BEGIN, MINUTE, ROWS, BacktestLine, run, said
-from tests.integration.line import series_of, wait_for
+from tests.integration.line import TestLine, series_of, wait_for
+from tests.integration.test_vectors import MODEL, correlated, records
 
 DETECTOR = ("spc.individuals", "--parameters", '{"phase_one_rows": 50}')
 
@@ -43,6 +49,12 @@ class Loops(Raises):
         while len(batch) > 2:
             pass
         return super().update(state, batch)
+class Dies(Raises):
+    name = "mine.dies"
+    def update(self, state, batch):
+        if len(batch) > 2:
+            os._exit(3)
+        return super().update(state, batch)
 class Nothing:
     pass
 NUMBER = 5
@@ -59,6 +71,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module of somebody's own in the working directory."""
     name = f"mine_{os.getpid()}"
     (tmp_path / f"{name}.py").write_text(RAISES)
+    (tmp_path / f"{name}_broken.py").write_text("raise OSError('no licence')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     return name
@@ -99,13 +112,14 @@ def test_a_report_without_labels_of_some_series_warmed_up(line: BacktestLine, tm
     began = f"--event-time --from {begin} --to {end}".split()
     wish = [*DETECTOR, "--local", *began, "--series", series_of("s00"), "--series", series_of("s1*")]
     cold = said(run(line, *wish, "--report", tmp_path / "cold", "-o", "json"))
-    report = said(run(line, *wish, "--warm-from", "earliest", "--report", tmp_path / "warm", "-o", "json"))
+    text = run(line, *wish, "--warm-from", "earliest", "--report", tmp_path / "warm")
+    assert text.exit_code == 0, text.output
+    report = json.loads((tmp_path / "warm/report.json").read_text())
     assert [(p["warm_from"], p["from"], p["to"]) for p in report["backtest"]["partitions"]] == [(0, 750, 1050)] * 2
     assert (report["rows"], report["judged"]) == (600, 400), "from --from on, of the series that it judges"
     assert cold["judged"] < 400, "Phase I"
     assert report["labels"] is None
     assert report["alerts"] > 0
-    text = run(line, *wish, "--warm-from", "earliest", "--report", tmp_path / "text")
     assert "alerts, " in text.stdout
     assert "100%" in text.stderr, "how far it is"
 
@@ -128,8 +142,50 @@ def test_a_detector_of_a_package(line: BacktestLine, tmp_path: Path) -> None:
     (rule,) = report["rules"]
     table = pq.read_table(tmp_path / "report/verdicts", columns=["value"])["value"].to_numpy()
     assert rule["signals"] == (table > 14.0).sum() > 0
+    broken = project(tmp_path / "broken", RAISES_AT_IMPORT, name="broken")
+    refused = run(line, "above", "--local", "--package", broken, "--report", tmp_path / "other")
+    assert (refused.exit_code, "no licence" in refused.stderr) == (2, True)
     refused = run(line, "below", *wish, "--report", tmp_path / "other")
     assert (refused.exit_code, "it has no detector 'below'" in refused.stderr) == (2, True)
+
+
+def test_a_detector_that_ends_its_process(line: BacktestLine, tmp_path: Path, mine: str) -> None:
+    result = run(line, f"{mine}:Dies", "--local", "--report", "out")
+    assert (result.exit_code, list(Path().glob("out*"))) == (1, [])
+    assert "a process that judged has ended with 3" in result.stderr
+
+
+def test_what_hinders_a_task_is_its_last_word(line: BacktestLine, tmp_path: Path) -> None:
+    pipeline = replace(line.pipeline(), families={"spc": ()})
+    (word,) = judge_task(Task(pipeline, 0, 0, str(tmp_path), ()))
+    assert isinstance(word, Failed)
+    assert word.why.startswith("partition 0: Traceback")
+    topic = replace(line.pipeline(), families={"spc": (RobustZ(), RobustZ())})
+    (word,) = judge_task(Task(topic, 0, 0, str(tmp_path), ()))
+    assert isinstance(word, Failed)
+    assert "stands twice in a family" in word.why
+
+
+def test_vectors(stack: Endpoints, tmp_path: Path) -> None:
+    line = TestLine(stack)
+    values = correlated(60, 2)
+    values[40, 2] += 4.0
+    line.write(0, records(line, values))
+    MODEL.save(tmp_path / "model.npz")
+    wish = (
+        "multivariate.pca",
+        "--parameters",
+        json.dumps({"model": str(tmp_path / "model.npz")}),
+        "--local",
+        "-o",
+        "json",
+    )
+    asked = run(line, *wish)
+    assert (asked.exit_code, "say which of" in asked.stderr) == (2, True)
+    report = said(run(line, *wish, "--vector", "trace", "--report", tmp_path / "r"))
+    signal = pq.read_table(tmp_path / "r/verdicts")["multivariate.pca/signal"].to_numpy()
+    assert signal.tolist() == judge(PcaChart(MODEL), values).signal.tolist()
+    assert report["rows"] == 60
 
 
 @pytest.mark.parametrize(
@@ -137,6 +193,7 @@ def test_a_detector_of_a_package(line: BacktestLine, tmp_path: Path) -> None:
     [
         (["spc.none"], "no detector 'spc.none'"),
         (["absent_module:X"], "No module named 'absent_module'"),
+        (["{mine}_broken:X"], "importing it raises OSError: no licence"),
         (["{mine}:Absent"], "has no class Absent"),
         (["{mine}:NUMBER"], "has no class NUMBER"),
         (["{mine}:Nothing"], "is no detector"),
