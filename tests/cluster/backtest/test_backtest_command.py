@@ -30,6 +30,7 @@ from tests.integration.test_vectors import MODEL, correlated, records
 DETECTOR = ("spc.individuals", "--parameters", '{"phase_one_rows": 50}')
 
 RAISES = """
+import os
 from dataclasses import dataclass
 import numpy as np
 from models.detector import Column, Rule, Verdicts
