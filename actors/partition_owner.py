@@ -12,7 +12,6 @@ The supervisor replaces the one that died. Without a standby Ray starts the owne
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import threading
@@ -24,6 +23,7 @@ import ray
 from ray.util import get_current_placement_group
 
 from actors.actor_hosts import Cast, InActors
+from actors.collecting import collect_seldom
 from actors.deal import Seat
 from actors.errors import FencedError, ReopenError, SupersededError
 from actors.hosts import Hosts, InOwner
@@ -43,7 +43,6 @@ BACKOFF_MAX_S = 3.0  # between attempts to open, times 0.5 to 1.5: what an outag
 STOP_TIMEOUT_S = 30.0
 TURN_S = 0.02  # between two looks at whose turn it is
 STANDBY = "standby"  # state of a process that waits for its turn
-COLLECT_OBJECTS = 200_000  # more than a step allocates
 
 
 class OwnerLoop:
@@ -218,16 +217,6 @@ class OwnerLoop:
             self._slot.abandon()
             self._slot = None
         self._around.log.renew()
-
-
-def collect_seldom() -> None:
-    """Have the garbage collector run seldom in this process.
-
-    Every record is an object until it is decoded, and none is part of a cycle; but by Python's own measure the collector would
-    walk them, and all that is loaded, several times a step: a quarter of the processor time of a full stream.
-    """
-    gc.freeze()
-    gc.set_threshold(COLLECT_OBJECTS)
 
 
 @ray.remote

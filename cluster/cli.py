@@ -12,6 +12,7 @@ from cluster.commands import (
     alerts,
     arl,
     audit,
+    backtest,
     capability,
     charts,
     consumers,
@@ -66,6 +67,7 @@ app.command()(pareto.pareto)
 app.command()(replay.replay)
 app.command()(documents.openapi)
 app.command()(documents.asyncapi)
+app.command()(backtest.backtest)
 
 
 @app.command()

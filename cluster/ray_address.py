@@ -8,10 +8,12 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import services
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray.job_submission import JobSubmissionClient
 
 from actors.errors import ConfigError
 from actors.names import NAMESPACE
@@ -89,6 +91,19 @@ def connect(config: Config, address: str | None = None) -> None:
     """Connect this process, if it is not yet, to the Ray that a command means. Raises ConfigError."""
     if not ray.is_initialized():
         connect_ray(ray_of(config, address))
+
+
+def jobs_of(config: Config, address: str | None = None) -> Any:
+    """Return a client of Ray's Jobs API for the Ray that a command means. Raises ConfigError, in one line."""
+    where = ray_of(config, address)
+    host, _, port = where.removeprefix("ray://").removeprefix("http://").removeprefix("https://").rpartition(":")
+    try:
+        if host and port.isdigit():
+            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        return JobSubmissionClient(where)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"Ray's Jobs API does not answer at {where}: {' '.join(str(error).split())[:300]}") from error
 
 
 def connect_ray(address: str) -> None:

@@ -20,7 +20,8 @@ Where things are:
 - anomalies: anomaly.py (robust z), esd.py, novelty.py, half_space_trees.py, isolation_forest.py; nab.py (the benchmark's score);
 - drift: drift.py (of the mean), page_hinkley.py, adwin.py, ks.py and psi.py (on reference_window.py), mmd.py, classifier_test.py;
   of outcomes: ddm.py, hddm.py;
-- for people: arl.py (how long until a signal) with arl_rules.py and arl_differences.py; plot.py.
+- for people: arl.py (how long until a signal) with arl_rules.py and arl_differences.py; incidents.py (alarms and false ones of a
+  recorded stretch, also with wider limits); plot.py.
 """
 
 from models.checks import check_detector

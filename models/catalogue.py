@@ -109,12 +109,12 @@ def make(name: str, parameters: Mapping[str, Any]) -> Detector:
     lacking = [p.name for p in known.values() if p.required and p.name not in parameters]
     if lacking:
         raise ValueError(f"{name} needs {', '.join(lacking)}")
-    plain = {given: _plain(name, given, value) for given, value in parameters.items()}
-    for given, value in plain.items():
+    taken = {given: plain(name, given, value) for given, value in parameters.items()}
+    for given, value in taken.items():
         if isinstance(value, str) and isinstance(known[given].default, int | float):
             raise ValueError(f"{name}: {given} = {value!r}: a number is wanted")
     try:
-        made: Detector = entry.load()(**{**entry.implied, **plain})
+        made: Detector = entry.load()(**{**entry.implied, **taken})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from error
     return made
@@ -133,9 +133,10 @@ def _parameters(entry: Entry) -> Iterator[Parameter]:
             yield Parameter(name, None if required else part.default, required)
 
 
-def _plain(name: str, given: str, value: Any) -> Any:
+def plain(name: str, given: str, value: Any) -> Any:
+    """Return a parameter as a detector takes it: see `make`. Raises ValueError."""
     if isinstance(value, list):
-        return tuple(_plain(name, given, each) for each in value)
+        return tuple(plain(name, given, each) for each in value)
     if isinstance(value, Mapping) and "detector" in value:  # a chart inside a chart, e.g. of residuals
         return make(value["detector"], value.get("parameters", {}))
     if given in ARTEFACTS and isinstance(value, str):

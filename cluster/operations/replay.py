@@ -137,8 +137,8 @@ def replay_plan(cluster: Cluster, wish: ReplayWish) -> Plan:
     taken = [name for name in topics if name in TOPICS or changes.partitions(name)]
     spans = changes.bounds([(pipeline.input_topic, partition) for partition in pipeline.partitions])
     bounds = {partition: span for (_, partition), span in spans.items()}
-    since = _located(cluster, changes, pipeline, wish.since, bounds)
-    until = _located(cluster, changes, pipeline, wish.until, bounds)
+    since = located(cluster, changes, pipeline, wish.since, bounds)
+    until = located(cluster, changes, pipeline, wish.until, bounds)
     facts = ReplayFacts(pipeline.input_topic, identities(pipeline), list(topics), taken, bounds, since, until)
     return plan_replay(wish, facts)
 
@@ -165,7 +165,7 @@ def topics_for(pipeline: Pipeline, output: str) -> dict[str, Topic]:
     return {name: replace(TOPICS[ours], name=name) for name, ours in like.items() if name}
 
 
-def _located(
+def located(
     cluster: Cluster, changes: Changes, pipeline: Pipeline, bound: Bound, bounds: Mapping[int, tuple[int, int]]
 ) -> Found:
     """Return where a time stands in each partition; nothing if the bound is none."""

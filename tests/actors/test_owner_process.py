@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.partition_owner import COLLECT_OBJECTS, collect_seldom
+from actors.collecting import COLLECT_OBJECTS, collect_seldom
 
 
 @pytest.fixture

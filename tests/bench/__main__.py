@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from tests.bench import charts, decode, failover, memory
 from tests.bench.figures import Figure, document
-from tests.bench.stream import drain, growth, latency, sustained
+from tests.bench.stream import backtest, drain, growth, latency, sustained
 from tests.bench.stream.rounds import PARTITIONS, SERIES, Results, in_rounds, medians, of_systems
 from tests.bench.univariate_ratios import ratios
 
@@ -92,6 +92,10 @@ def _drain(run: Run) -> list[Figure]:
     return [Figure(f"{drain.RECORDS:,} records again / sustained", drained / at_most, DRAINED_PART)]
 
 
+def _backtest(run: Run) -> list[Figure]:
+    return backtest.figures(in_rounds(backtest.runs(PARTITIONS, SERIES, 30.0), run.rounds, run.raw("backtest")))
+
+
 STREAM = "python -m tests.bench.stream"
 SECTIONS = {
     "decode": Section("python -m tests.bench.decode", lambda _: decode.figures(with_peers=True)),
@@ -103,6 +107,7 @@ SECTIONS = {
     "growth": Section(f"{STREAM}.growth", _growth),
     "failover": Section("python -m tests.bench.failover", lambda _: failover.figures()),
     "drain": Section(f"{STREAM}.drain", _drain),
+    "backtest": Section(f"{STREAM}.backtest", _backtest),
     "memory": Section("python -m tests.bench.memory", lambda _: memory.figures()),
 }
 

@@ -25,12 +25,12 @@ import psutil
 
 import actors.engine.family
 import actors.kafka.consumer
+from actors.collecting import collect_seldom
 from actors.engine.family import FamilyFold
 from actors.engine.fold import PartitionFold
 from actors.engine.judge import Judge
 from actors.kafka.consumer import PartitionReader
 from actors.kafka.transaction import TransactionalWriter
-from actors.partition_owner import collect_seldom
 from actors.slot import Slot
 from cluster.config import load
 from cluster.local import LocalStack
