@@ -71,8 +71,10 @@ class LimitDesk:
             span.series, partition=span.partition, rows=span.rows or ROWS, since=span.since, until=span.until
         )
 
-    def propose(self, span: Span, study: Study, author: str, reason: str, now_ms: int) -> tuple[Change, Proposal]:
-        """Propose the next version of a series' limits, and publish it. Nothing takes effect before somebody approves it."""
+    def draft(
+        self, span: Span, study: Study, author: str, reason: str, now_ms: int, change_id: str | None = None
+    ) -> tuple[Change, Proposal]:
+        """Compute the next version of a series' limits, and publish nothing. Raises ChangeRefused."""
         history = self.rows(span)
         said = bool(span.rows or span.since or span.until or study.exclude or study.estimator)
         proposal = propose(
@@ -81,7 +83,14 @@ class LimitDesk:
             estimator=_ESTIMATORS.get(study.estimator or "", study.estimator), subgroup=history.subgroup,
             rules=study.rules, exclude=study.exclude,
         )  # fmt: skip
-        change = self._new(Kind.LIMITS, author, reason, proposal.share, now_ms, basis=proposal.basis())
+        basis = proposal.basis()
+        return self._new(
+            Kind.LIMITS, author, reason, proposal.share, now_ms, basis=basis, change_id=change_id
+        ), proposal
+
+    def propose(self, span: Span, study: Study, author: str, reason: str, now_ms: int) -> tuple[Change, Proposal]:
+        """Propose the next version of a series' limits, and publish it. Nothing takes effect before somebody approves it."""
+        change, proposal = self.draft(span, study, author, reason, now_ms)
         self.control.publish(change)
         return change, proposal
 
@@ -137,9 +146,18 @@ class LimitDesk:
             found.setdefault(entry.applied.change.change_id, []).append(entry)
         return found
 
-    def _new(self, kind: Kind, author: str, reason: str, share: SeriesChange, now_ms: int, basis: str = "") -> Change:
+    def _new(
+        self,
+        kind: Kind,
+        author: str,
+        reason: str,
+        share: SeriesChange,
+        now_ms: int,
+        basis: str = "",
+        change_id: str | None = None,
+    ) -> Change:
         return Change(
-            change_id=uuid.uuid4().hex[:12],
+            change_id=change_id or uuid.uuid4().hex[:12],
             kind=kind,
             state=State.PROPOSED,
             pipeline=self.control.places.pipeline,

@@ -18,6 +18,7 @@ from cluster.commands import (
     detectors,
     fit,
     groups,
+    job,
     keys,
     limits,
     local,
@@ -40,6 +41,7 @@ app.add_typer(detector.app, name="detector")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")
 app.add_typer(groups.app, name="groups")
+app.add_typer(job.app, name="job")
 app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")

@@ -31,9 +31,11 @@ from cluster.access.secret import secret_of
 from cluster.commands.notify import escalation_task, notify_task, routes_of
 from cluster.config import Config, reveal
 from cluster.detectors import judging_of
+from cluster.jobs import actor as jobs
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
 from cluster.operations import actor as operations
+from cluster.packages import store_of
 from cluster.pipelines import pipelines_of
 from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
 from schemas.registry import Registry
@@ -185,6 +187,8 @@ class Product:
         )
         view.start(self.cluster, name, sources=sources, notes=self.notes, also=also)
         self._exit.callback(operations.stop, name)
+        self._exit.callback(jobs.stop, name)
+        jobs.connect(jobs.Settings(self.cluster, name, store_of(self.config).url))
         self._exit.callback(undeploy)
         self.page_url = deploy(self.config, name, self.cluster, self._secret)
 

@@ -30,6 +30,7 @@ from cluster.jobs.run import ACTIVE, WITH_RAY, Run, State, Trigger, Why
 
 GRACE_S = 60.0  # so late a run is still on time
 ATTEMPTS_MAX = 4  # runs that Ray has at once, over all jobs; further ones wait
+START_S = 300.0  # for Ray to take a submission; then it counts as a failure
 LOST_MAX = 10  # attempts of one run that are lost with their Ray
 
 
@@ -67,7 +68,7 @@ class Plan(NamedTuple):
 def plan(jobs: Iterable[Job], runs: Iterable[Run], seen: Mapping[str, Seen] | None, now_ms: int) -> Plan:
     """Return what is next. `seen`: by submission id; None: Ray does not answer, and what it has is left as it is."""
     defined = {job.name: job for job in jobs}
-    known = list(runs)
+    known = [run for run in runs if run.job in defined]
     changed: list[Run] = []
     does: list[Do] = []
     at_ray = 0
@@ -101,7 +102,9 @@ def _seen(run: Run, said: Seen, job: Job, now_ms: int) -> tuple[Run, str | None]
     if said.sight is Sight.alive:
         return _alive(run, job, now_ms)
     if said.sight is Sight.absent and run.state is State.starting:
-        return run, "submit"
+        if now_ms - (run.started_ms or now_ms) < START_S * 1000:
+            return run, "submit"
+        return failed(run, job, f"Ray has not taken it within {START_S:g} s", now_ms), None
     return _over(run, said, job, now_ms), None
 
 

@@ -176,6 +176,13 @@ def test_while_ray_does_not_answer_nothing_is_taken_for_lost() -> None:
     assert (told(found), len(found.ray.submitted)) == ([("done", 60)], 1)
 
 
+def test_one_that_ray_does_not_take_fails_in_the_end() -> None:
+    found = world(job(retries=0))
+    found.ray.submit = lambda _: None  # type: ignore[method-assign]
+    go(found, NOON + HOUR + 6 * MINUTE)
+    assert next(iter(found.runs.values())).error == "Ray has not taken it within 300 s"
+
+
 def test_only_so_many_run_at_once_and_the_others_wait() -> None:
     many = world(*(job(f"j{n}") for n in range(ATTEMPTS_MAX + 2)), takes_ms=lambda _: MINUTE)
     many.step(NOON + HOUR)
