@@ -181,7 +181,7 @@ class _Watch:
                 return True
             try:
                 until = self._take(json.loads(line)) or until
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 self._fail(f"the process says what cannot be read: {error}")
                 return True
             if self._done:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actors.engine.judge import Assignment
+from actors.errors import ConfigError
 from actors.packages import describing
 from actors.packages.errors import PackageRefused
 from actors.packages.loading import load
@@ -144,6 +145,15 @@ def packaged_in(detectors: Iterable[Detector | Assignment]) -> list[Packaged]:
     """Return those that are of packages."""
     every = (each.detector if isinstance(each, Assignment) else each for each in detectors)
     return [each for each in every if isinstance(each, Packaged)]
+
+
+def check_hosting(families: Iterable[Iterable[Detector | Assignment]], *, hosted_apart: bool) -> None:
+    """Raise ConfigError if there are detectors of packages that would run in an owner, or in a process without limits."""
+    found = [each.identity for family in families for each in packaged_in(family)]
+    if found and not hosted_apart:
+        raise ConfigError(
+            f"detectors of packages run in processes of their own: {', '.join(found)} need hosting 'actor' and a guest's limits"
+        )
 
 
 def _loaded(detector: Detector) -> Detector:

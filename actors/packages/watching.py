@@ -11,9 +11,15 @@ from typing import Generic, TypeVar
 
 from actors.packages.compiling import COMPILE_S, CompileWatch
 from actors.packages.errors import PackageRefused
+from actors.packages.limits import Limits
 
 LOOK_S = 0.5  # between two looks whether it is compiling
 T = TypeVar("T")
+
+
+def load_limit_s(limits: Limits) -> float:
+    """Return how long a detector process may take to load a package and to take its first step."""
+    return 2 * (limits.load_s + COMPILE_S)
 
 
 class _Run(Generic[T]):
