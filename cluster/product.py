@@ -92,7 +92,8 @@ class Product:
         self._timed("API and page", self._start_serve)
         self._timed("keys", self._make_first_key)
         self._timed("slot live", self._wait_live)
-        self._start_escalator()  # last, and not waited for: nothing is due in the first minutes
+        self._start_scheduler()  # last, and not waited for, as the escalator: nothing is due in the first minutes
+        self._start_escalator()
 
     def _timed(self, what: str, do: Callable[[], Any]) -> None:
         started = time.monotonic()
@@ -169,6 +170,11 @@ class Product:
             self._exit.callback(stop_escalator)
             start_escalator(task)
 
+    def _start_scheduler(self) -> None:
+        name = self.config.pipeline.name
+        self._exit.callback(jobs.stop, name)
+        jobs.connect(jobs.Settings(self.cluster, name, store_of(self.config).url))
+
     def _wait_live(self) -> None:
         for name in self._running:
             supervisor.wait_live(name)
@@ -187,8 +193,6 @@ class Product:
         )
         view.start(self.cluster, name, sources=sources, notes=self.notes, also=also)
         self._exit.callback(operations.stop, name)
-        self._exit.callback(jobs.stop, name)
-        jobs.connect(jobs.Settings(self.cluster, name, store_of(self.config).url))
         self._exit.callback(undeploy)
         self.page_url = deploy(self.config, name, self.cluster, self._secret)
 

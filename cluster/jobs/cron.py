@@ -79,6 +79,9 @@ class Cron:
         Looked for backwards in windows that double, so that a schedule of every minute that nobody looked at for a year costs
         no more than one of every month.
         """
+        first = self.after(after_ms)
+        if first is None or first > until_ms:
+            return []
         window = _WINDOW_MS
         while True:
             since = max(after_ms, until_ms - window)
