@@ -221,6 +221,9 @@ class Scheduler:
                     self.turn()
             except LOST as error:
                 _LOG.warning("scheduler: it cannot be written just now: %s", error)
+            except Exception as error:  # noqa: BLE001 - a thread that ends would end all jobs, unseen: it is told, and goes on
+                self.trouble = f"{type(error).__name__}: {error}"
+                _LOG.exception("scheduler: a turn failed")
             self._wake.wait(TURN_S)
             self._wake.clear()
         with self._lock:

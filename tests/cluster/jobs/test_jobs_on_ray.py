@@ -158,6 +158,13 @@ def test_a_stretch_is_judged_again_though_its_process_and_the_scheduler_are_kill
     assert len(replays) == 1, "the second attempt found the operation of the first"
 
 
+def under_way(api: Api, name: str) -> bool:
+    run = newest(api, name)
+    assert not run["error"], run
+    assert not (trouble := api("GET", "/jobs")["trouble"]), trouble
+    return bool(run["what"])
+
+
 def _answered(api: Api, name: str) -> bool:
     return api.answer("GET", f"/jobs/{name}").status_code == 200
 
@@ -374,7 +381,8 @@ def test_the_head_is_killed_in_mid_job_and_the_run_goes_on_in_the_next_ray(site:
     with Api(site.line.cluster, site.line.name) as api:
         api("PUT", "/jobs/long", {"kind": "rejudge"})
         run = api("POST", "/jobs/long/runs", status=202)
-        wait_for(lambda: process_of(f"{run['id']}-1") and newest(api, "long")["what"], "it is under way")
+        wait_for(lambda: under_way(api, "long"), "it is under way")
+        assert process_of(f"{run['id']}-1")
     site.head_ends()
     site.begin()
     with Api(site.line.cluster, site.line.name) as api:

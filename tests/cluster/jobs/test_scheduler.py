@@ -323,3 +323,14 @@ def test_its_thread_turns_by_itself_and_comes_back_from_a_broker_that_was_away(d
     wait_for(
         lambda: newest(turning, "by-hand")["state"] == "waiting", "it ended without a word, and is tried again", 20
     )
+
+
+def test_a_turn_that_fails_is_told_and_the_next_one_is_turned(
+    desk: Desk, turning: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turning.schedule(job("by-hand", ""))
+    monkeypatch.setattr(desk.submissions, "submit", lambda _: {}["a bug"])
+    turning.start("by-hand", "bob")
+    wait_for(lambda: turning.page(1)["trouble"] == "KeyError: 'a bug'", "it is told", 20)
+    monkeypatch.undo()
+    wait_for(lambda: newest(turning, "by-hand")["state"] == "running", "it runs", 20)
