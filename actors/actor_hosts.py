@@ -155,8 +155,6 @@ class _Crew:
         except RayActorError as error:
             self._dismiss(member, error)
             return
-        except RayTaskError as error:
-            raise self._refused(member, error) from error
         held = self._holders(epoch)
         with self._lock:
             member.family = family if family in self._families and family not in held else SPARE

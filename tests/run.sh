@@ -63,7 +63,8 @@ types=$!
 unset PYTHONDONTWRITEBYTECODE
 TESTS_COVERAGE=$PWD/pyproject.toml
 PYTHONPATH=$PWD/tests/site
-export TESTS_COVERAGE PYTHONPATH
+COVERAGE_FILE=$PWD/.coverage # also of processes that have another working directory
+export TESTS_COVERAGE PYTHONPATH COVERAGE_FILE
 
 sh "$0" processes "$@" </dev/null >"$said/processes" 2>&1 &
 processes=$!

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 from actors.engine.judge import Assignment
 from actors.errors import ConfigError
 from actors.packages import describing
+from actors.packages.cache import cache_folder
 from actors.packages.errors import PackageRefused
-from actors.packages.loading import load
+from actors.packages.loading import installed, load, unpacked
+from actors.packages.package import Package
 from actors.packages.store import PackageStore
 from models.detector import Column, Description, Detector, Rule
 
@@ -134,6 +136,14 @@ class Packaged:
 def resolve(detectors: Iterable[Detector | Assignment]) -> tuple[Detector | Assignment, ...]:
     """Return the detectors with those of packages loaded into this process. Raises PackageRefused."""
     return tuple(replace_detector(each) if isinstance(each, Assignment) else _loaded(each) for each in detectors)
+
+
+def prepare(detectors: Iterable[Detector | Assignment]) -> None:
+    """Fetch, unpack and install on this node what is needed to load these; runs none of their code. Raises PackageRefused."""
+    for each in packaged_in(detectors):
+        package = Package.get(PackageStore(each.store), each.digest)
+        unpacked(package, cache_folder())
+        installed(package.requires, cache_folder())
 
 
 def replace_detector(assignment: Assignment) -> Assignment:

@@ -78,6 +78,8 @@ def project(folder: Path, code: str = ABOVE, *, name: str = "above-all", depende
         f"{module}/__pycache__/x.pyc": "no",
         f"{TESTS}/test_it.py": "no",
         "setup.py": "no",
+        "data/rows.csv": "no",
+        "rows.csv": "no",
         ".git/config": "no",
     }.items():
         file = folder / path
