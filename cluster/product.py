@@ -37,7 +37,7 @@ from cluster.local.stack import LocalStack
 from cluster.operations import actor as operations
 from cluster.packages import store_of
 from cluster.pipelines import pipelines_of
-from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
+from cluster.ray_address import RAY_SETTINGS, agent_on_a_free_port, connect, own_signal_handlers, told_in
 from schemas.registry import Registry
 from schemas.topics import ALERT_ACTIONS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
 
@@ -125,18 +125,19 @@ class Product:
                 connect(self.config)
             else:
                 os.environ.update(RAY_SETTINGS)
-                context = ray.init(
-                    address="local",  # a new one, also where another Ray runs on this machine
-                    num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
-                    namespace=NAMESPACE,
-                    include_dashboard=True,
-                    dashboard_host="127.0.0.1",
-                    dashboard_port=config.dashboard_port,
-                    object_store_memory=config.object_store_bytes,
-                    log_to_driver=False,
-                    configure_logging=False,
-                    _node_ip_address="127.0.0.1",
-                )
+                with agent_on_a_free_port():
+                    context = ray.init(
+                        address="local",  # a new one, also where another Ray runs on this machine
+                        num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
+                        namespace=NAMESPACE,
+                        include_dashboard=True,
+                        dashboard_host="127.0.0.1",
+                        dashboard_port=config.dashboard_port,
+                        object_store_memory=config.object_store_bytes,
+                        log_to_driver=False,
+                        configure_logging=False,
+                        _node_ip_address="127.0.0.1",
+                    )
                 self.dashboard_url = f"http://{context.dashboard_url}"
                 self._exit.enter_context(told_in(self.config.local.directory, ray.get_runtime_context().gcs_address))
         _route_ray_logs()

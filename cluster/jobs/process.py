@@ -1,4 +1,4 @@
-"""The process of one attempt, as Ray's Jobs API starts it: `python -m cluster.jobs.process <pipeline> <submission id>`.
+"""The process of one attempt, as Ray's Jobs API starts it: `python -m cluster.jobs.process <Ray> <pipeline> <submission id>`.
 
 It asks the scheduler what it is to do, does it, and says what has come of it. Exit codes: 0 said and heard; 1 it failed, which
 was said, or nobody heard it: the scheduler tries again; 3 it is not wanted any more.
@@ -7,6 +7,7 @@ was said, or nobody heard it: the scheduler tries again; 3 it is not wanted any 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -95,11 +96,12 @@ def _failed(desk: RemoteDesk, submission_id: str, error: str) -> int:
     return FAILED
 
 
-def main(pipeline: str, submission_id: str) -> int:
-    """Run an attempt in the Ray that has started this process."""
+def main(address: str, pipeline: str, submission_id: str) -> int:
+    """Run an attempt in the Ray at an address."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    os.environ.pop("RAY_ADDRESS", None)  # of the newest Ray of the machine
     with own_signal_handlers():
-        ray.init(address="auto", namespace=NAMESPACE, log_to_driver=False)
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
     end_in_order()
     return attempt(RemoteDesk(pipeline), submission_id)
 

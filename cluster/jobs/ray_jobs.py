@@ -51,13 +51,15 @@ def api_of_this_ray() -> str:
         raise RayUnavailableError(f"this Ray has no Jobs API: its dashboard does not run ({error})") from error
 
 
-def entrypoint_of(pipeline: str, submission_id: str) -> str:
+def entrypoint_of(address: str, pipeline: str, submission_id: str) -> str:
     """Return the command of an attempt: nothing in it is secret; what it needs it asks the scheduler for.
 
-    >>> entrypoint_of("quality", "nightly-20260601T020000Z-1").split(" -m ")[1]
-    'cluster.jobs.process quality nightly-20260601T020000Z-1'
+    It names the Ray that it belongs to: what Ray tells it by itself is the newest one of the machine, which may be another.
+
+    >>> entrypoint_of("head:6379", "quality", "nightly-20260601T020000Z-1").split(" -m ")[1]
+    'cluster.jobs.process head:6379 quality nightly-20260601T020000Z-1'
     """
-    command = [sys.executable, "-m", "cluster.jobs.process", pipeline, submission_id]
+    command = [sys.executable, "-m", "cluster.jobs.process", address, pipeline, submission_id]
     return f"exec {shlex.join(command)}"
 
 
@@ -75,11 +77,12 @@ class RayJobs:
 
     def submit(self, run: Run) -> None:
         """Have the newest attempt of a run begin; of one whose id is taken nothing comes. Raises RayUnavailableError."""
+        entrypoint = entrypoint_of(ray.get_runtime_context().gcs_address, self.pipeline, run.submission_id)
         metadata = {"pipeline": self.pipeline, "job": run.job, "run": run.id, "kind": run.kind, "by": run.by}
         try:
             self._asked(
                 lambda client: client.submit_job(
-                    entrypoint=entrypoint_of(self.pipeline, run.submission_id),
+                    entrypoint=entrypoint,
                     submission_id=run.submission_id,
                     metadata=metadata,
                 )

@@ -172,7 +172,8 @@ def _data(stage: Stage, parameters: TrainParameters) -> Data:
         reader = HistoryReader(stage.cluster, group, topic, registry.schema)
         since = None if first_ms is None else Bound(time_ms=first_ms)
         found = reader.rows(parameters.series, partition=None, rows=parameters.rows or ROWS_MAX, since=since)
-        times, value, names = found.event_time_ms, found.value[:, np.newaxis], (parameters.series,)
+        times, value = found.event_time_ms, found.value[:, np.newaxis]
+        names: tuple[str, ...] = (parameters.series,)
         facts: dict[str, Any] = {"source": topic, "partition": found.partition}
         facts |= {"first_offset": int(found.offset[0]), "last_offset": int(found.offset[-1])}
     else:
