@@ -1,4 +1,4 @@
-"""One real single-node Ray, set as the product sets its own, without a dashboard unless one is wanted: for tests and benchmarks."""
+"""One real single-node Ray, set as the product sets its own, with a dashboard only if one is wanted: tests and benchmarks."""
 
 from __future__ import annotations
 
