@@ -112,6 +112,12 @@ def test_a_kind_checks_its_parameters() -> None:
         ("dance", {}, "there are rejudge, limits, train"),
         ("limits", {"series": []}, "limits: series: "),
         ("rejudge", {"limits": "none", "more": 1}, "rejudge: more: "),
+        ("rejudge", {"to": "5", "last_s": 5}, "either last_s"),
+        ("train", {"model": "pca"}, "either vector or series"),
+        ("train", {"model": "pca", "series": "s"}, "fitted to a vector"),
+        ("train", {"model": "pca", "vector": "v", "rows": 5, "last_s": 5}, "either rows or last_s"),
+        ("train", {"model": "pca", "vector": "v", "parameters": {"x": 1}}, "x: pca has"),
+        ("train", {"model": "isolation-forest", "vector": "v"}, "wants a seed"),
         ("rejudge", {"limits": [{"series": "s", "sigma": -1}]}, "limits.*sigma"),
     ):
         with pytest.raises(Invalid, match=said):
