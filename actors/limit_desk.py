@@ -71,10 +71,10 @@ class LimitDesk:
             span.series, partition=span.partition, rows=span.rows or ROWS, since=span.since, until=span.until
         )
 
-    def propose(
+    def draft(
         self, span: Span, study: Study, author: str, reason: str, now_ms: int, change_id: str = ""
     ) -> tuple[Change, Proposal]:
-        """Propose the next version of a series' limits, and publish it. Nothing takes effect before somebody approves it.
+        """Compute the next version of a series' limits, and publish nothing. Raises ChangeRefused.
 
         `change_id`: the id that it gets; a new one unless given. So in what follows.
         """
@@ -86,7 +86,13 @@ class LimitDesk:
             estimator=_ESTIMATORS.get(study.estimator or "", study.estimator), subgroup=history.subgroup,
             rules=study.rules, exclude=study.exclude,
         )  # fmt: skip
-        change = self._new(Kind.LIMITS, author, reason, proposal.share, now_ms, change_id, proposal.basis())
+        return self._new(Kind.LIMITS, author, reason, proposal.share, now_ms, change_id, proposal.basis()), proposal
+
+    def propose(
+        self, span: Span, study: Study, author: str, reason: str, now_ms: int, change_id: str = ""
+    ) -> tuple[Change, Proposal]:
+        """Propose the next version of a series' limits, and publish it. Nothing takes effect before somebody approves it."""
+        change, proposal = self.draft(span, study, author, reason, now_ms, change_id)
         self.control.publish(change)
         return change, proposal
 

@@ -7,7 +7,7 @@ topic of its own, and outputs. Its log is the cluster's, with one difference (`S
 the start of the stretch to its end, and nothing else. So its fold begins there with no state, as any fold does where there is no
 position yet, and its position stops at the end.
 
-What a person gave to the live pipeline (limits, exclusions) is not given to it: its control topic is none.
+What a person gave to the live pipeline (limits, exclusions) is not given to it: its control topic is none, or one of its own.
 """
 
 from __future__ import annotations
@@ -58,15 +58,16 @@ def replay_name(output: str) -> str:
     return f"replay-{output}"
 
 
-def replay_topics(pipeline: Pipeline, output: str) -> Topics:
-    """Return where a replay of a pipeline writes."""
+def replay_topics(pipeline: Pipeline, output: str, *, control: bool = False) -> Topics:
+    """Return where a replay of a pipeline writes; with `control` it has a control topic of its own."""
     late = f"{output}.late" if pipeline.arrivals.on else ""
     deals = pipeline.topics.deals
     charts, alerts, dead_letters, state = (f"{output}.{what}" for what in ("charts", "alerts", "dlq", "state"))
-    return Topics(charts, alerts, dead_letters, state, control="", deals=deals, late=late)
+    own = f"{output}.control" if control else ""
+    return Topics(charts, alerts, dead_letters, state, control=own, deals=deals, late=late)
 
 
-def replayed(pipeline: Pipeline, output: str, stretch: Stretch) -> Pipeline:
+def replayed(pipeline: Pipeline, output: str, stretch: Stretch, *, control: bool = False) -> Pipeline:
     """Return the pipeline that judges a stretch as `pipeline` does, into topics of its own; its families in its owners.
 
     Those of a guest in processes of their own, as ever.
@@ -74,7 +75,7 @@ def replayed(pipeline: Pipeline, output: str, stretch: Stretch) -> Pipeline:
     return replace(
         pipeline,
         name=replay_name(output),
-        topics=replay_topics(pipeline, output),
+        topics=replay_topics(pipeline, output, control=control),
         hosting="owner" if pipeline.guest is None else "actor",
         standby=False,
         slots=1,

@@ -24,6 +24,7 @@ from cluster.commands import (
     fit,
     groups,
     imports,
+    job,
     keys,
     limits,
     local,
@@ -53,6 +54,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(fit.app, name="fit")
 app.add_typer(groups.app, name="groups")
 app.add_typer(imports.app, name="import")
+app.add_typer(job.app, name="job")
 app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")

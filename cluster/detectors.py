@@ -39,6 +39,11 @@ def families_of(
 
 
 def vector_of(config: VectorsConfig, families: Mapping[str, tuple[Assignment, ...]]) -> Vector:
+    """Return the configured vector that these families judge. Raises ConfigError; see vector_of_families."""
+    return vector_of_families(config.vector or "", families)
+
+
+def vector_of_families(vector: str, families: Mapping[str, tuple[Assignment, ...]]) -> Vector:
     """Return the vector that these families judge: its characteristics are those of their models, in the same order.
 
     Raises ConfigError if there is no detector, one that judges single values, or two whose models differ in this.
@@ -54,7 +59,7 @@ def vector_of(config: VectorsConfig, families: Mapping[str, tuple[Assignment, ..
         raise ConfigError(
             f"vectors.detectors: one model, or several of the same characteristics; got {len(found)} kinds"
         )
-    return Vector(config.vector or "", next(iter(found)))
+    return Vector(vector, next(iter(found)))
 
 
 class Judging(NamedTuple):

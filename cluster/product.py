@@ -32,11 +32,13 @@ from cluster.commands.notify import escalation_task, notify_task, routes_of
 from cluster.commands.recording import publish
 from cluster.config import Config, reveal
 from cluster.detectors import judging_of
+from cluster.jobs import actor as jobs
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
 from cluster.operations import actor as operations
+from cluster.packages import store_of
 from cluster.pipelines import pipelines_of
-from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
+from cluster.ray_address import RAY_SETTINGS, agent_on_a_free_port, connect, own_signal_handlers, told_in
 from schemas.registry import Registry
 from schemas.topics import ALERT_ACTIONS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
 
@@ -91,7 +93,8 @@ class Product:
         self._timed("API and page", self._start_serve)
         self._timed("keys", self._make_first_key)
         self._timed("slot live", self._wait_live)
-        self._start_escalator()  # last, and not waited for: nothing is due in the first minutes
+        self._start_scheduler()  # last, and not waited for, as the escalator: nothing is due in the first minutes
+        self._start_escalator()
 
     def _timed(self, what: str, do: Callable[[], Any]) -> None:
         started = time.monotonic()
@@ -123,18 +126,19 @@ class Product:
                 connect(self.config)
             else:
                 os.environ.update(RAY_SETTINGS)
-                context = ray.init(
-                    address="local",  # a new one, also where another Ray runs on this machine
-                    num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
-                    namespace=NAMESPACE,
-                    include_dashboard=True,
-                    dashboard_host="127.0.0.1",
-                    dashboard_port=config.dashboard_port,
-                    object_store_memory=config.object_store_bytes,
-                    log_to_driver=False,
-                    configure_logging=False,
-                    _node_ip_address="127.0.0.1",
-                )
+                with agent_on_a_free_port():
+                    context = ray.init(
+                        address="local",  # a new one, also where another Ray runs on this machine
+                        num_cpus=max(4, os.cpu_count() or 1),  # our actors wait more than they compute
+                        namespace=NAMESPACE,
+                        include_dashboard=True,
+                        dashboard_host="127.0.0.1",
+                        dashboard_port=config.dashboard_port,
+                        object_store_memory=config.object_store_bytes,
+                        log_to_driver=False,
+                        configure_logging=False,
+                        _node_ip_address="127.0.0.1",
+                    )
                 self.dashboard_url = f"http://{context.dashboard_url}"
                 self._exit.enter_context(told_in(self.config.local.directory, ray.get_runtime_context().gcs_address))
         _route_ray_logs()
@@ -167,6 +171,11 @@ class Product:
         if task is not None:
             self._exit.callback(stop_escalator)
             start_escalator(task)
+
+    def _start_scheduler(self) -> None:
+        name = self.config.pipeline.name
+        self._exit.callback(jobs.stop, name)
+        jobs.connect(jobs.Settings(self.cluster, name, store_of(self.config).url))
 
     def _wait_live(self) -> None:
         for name in self._running:

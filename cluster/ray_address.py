@@ -7,11 +7,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import services
+from ray._private import parameter, services
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.job_submission import JobSubmissionClient
 
@@ -41,6 +42,21 @@ def own_signal_handlers() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def agent_on_a_free_port() -> Iterator[None]:
+    """Let the agent of a node that `ray.init` starts meanwhile listen on any free port.
+
+    Submitted jobs go through that agent. `ray.init` has it listen on 52365 and has no argument for another port: of two Rays on
+    a machine, or one started right after another was killed, the second has an agent that cannot listen, and takes no jobs.
+    """
+    usual = parameter.RayParams
+    parameter.RayParams = partial(usual, dashboard_agent_listen_port=0)  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        parameter.RayParams = usual  # type: ignore[misc]
 
 
 @contextmanager

@@ -43,6 +43,7 @@ ALERT_ACTIONS = "quality.alert-actions"
 ESCALATION = "escalation"  # consumer group that tells escalated alerts
 DEALS = "quality.deals"
 OPERATIONS = "quality.operations"
+JOBS = "quality.jobs"
 ACCESS = "quality.access"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
@@ -292,6 +293,16 @@ _OURS = (
         records=("operation",),
         writers="the operations actor of a pipeline, in a transaction of the id <pipeline>-operations",
         readers="the operations actor, when it starts; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=JOBS,
+        doc="Scheduled jobs, their runs, and which version of what they make is the current one (docs/jobs.md)",
+        key="job|pipeline|name, run|pipeline|id or alias|pipeline|job",
+        records=("job", "job_run", "job_alias"),
+        writers="the scheduler of a pipeline, in a transaction of the id <pipeline>-jobs",
+        readers="the scheduler, when it starts; read_committed",
         partitions=1,
         config=_COMPACTED,
     ),

@@ -145,6 +145,13 @@ class HistoryReader:
         ((p, part),) = found.items()
         return History(series, p, *part.columns)
 
+    def series(self, records: int) -> list[str]:
+        """Return the keys of the series among the newest `records` records, sorted."""
+        low, end = self._spans(None)
+        share = max(1, records // len(end))
+        self._read({p: (max(low[p], end[p] - share), end[p]) for p in end if end[p] > low[p]}, "")
+        return sorted(key for key in self._series.keys if key)
+
     def _spans(self, partition: int | None) -> tuple[dict[int, int], dict[int, int]]:
         """Return the first offset and the end of the partitions to look at."""
         topics = Admin(self._cluster.bootstrap_servers, self._cluster.client).topics([self.topic])

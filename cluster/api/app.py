@@ -182,6 +182,7 @@ def build_api(facts: Facts | None, access: Access | None = None, desks: Quality 
         capability,
         dead_letters,
         detectors,
+        jobs,
         keys,
         limits,
         management,
@@ -199,7 +200,12 @@ def build_api(facts: Facts | None, access: Access | None = None, desks: Quality 
     app.state.quality = desks
     about_kafka = (monitoring, schemas, analytics, dead_letters)
     about_quality = (quality, alerts, limits, capability, wafer_maps, detectors)
-    changing = (management, operations, publishing)  # in this order: POST /events/{category} would take /events/replay
+    changing = (
+        management,
+        operations,
+        jobs,
+        publishing,
+    )  # in this order: POST /events/{category} would take /events/replay
     about_access = (session, keys, audit)
     routers = [part.router for part in (*about_kafka, *about_quality, *changing, *about_access, page)]
     for router in (*routers, stream_router("/stream")):

@@ -31,12 +31,13 @@ from actors.stretch import Stretch, first_since, replay_name, replay_topics, rep
 from actors.surroundings import Codec
 from cluster.operations.bounds import Bound
 from cluster.operations.errors import Absent, Conflict, Invalid, Refused, shown
+from cluster.operations.judging import Judging, judged_by, write_limits
 from cluster.operations.plans import Plan
 from cluster.operations.running import Work
 from models.detector import identity
-from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, STATE, TOPICS, Topic, dead_letter_topic, late_topic
+from schemas.topics import ALERTS, CHARTS, CONTROL, MEASUREMENTS, STATE, TOPICS, Topic, dead_letter_topic, late_topic
 
-OUTPUT = re.compile(r"[a-z][a-z0-9-]{0,30}")
+OUTPUT = re.compile(r"[a-z][a-z0-9-]{0,30}(\.v[1-9]\d{0,8})?")  # with a version: of a job (docs/jobs.md)
 LOOK_S = 0.25  # between two looks at how far it is
 STALL_S = 300.0  # without a record more judged, or a supervisor that answers; then it is given up
 
@@ -51,6 +52,7 @@ class ReplayWish(NamedTuple):
     output: str
     since: Bound
     until: Bound
+    judging: Judging | None = None  # None: by what the pipeline judges by
 
 
 class ReplayFacts(NamedTuple):
@@ -92,7 +94,7 @@ def plan_replay(wish: ReplayWish, facts: ReplayFacts) -> Plan:
         gone = sum(item["not_retained"] or 0 for item in partitions)
         why = f"; {gone} offsets are not retained any more" if gone else ""
         raise Invalid(f"nothing of {facts.input} is in that stretch{why}")
-    does = {
+    does: dict[str, Any] = {
         "pipeline": wish.pipeline,
         "input": facts.input,
         "output": wish.output,
@@ -101,6 +103,8 @@ def plan_replay(wish: ReplayWish, facts: ReplayFacts) -> Plan:
         "detectors": list(facts.detectors),
         "partitions": partitions,
     }
+    if wish.judging is not None:
+        does["judging"] = wish.judging.to_json()
     return Plan("replay", f"replay {wish.output}", does, {"records": total, "partitions": estimate})
 
 
@@ -132,8 +136,9 @@ def replay_plan(cluster: Cluster, wish: ReplayWish) -> Plan:
         raise Absent(f"no pipeline {shown(wish.pipeline)} runs, whose detectors could judge") from error
     if replay_name(wish.output) in supervisor.running():
         raise Conflict(f"a replay into {wish.output} runs already")
+    pipeline = judged_by(pipeline, wish.judging)
     changes = Changes(cluster.bootstrap_servers, cluster.client)
-    topics = topics_for(pipeline, wish.output)
+    topics = topics_for(pipeline, wish.output, control=_has_limits(wish.judging))
     taken = [name for name in topics if name in TOPICS or changes.partitions(name)]
     spans = changes.bounds([(pipeline.input_topic, partition) for partition in pipeline.partitions])
     bounds = {partition: span for (_, partition), span in spans.items()}
@@ -152,15 +157,20 @@ def identities(pipeline: Pipeline) -> list[str]:
     )
 
 
-def topics_for(pipeline: Pipeline, output: str) -> dict[str, Topic]:
+def _has_limits(judging: Judging | None) -> bool:
+    return judging is not None and bool(judging.limits)
+
+
+def topics_for(pipeline: Pipeline, output: str, *, control: bool = False) -> dict[str, Topic]:
     """Return the topics that a replay makes, as ours of the same kind are."""
-    names = replay_topics(pipeline, output)
+    names = replay_topics(pipeline, output, control=control)
     like = {
         names.charts: CHARTS,
         names.alerts: ALERTS,
         names.dead_letters: dead_letter_topic(MEASUREMENTS),
         names.state: STATE,
         names.late: late_topic(MEASUREMENTS),
+        names.control: CONTROL,
     }
     return {name: replace(TOPICS[ours], name=name) for name, ours in like.items() if name}
 
@@ -192,9 +202,13 @@ def run_replay(work: Work) -> str:
     """Judge the stretch of a plan to its end. Raises Refused, ReopenError, TimeoutError."""
     plan = work.plan
     pipeline = _pipeline(work)
-    watched = _Watched(work, replayed(pipeline, plan["output"], _stretch(plan)))
+    judging = _judging(plan)
+    limits = _has_limits(judging)
+    watched = _Watched(work, replayed(pipeline, plan["output"], _stretch(plan), control=limits))
     work.tell(0, watched.records, "makes topics")
-    watched.prepare(topics_for(pipeline, plan["output"]))
+    watched.prepare(topics_for(pipeline, plan["output"], control=limits))
+    if judging is not None and limits:
+        write_limits(work.cluster, watched.pipeline, judging.limits, work.by)
     try:
         supervisor.start_pipeline(watched.pipeline)
         watched.to_the_end()
@@ -212,10 +226,14 @@ def _pipeline(work: Work) -> Pipeline:
     name = next((name for name in names if name in running), None)
     if name is None:
         raise Refused(f"pipeline {plan['pipeline']} does not run any more: its detectors judge")
-    pipeline = supervisor.pipeline_of(name)
+    pipeline = judged_by(supervisor.pipeline_of(name), _judging(plan))
     if identities(pipeline) != plan["detectors"]:
         raise Refused(f"pipeline {plan['pipeline']} has other detectors by now: plan again")
     return pipeline
+
+
+def _judging(plan: Mapping[str, Any]) -> Judging | None:
+    return Judging.of(plan["judging"]) if "judging" in plan else None
 
 
 def _stretch(plan: Mapping[str, Any]) -> Stretch:

@@ -1,0 +1,1 @@
+"""Scheduled jobs: definitions and runs in Kafka, planned by a pure function, run as Ray jobs."""
