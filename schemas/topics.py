@@ -43,6 +43,7 @@ ALERT_ACTIONS = "quality.alert-actions"
 ESCALATION = "escalation"  # consumer group that tells escalated alerts
 DEALS = "quality.deals"
 OPERATIONS = "quality.operations"
+DEPLOYMENTS = "quality.deployments"
 ACCESS = "quality.access"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
@@ -291,6 +292,16 @@ _OURS = (
         key="id of the operation",
         records=("operation",),
         writers="the operations actor of a pipeline, in a transaction of the id <pipeline>-operations",
+        readers="the operations actor, when it starts; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=DEPLOYMENTS,
+        doc="Detectors that were deployed at run time: package, mode, the offsets at which modes began and ended, why one is off",
+        key="name of the deployment",
+        records=("deployment",),
+        writers="the operations actor of a pipeline, in a transaction of the id <pipeline>-deployments",
         readers="the operations actor, when it starts; read_committed",
         partitions=1,
         config=_COMPACTED,

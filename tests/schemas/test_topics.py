@@ -54,7 +54,7 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_schemas_are_the_ones_agreed() -> None:
     assert set(NAMES) == {
-        "access_key", "access_session", "alert", "alert_life", "applied_change", "control", "deal", "dead_letter",
+        "access_key", "access_session", "alert", "alert_life", "applied_change", "control", "deal", "dead_letter", "deployment",
         "inspection", "manufacturing", "measurement", "measurement_array", "ml", "operation", "page", "position",
         "quality", "redrive", "series_page", "system", "user", "vector_measurement",
     }  # fmt: skip
