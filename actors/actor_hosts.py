@@ -45,6 +45,8 @@ from actors.engine.judge import Assignment
 from actors.errors import ReopenError, StateError
 from actors.hosts import Judged, Opening, for_family, merge
 from actors.names import NAMESPACE
+from actors.packages.errors import PackageRefused
+from actors.packages.limits import Guest
 from models.detector import Detector
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -78,6 +80,7 @@ class Cast(NamedTuple):
     families: Mapping[str, tuple[Detector | Assignment, ...]]
     clean_rows: int
     cpus: float  # of an actor that is started for a family; a spare has none
+    guest: Guest | None = None  # how processes with somebody's code are held
 
 
 class _Crew:
@@ -150,6 +153,8 @@ class _Crew:
         except RayActorError as error:
             self._dismiss(member, error)
             return
+        except RayTaskError as error:
+            raise self._refused(member, error) from error
         held = self._holders(epoch)
         with self._lock:
             member.family = family if family in self._families and family not in held else SPARE
@@ -167,8 +172,17 @@ class _Crew:
                 member.pid = answer(call, RESET_TIMEOUT_S if member.pid else START_TIMEOUT_S)
             except (RayActorError, GetTimeoutError) as error:
                 self._dismiss(member, error)
+            except RayTaskError as error:
+                raise self._refused(member, error) from error
             else:
                 member.epoch = epoch
+
+    def _refused(self, member: _Member, error: RayTaskError) -> Exception:
+        """Return what to raise for an actor that has no detectors, because their package cannot be loaded."""
+        if not isinstance(error.cause, PackageRefused):
+            return error
+        self._dismiss(member, error.cause)  # the next opening has a new one try
+        return ReopenError("\n".join(filter(None, (str(error.cause), error.cause.detail))))
 
     def _spare(self, family: str) -> _Member | None:
         """Return a spare, which is none any more unless `family` is SPARE; one that runs before one that starts."""
@@ -193,7 +207,16 @@ class _Crew:
             scheduling_strategy=PlacementGroupSchedulingStrategy(group) if group else "DEFAULT",
             max_restarts=0,
             max_task_retries=0,
-        ).remote(self._cast.pipeline, self._cast.seat.slot, number, family, self._families, self._cast.clean_rows)
+            runtime_env=self._cast.guest and self._cast.guest.runtime_env(),
+        ).remote(
+            self._cast.pipeline,
+            self._cast.seat.slot,
+            number,
+            family,
+            self._families,
+            self._cast.clean_rows,
+            self._cast.guest,
+        )
         with self._lock:
             member = self._members.setdefault(number, _Member(number, actor, family))
             if family != SPARE:

@@ -1,6 +1,11 @@
 """A detector family as a Ray actor: it holds the family's state of the slot's partitions, which the log can give back.
 
-Which family it has is said at its start, or later: a spare has loaded the kernels of all families and has none until one is lost.
+Which family it has is said at its start, or later: a spare has loaded the kernels of all families and has none until one is
+lost.
+
+Where the pipeline is a guest, its detectors are somebody's packages, and this is the only process that runs their code:
+within limits (actors/packages/limits.py), which it takes upon itself before it loads them. What cannot be loaded in time,
+or at all, it says when it is given the family; then it is of no use, and is ended.
 """
 
 from __future__ import annotations
@@ -15,6 +20,10 @@ from actors.engine.family import FamilyFold, FamilyOutput
 from actors.engine.judge import Assignment
 from actors.engine.state import Page
 from actors.errors import ReopenError
+from actors.packages.errors import PackageRefused
+from actors.packages.limits import Guest, confine, relieve
+from actors.packages.packaged import resolve
+from actors.packages.watching import within
 from models.detector import Detector
 
 SPARE = ""  # stands for the family of an actor that has none
@@ -32,12 +41,17 @@ class DetectorActor:
         family: str,
         families: Mapping[str, tuple[Detector | Assignment, ...]],
         clean_rows: int,
+        guest: Guest | None = None,
     ) -> None:
         self._name = f"detector:{pipeline}:{slot}:{number}"
         self._pipeline = pipeline
         self._families = families
         self._clean_rows = clean_rows
         self._family = family
+        self._guest = guest
+        self._trouble: PackageRefused | None = None
+        if guest is not None:
+            confine(guest.limits)
         self._folds: dict[str, FamilyFold] = {}  # those whose kernels are loaded; only the family's own has partitions
         for name in (family,) if family != SPARE else families:
             self._load(name)
@@ -48,8 +62,12 @@ class DetectorActor:
         return getattr(self, "_name", "detector")
 
     def reset(self, epoch: str) -> tuple[str, int]:
-        """Forget all partitions; obey this epoch from now on. Return the family, SPARE for none, and the process id."""
+        """Forget all partitions; obey this epoch from now on. Return the family, SPARE for none, and the process id.
+
+        Raises PackageRefused if there are no detectors, as `take` does.
+        """
         self._epoch = epoch
+        self._check_loaded()
         for fold in self._folds.values():
             fold.clear()
         return self._family, os.getpid()
@@ -59,6 +77,7 @@ class DetectorActor:
         self._check(epoch)
         if family not in self._folds:
             self._load(family)
+        self._check_loaded()
         for fold in self._folds.values():
             fold.clear()
         self._family = family
@@ -82,7 +101,10 @@ class DetectorActor:
 
     def judge(self, epoch: str, packed: bytes, snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
         """Step through a round of works (pickled once for all families); with `snapshot`, copy dirty pages out."""
-        return self._fold(epoch).run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
+        judged = self._fold(epoch).run(pickle.loads(packed), snapshot)  # noqa: S301 - from our owner, through Ray
+        if self._guest is not None and any(output.failures for output in judged[0]):
+            relieve()
+        return judged
 
     def disable(self, epoch: str, partition: int, detector: str) -> None:
         """Switch a detector off, in a replay."""
@@ -93,9 +115,25 @@ class DetectorActor:
         self._fold(epoch).drop(partition)
 
     def _load(self, family: str) -> None:
-        fold = FamilyFold(self._pipeline, family, self._families[family], self._clean_rows)
-        fold.warm()
+        def fold_of(detectors: Sequence[Detector | Assignment]) -> FamilyFold:
+            return FamilyFold(self._pipeline, family, detectors, self._clean_rows)
+
+        if self._guest is None:
+            fold = fold_of(self._families[family])
+            fold.warm()
+        elif self._trouble is None:
+            limit_s = self._guest.limits.load_s
+            try:
+                fold = within(limit_s, "loading the package", lambda: fold_of(resolve(self._families[family])))
+                within(limit_s, "the first step, in which kernels are compiled,", fold.warm)
+            except PackageRefused as error:
+                self._trouble = error
+                return
         self._folds[family] = fold
+
+    def _check_loaded(self) -> None:
+        if self._trouble is not None:
+            raise self._trouble
 
     def _fold(self, epoch: str) -> FamilyFold:
         self._check(epoch)

@@ -42,7 +42,6 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 3.0  # between attempts to open, times 0.5 to 1.5: what an outage costs after its end
 STOP_TIMEOUT_S = 30.0
 TURN_S = 0.02  # between two looks at whose turn it is
-DETECTOR_CPUS = 0.1
 STANDBY = "standby"  # state of a process that waits for its turn
 COLLECT_OBJECTS = 200_000  # more than a step allocates
 
@@ -127,7 +126,9 @@ class OwnerLoop:
         pipeline = self.pipeline
         if pipeline.hosting == "owner":
             return InOwner(pipeline.name, pipeline.families, pipeline.clean_rows)
-        cast = Cast(pipeline.name, self.seat, pipeline.families, pipeline.clean_rows, DETECTOR_CPUS)
+        cast = Cast(
+            pipeline.name, self.seat, pipeline.families, pipeline.clean_rows, pipeline.detector_cpus, pipeline.guest
+        )
         return InActors(cast, pipeline.step_timeout_s, with_spare=pipeline.standby)
 
     def _new_slot(self) -> Slot:

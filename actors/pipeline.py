@@ -15,7 +15,10 @@ from actors.engine.pacing import SNAPSHOT_BYTES_PER_S
 from actors.kafka.client import Cluster
 from actors.kafka.log import KafkaLog
 from actors.log import Log
+from actors.packages.limits import Guest
 from models.detector import Detector
+
+DETECTOR_CPUS = 0.1
 
 
 class Vector(NamedTuple):
@@ -54,7 +57,13 @@ class Pipeline:
     standby: bool = (
         False  # start ahead what a fault will want: for every slot a second owner, and a spare detector actor
     )
+    guest: Guest | None = None  # its detectors are somebody's packages: how their processes are held (actors/packages)
     log: Callable[[Cluster], Log] = KafkaLog
+
+    @property
+    def detector_cpus(self) -> float:
+        """Return what Ray reserves for a detector process."""
+        return DETECTOR_CPUS if self.guest is None else self.guest.limits.cpus
 
     def transactional_id(self, slot: int) -> str:
         """Return the id of a slot's producer: whoever opens with it fences every other."""

@@ -18,7 +18,9 @@ from ray.exceptions import GetTimeoutError, RayActorError
 from actors.calls import answer
 from actors.deal import check_slots
 from actors.engine.judge import assigned
+from actors.errors import ConfigError
 from actors.names import NAMESPACE
+from actors.packages.packaged import packaged_in
 from actors.partition_owner import STOP_TIMEOUT_S
 from actors.pipeline import Pipeline
 from actors.supervision import places
@@ -39,12 +41,16 @@ def supervisor_name(pipeline: str) -> str:
 def start_pipeline(pipeline: Pipeline, slots: int | None = None) -> ActorHandle[Any]:
     """Start the pipeline's supervisor, or get the one that runs; with `slots`, have so many. Does not wait for them to be live.
 
-    Raises ConfigError for a number of slots that cannot be, and for detectors that a family cannot hold: their processes would
-    fail at every start.
+    Raises ConfigError for a number of slots that cannot be, for detectors that a family cannot hold, since their processes would
+    fail at every start, and for detectors of packages that are to run elsewhere than in processes of their own.
     """
     check_slots(slots or 1, len(pipeline.partitions))
     for detectors in pipeline.families.values():
         assigned(detectors)
+        if packaged_in(detectors) and (pipeline.guest is None or pipeline.hosting != "actor"):
+            raise ConfigError(
+                "detectors of packages run in processes of their own: say hosting='actor' and guest=Guest(…)"
+            )
     supervisor: ActorHandle[Any] = Supervisor.options(  # type: ignore[attr-defined]
         name=supervisor_name(pipeline.name),
         namespace=NAMESPACE,

@@ -21,7 +21,8 @@ Rules of the contract (`models/checks.py` enforces them):
 
 Two attributes are optional. `dimension`: the p of a detector of vectors, whose `value` is (n, p). `cut_dependent = True`: the
 detector scores with BLAS, whose last bits depend on the batch; rule 2 then holds to 1e-9. A method `explain(state, batch, i)`,
-if there is one, says in a line what made row i signal; the engine puts it into the alert that the row opens.
+if there is one, says in a line what made row i signal; the engine puts it into the alert that the row opens. What stands for a
+detector where its code must not run (actors/packages/packaged.py) has an attribute `described`, a `Description`.
 
 A new version may take over the state of an older one. A method `migrate(from_version, columns)` is then given the old state
 columns, rows of some series at a time, (k, *shape) each, and returns the new ones for the same rows, or None to begin in Phase I;
@@ -36,6 +37,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -150,11 +152,51 @@ class Detector(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a detector says of itself, without its code. `Description.of` makes one, of a detector or of what stands for it."""
+
+    identity: str
+    name: str
+    version: int
+    state: Mapping[str, Column]
+    statistics: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    parameters: Mapping[str, Any]
+    dimension: int | None = None
+    cut_dependent: bool = False
+    doc: str = ""  # the first line of what its class says
+
+    @classmethod
+    def of(cls, detector: Detector) -> Description:
+        """Describe a detector."""
+        described: Description | None = getattr(detector, "described", None)
+        if described is not None:
+            return described
+        doc = inspect.getdoc(type(detector)) or ""
+        if doc.startswith(f"{type(detector).__name__}("):  # what a dataclass writes of itself
+            doc = ""
+        return cls(
+            identity=identity(detector),
+            name=detector.name,
+            version=detector.version,
+            state={name: Column(*column) for name, column in detector.state.items()},
+            statistics=tuple(detector.statistics),
+            rules=tuple(Rule(*rule) for rule in detector.rules),
+            parameters=parameters(detector),
+            dimension=dimension(detector),
+            cut_dependent=bool(getattr(detector, "cut_dependent", False)),
+            doc=doc.partition("\n")[0],
+        )
+
+
 def parameters(detector: Detector) -> dict[str, Any]:
     """Return the parameters that are part of the identity: a dataclass's fields, else the public attributes.
 
     An artefact stands there by its digest; name and version stand in the identity anyway.
     """
+    if (described := getattr(detector, "described", None)) is not None:
+        return dict(described.parameters)
     if dataclasses.is_dataclass(detector) and not isinstance(detector, type):
         named = {part.name: getattr(detector, part.name) for part in dataclasses.fields(detector)}
     else:
@@ -168,6 +210,8 @@ def parameters(detector: Detector) -> dict[str, Any]:
 
 def identity(detector: Detector) -> str:
     """Return "name@version-hash": the key of the detector's state. Other parameters are another detector."""
+    if (described := getattr(detector, "described", None)) is not None:
+        return str(described.identity)
     canonical = json.dumps(parameters(detector), sort_keys=True, default=repr)
     digest = hashlib.blake2b(canonical.encode(), digest_size=5).hexdigest()
     return f"{detector.name}@{detector.version}-{digest}"

@@ -21,7 +21,7 @@ from actors.calls import answer
 from actors.deal import Seat
 from actors.errors import ConfigError
 from actors.names import NAMESPACE
-from actors.partition_owner import DETECTOR_CPUS, STANDBY, PartitionOwner
+from actors.partition_owner import STANDBY, PartitionOwner
 from actors.pipeline import Pipeline
 
 _LOG = logging.getLogger("chipquality.supervisor")
@@ -108,7 +108,7 @@ def start(pipeline: Pipeline, seat: Seat, silent: Collection[str] = ()) -> Actor
     is frozen until its connections end, which outlasts its being declared dead.
     """
     families = len(pipeline.families) if pipeline.hosting == "actor" else 0
-    cpus = OWNER_CPUS + DETECTOR_CPUS * families
+    cpus = OWNER_CPUS + pipeline.detector_cpus * families
     here = ray.get_runtime_context().get_node_id()
     head, others = _head_and_others()
     choices = [{here, *silent}, {*silent}] if silent else [{here}]

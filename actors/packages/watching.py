@@ -1,0 +1,46 @@
+"""Waiting for somebody's code for so long and no longer, and saying where it was."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from actors.packages.errors import PackageRefused
+
+T = TypeVar("T")
+
+
+class _Run(Generic[T]):
+    """One call on a thread of its own."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True, name="somebody's code")
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call()
+        except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+            self.error = error
+
+
+def within(limit_s: float, what: str, call: Callable[[], T]) -> T:
+    """Return what a call returns, if it does so in time. Raises what it raises, else PackageRefused that says where it was.
+
+    The thread cannot be ended: the process must be.
+    """
+    run = _Run(call)
+    run.thread.start()
+    run.thread.join(limit_s)
+    if run.thread.is_alive():
+        frame = sys._current_frames().get(run.thread.ident or 0)
+        where = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        raise PackageRefused(f"{what} was not done within {limit_s:g} s", where)
+    if run.error is not None:
+        raise run.error
+    return run.result  # type: ignore[return-value]  # it has one: it has ended, and not by an error
