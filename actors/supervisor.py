@@ -144,6 +144,18 @@ def stop_pipeline(pipeline: str) -> list[dict[str, Any]]:
     return places.stop_owners(pipeline, STOP_TIMEOUT_S + CALL_TIMEOUT_S) if stopped is None else stopped
 
 
+def kill_pipeline(pipeline: str) -> None:
+    """End a pipeline at once, whatever its processes do; what they have not committed is folded again by whoever comes next."""
+    try:
+        ray.kill(_supervisor(pipeline))  # before its owners: it would replace them
+    except ValueError:
+        _LOG.debug("%s has no supervisor", pipeline)
+    places.kill_detectors(pipeline)
+    for seat in {member.seat for member in places.members(pipeline)} | places.placed(pipeline):
+        places.end(pipeline, seat)
+    places.kill_detectors(pipeline)  # an owner may have started another
+
+
 def list_pipelines() -> list[dict[str, Any]]:
     """Return the status of every pipeline that runs; of one whose supervisor does not answer, that it does not."""
     return [_status_or_why(name) for name in running()]
