@@ -124,6 +124,7 @@ class Deployment:
     created_ms: int
     changed_ms: int
     replaces: str | None = None
+    wanted: str = "shadow"  # mode once it is warm
     description: Mapping[str, Any] | None = None
     examined: Mapping[str, Any] | None = None
     phase: Phase = Phase.checking
@@ -206,6 +207,7 @@ class Deployment:
             "label": self.label,
             "detector": described.get("description", {}).get("identity"),
             "replaces": self.replaces,
+            "wanted": self.wanted,
             "starts": _told(self.starts),
             "warm_to": _told(self.warm),
             "history": [
@@ -247,6 +249,7 @@ class Deployment:
             "series": list(self.series),
             "label": self.label,
             "replaces": self.replaces,
+            "wanted": self.wanted,
             "phase": self.phase.name.upper(),
             "starts": _told(self.starts),
             "warm": _told(self.warm),

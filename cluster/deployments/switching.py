@@ -36,7 +36,7 @@ def promotion(deployment: Deployment, over: Deployment | None, share: Share) -> 
     """
     turns = [Turn(deployment.name, share)]
     if over is not None and over.phase in {Phase.live, Phase.canary}:
-        turns.append(Turn(over.name, None if share.whole else NOTHING if _none(share) else Share(share.high, PLACES)))
+        turns.append(Turn(over.name, None if share.whole else Share(share.high, PLACES)))
     return turns
 
 

@@ -1,53 +1,77 @@
-"""The operations as `quality.operations` keeps them: one compacted topic of one partition, a record for each.
+"""A pipeline's operations as `quality.operations` keeps them, its deployments likewise: a compacted topic of one partition.
 
-Written in transactions of the id `<pipeline>-operations`, so that of two actors by that name, should there ever be two for a
-moment, one at a time writes. Not thread-safe: one thread writes.
+Written in transactions of the id `<pipeline>-operations` (`-deployments`), so that of two actors by that name, should there ever
+be two for a moment, one at a time writes. Not thread-safe: one thread writes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from actors.engine.position import Encodes, Record
 from actors.errors import FencedError, ReopenError
 from actors.follower import PARTITION
+from actors.kafka.client import Cluster
+from actors.kafka.log import KafkaLog
 from actors.log import Log, Writer
-from cluster.operations.operation import Operation
-from schemas.decode import UnreadableRecord
+from schemas.decode import UnreadableRecord, decode_event
+from schemas.encode import Encoder
+from schemas.registry import Registry
+from schemas.topics import load, schema_text, subject_of
 
 _LOG = logging.getLogger("chipquality.operations")
 
 READ_TIMEOUT_S = 30.0
 
+R = TypeVar("R")
 
-class Journal:
-    """Where the operations of one pipeline are kept."""
+
+class Form(NamedTuple, Generic[R]):
+    """How what is kept becomes a record, and comes back from it."""
+
+    what: str  # "operations"
+    key_of: Callable[[R], str]
+    to_record: Callable[[R], dict[str, Any]]
+    of_record: Callable[[Mapping[str, Any]], R]  # raises ValueError for what this version does not know
+
+
+class Journal(Generic[R]):
+    """Where what one pipeline has of a kind is kept."""
 
     def __init__(
-        self, log: Log, pipeline: str, topic: str, encoder: Encodes, read: Callable[[bytes], dict[str, Any]]
+        self,
+        log: Log,
+        pipeline: str,
+        topic: str,
+        encoder: Encodes,
+        read: Callable[[bytes], dict[str, Any]],
+        form: Form[R],
     ) -> None:
         self.pipeline = pipeline
+        self._form = form
+        self._name = f"{pipeline}-{form.what}"
         self.topic = topic
         self._log = log
         self._encoder = encoder
         self._read = read
         self._writer: Writer | None = None
 
-    def load(self) -> list[Operation]:
-        """Return all operations that are kept, having fenced whoever wrote before. Raises ReopenError, RegistryUnavailable."""
+    def load(self) -> list[R]:
+        """Return all that are kept, having fenced whoever wrote before. Raises ReopenError, RegistryUnavailable."""
         self._open()
         ends = self._log.end(self.topic, [PARTITION])
-        name = f"{self.pipeline}-operations"
-        records = self._log.read_to_end(name, self.topic, ends, READ_TIMEOUT_S, newest=True)[PARTITION]
-        return [found for _, value in records if value is not None and (found := self._operation(value)) is not None]
+        records = self._log.read_to_end(self._name, self.topic, ends, READ_TIMEOUT_S, newest=True)[PARTITION]
+        return [found for _, value in records if value is not None and (found := self._kept(value)) is not None]
 
-    def write(self, operations: Iterable[Operation], forgotten: Iterable[str] = ()) -> None:
+    def write(self, kept: Iterable[R], forgotten: Iterable[str] = ()) -> None:
         """Write records, and delete those of others, all or nothing. Raises ReopenError, FencedError: then do it again."""
+        form = self._form
         records = [Record(self.topic, PARTITION, name.encode(), None) for name in forgotten]
         records += [
-            Record(self.topic, PARTITION, op.id.encode(), self._encoder.encode(op.to_record())) for op in operations
+            Record(self.topic, PARTITION, form.key_of(each).encode(), self._encoder.encode(form.to_record(each)))
+            for each in kept
         ]
         if not records:
             return
@@ -69,7 +93,7 @@ class Journal:
         if self._writer is not None:
             self._writer.abandon()
             self._writer = None
-        writer = self._log.writer(f"{self.pipeline}-operations")
+        writer = self._log.writer(self._name)
         try:
             writer.open()
         except (ReopenError, FencedError):
@@ -78,11 +102,26 @@ class Journal:
         self._writer = writer
         return writer
 
-    def _operation(self, value: bytes) -> Operation | None:
+    def _kept(self, value: bytes) -> R | None:
         """Return what a record says; None if it is another pipeline's, or cannot be read: it is left where it is."""
         try:
             fields = self._read(value)
-            return Operation.of_record(fields) if fields["pipeline"] == self.pipeline else None
+            return self._form.of_record(fields) if fields["pipeline"] == self.pipeline else None
         except (UnreadableRecord, ValueError, KeyError, TypeError) as error:
             _LOG.error("%s: a record is left out: %s", self.topic, error)
             return None
+
+
+def journal(cluster: Cluster, pipeline: str, topic: str, record: str, form: Form[R]) -> Journal[R]:
+    """Return the journal of a pipeline in a topic of Kafka. Raises RegistryUnavailable, SchemaRefused."""
+    registry = Registry(cluster.registry_url, cluster.registry_client)
+    schema_id = registry.register(subject_of(topic, record), schema_text(record))
+    ours = {schema_id: load(record)}
+    return Journal(
+        KafkaLog(cluster),
+        pipeline,
+        topic,
+        Encoder(record, schema_id),
+        lambda value: decode_event(value, lambda wanted: ours.get(wanted) or registry.schema(wanted)),
+        form,
+    )
