@@ -120,6 +120,16 @@ class DetectorConfig(_Section):
         return [self.series] if isinstance(self.series, str) else self.series
 
 
+class DetectorsConfig(_Section):
+    """Detectors that come as packages."""
+
+    store: str | None = Field(
+        None,
+        description="where packages and fitted models lie: a folder that all nodes have, or s3://bucket/prefix (with s3fs); "
+        "not set: `detectors` in local.directory",
+    )
+
+
 class PipelineConfig(_Section):
     """The main pipeline; see actors/pipeline.py for what each number bounds."""
 
@@ -303,6 +313,7 @@ class Config(BaseSettings):
     local: LocalConfig = LocalConfig()
     pipeline: PipelineConfig = PipelineConfig()
     vectors: VectorsConfig = VectorsConfig()
+    detectors: DetectorsConfig = DetectorsConfig()
     notify: NotifyConfig = NotifyConfig()
     alerts: AlertsConfig = AlertsConfig()
     access: AccessConfig = AccessConfig()

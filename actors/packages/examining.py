@@ -27,7 +27,7 @@ from actors.engine.judge import Judge, assigned, checked
 from actors.engine.state import series_bytes
 from actors.packages.compiling import COMPILE_S, CompileWatch
 from actors.packages.examined import Check, Cost, Example, Failure, Stretched
-from actors.packages.limits import Limits, confine, relieve
+from actors.packages.limits import Limits, confine, peak_bytes, relieve
 from actors.packages.loading import load
 from actors.packages.packaged import Packaged
 from actors.packages.recorded import Recorded, read_rows, recorded
@@ -94,7 +94,7 @@ class _Examination:
     def run(self, rows: bytes | None) -> None:
         """Go through all phases; say what is found, the first failure too."""
         limits = self._job.limits
-        before = _peak_bytes()
+        before = peak_bytes()
         confine(limits)
         with CompileWatch(self._compiling):
             self._go(rows, before)
@@ -110,7 +110,7 @@ class _Examination:
             with self.phase("cost", CHECK_STEPS * limits.step_s):
                 us_per_row = _us_per_row(detector)
             size = series_bytes(detector.name, detector.state)
-            self.say("cost", asdict(Cost(us_per_row, load_s, first_step_s, size, max(0, _peak_bytes() - before))))
+            self.say("cost", asdict(Cost(us_per_row, load_s, first_step_s, size, max(0, peak_bytes() - before))))
             if rows is not None:
                 self._stretch(detector, rows)
         except _Failed:
@@ -253,7 +253,3 @@ def _us_per_row(detector: Detector) -> float:
         detector.update(state, batch)
         taken.append(time.process_time() - began)
     return 1e6 * float(np.median(taken)) / COST_ROWS
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

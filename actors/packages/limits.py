@@ -89,7 +89,16 @@ def relieve() -> None:
 
 def data_bytes() -> int:
     """Return what counts for RLIMIT_DATA: private memory that can be written."""
+    return _status("VmData")
+
+
+def peak_bytes() -> int:
+    """Return the largest resident size that this process has had. Not getrusage's, which a process has from who started it."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmData:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise ConfigError("/proc/self/status has no VmData: guests run on Linux")
+    raise ConfigError(f"/proc/self/status has no {name}: guests run on Linux")
