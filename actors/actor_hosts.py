@@ -47,6 +47,7 @@ from actors.hosts import Judged, Opening, for_family, merge
 from actors.names import NAMESPACE
 from actors.packages.errors import PackageRefused
 from actors.packages.limits import Guest
+from actors.packages.watching import load_limit_s
 from models.detector import Detector
 
 _LOG = logging.getLogger("chipquality.slot")
@@ -89,6 +90,7 @@ class _Crew:
     def __init__(self, cast: Cast) -> None:
         self._cast = cast
         self._families = cast.families
+        self._start_timeout_s = START_TIMEOUT_S + (0.0 if cast.guest is None else load_limit_s(cast.guest.limits))
         self._members: dict[int, _Member] = {}  # by number
         self._lock = threading.Lock()  # of _members and of who of them is a spare: the keeper is on another thread
         self._closed = False
@@ -103,11 +105,11 @@ class _Crew:
 
         Raises ReopenError if one does not come up in time, RayError if Ray's head does not answer.
         """
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + self._start_timeout_s
         self._hear(epoch, self._known() or self._find())
         while missing := [family for family in self._families if family not in self._holders(epoch)]:
             if time.monotonic() > deadline:
-                raise ReopenError(f"no detector actor for {', '.join(missing)} within {START_TIMEOUT_S:.0f} s")
+                raise ReopenError(f"no detector actor for {', '.join(missing)} within {self._start_timeout_s:.0f} s")
             self._give(epoch, missing)
         holders = self._holders(epoch)
         self._tend_at = None
@@ -135,7 +137,7 @@ class _Crew:
         """Reset these, and wait until every family has said that it is there, or all have answered. Nobody waits for a spare."""
         asked = [member for member in members if member.family != SPARE]
         calls: dict[Any, _Member] = {member.handle.reset.remote(epoch): member for member in asked}
-        patience_s = RESET_TIMEOUT_S if all(member.pid for member in asked) else START_TIMEOUT_S
+        patience_s = RESET_TIMEOUT_S if all(member.pid for member in asked) else self._start_timeout_s
         until = time.monotonic() + patience_s
         while calls and len(self._holders(epoch)) < len(self._families) and time.monotonic() < until:
             for call in ray.wait(list(calls), timeout=max(0.0, until - time.monotonic()))[0]:
@@ -153,8 +155,6 @@ class _Crew:
         except RayActorError as error:
             self._dismiss(member, error)
             return
-        except RayTaskError as error:
-            raise self._refused(member, error) from error
         held = self._holders(epoch)
         with self._lock:
             member.family = family if family in self._families and family not in held else SPARE
@@ -169,7 +169,7 @@ class _Crew:
             calls.append((member, member.handle.take.remote(epoch, family)))
         for member, call in calls:
             try:
-                member.pid = answer(call, RESET_TIMEOUT_S if member.pid else START_TIMEOUT_S)
+                member.pid = answer(call, RESET_TIMEOUT_S if member.pid else self._start_timeout_s)
             except (RayActorError, GetTimeoutError) as error:
                 self._dismiss(member, error)
             except RayTaskError as error:
@@ -256,7 +256,7 @@ class _Crew:
         spare = None
         try:
             spare = self._spare(SPARE) or self._start(SPARE)
-            spare.pid = answer(spare.handle.pid.remote(), START_TIMEOUT_S)
+            spare.pid = answer(spare.handle.pid.remote(), self._start_timeout_s)
             pause_s = self._pause_s = SPARE_ASK_S
         except (RayError, ValueError) as error:  # ValueError: its name was there, and then was not
             if spare is None:

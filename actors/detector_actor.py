@@ -22,8 +22,8 @@ from actors.engine.state import Page
 from actors.errors import ReopenError
 from actors.packages.errors import PackageRefused
 from actors.packages.limits import Guest, confine, relieve
-from actors.packages.packaged import resolve
-from actors.packages.watching import within
+from actors.packages.packaged import prepare, resolve
+from actors.packages.watching import PREPARE_S, within
 from models.detector import Detector
 
 SPARE = ""  # stands for the family of an actor that has none
@@ -62,22 +62,22 @@ class DetectorActor:
         return getattr(self, "_name", "detector")
 
     def reset(self, epoch: str) -> tuple[str, int]:
-        """Forget all partitions; obey this epoch from now on. Return the family, SPARE for none, and the process id.
-
-        Raises PackageRefused if there are no detectors, as `take` does.
-        """
+        """Forget all partitions; obey this epoch from now on. Return the family, SPARE for none, and the process id."""
         self._epoch = epoch
-        self._check_loaded()
         for fold in self._folds.values():
             fold.clear()
-        return self._family, os.getpid()
+        return self._family if self._trouble is None else SPARE, os.getpid()
 
     def take(self, epoch: str, family: str) -> int:
-        """Have this family from now on, without partitions, instead of the one before; return the process id."""
+        """Have this family from now on, without partitions, instead of the one before; return the process id.
+
+        Raises PackageRefused if its detectors cannot be loaded.
+        """
         self._check(epoch)
         if family not in self._folds:
             self._load(family)
-        self._check_loaded()
+        if self._trouble is not None:
+            raise self._trouble
         for fold in self._folds.values():
             fold.clear()
         self._family = family
@@ -115,25 +115,29 @@ class DetectorActor:
         self._fold(epoch).drop(partition)
 
     def _load(self, family: str) -> None:
-        def fold_of(detectors: Sequence[Detector | Assignment]) -> FamilyFold:
-            return FamilyFold(self._pipeline, family, detectors, self._clean_rows)
-
-        if self._guest is None:
-            fold = fold_of(self._families[family])
-            fold.warm()
-        elif self._trouble is None:
-            limit_s = self._guest.limits.load_s
-            try:
-                fold = within(limit_s, "loading the package", lambda: fold_of(resolve(self._families[family])))
-                within(limit_s, "the first step, in which kernels are compiled,", fold.warm)
-            except PackageRefused as error:
-                self._trouble = error
-                return
-        self._folds[family] = fold
-
-    def _check_loaded(self) -> None:
         if self._trouble is not None:
-            raise self._trouble
+            return
+        try:
+            self._folds[family] = self._warmed(family) if self._guest is None else self._guests(family, self._guest)
+        except PackageRefused as error:
+            self._trouble = error
+
+    def _warmed(self, family: str) -> FamilyFold:
+        fold = FamilyFold(self._pipeline, family, self._families[family], self._clean_rows)
+        fold.warm()
+        return fold
+
+    def _guests(self, family: str, guest: Guest) -> FamilyFold:
+        """Return the fold of a guest. Raises PackageRefused, in time."""
+        detectors, limit_s = self._families[family], guest.limits.load_s
+        within(PREPARE_S, "fetching the package and what it needs", lambda: prepare(detectors))
+
+        def load() -> FamilyFold:
+            return FamilyFold(self._pipeline, family, resolve(detectors), self._clean_rows)
+
+        fold = within(limit_s, "loading the package", load)
+        within(limit_s, "the first step", fold.warm)
+        return fold
 
     def _fold(self, epoch: str) -> FamilyFold:
         self._check(epoch)

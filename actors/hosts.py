@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from actors.engine.family import FamilyFold, FamilyOutput, Work
 from actors.engine.judge import Assignment
 from actors.engine.state import Page
+from actors.packages.packaged import check_hosting
 from models.detector import Detector
 
 
@@ -80,6 +81,7 @@ class InOwner:
     def __init__(
         self, pipeline: str, families: Mapping[str, tuple[Detector | Assignment, ...]], clean_rows: int
     ) -> None:
+        check_hosting(families.values(), hosted_apart=False)
         self._folds = [FamilyFold(pipeline, family, detectors, clean_rows) for family, detectors in families.items()]
         for fold in self._folds:
             fold.warm()

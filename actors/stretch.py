@@ -70,12 +70,15 @@ def replay_topics(pipeline: Pipeline, output: str) -> Topics:
 
 
 def replayed(pipeline: Pipeline, output: str, stretch: Stretch) -> Pipeline:
-    """Return the pipeline that judges a stretch as `pipeline` does, into topics of its own; its families in its owners."""
+    """Return the pipeline that judges a stretch as `pipeline` does, into topics of its own; its families in its owners.
+
+    Those of a guest in processes of their own, as ever.
+    """
     return replace(
         pipeline,
         name=replay_name(output),
         topics=replay_topics(pipeline, output),
-        hosting="owner",
+        hosting="owner" if pipeline.guest is None else "actor",
         standby=False,
         slots=1,
         log=stretch,

@@ -19,9 +19,8 @@ from ray.exceptions import GetTimeoutError, RayActorError
 from actors.calls import answer
 from actors.deal import check_slots
 from actors.engine.judge import assigned
-from actors.errors import ConfigError
 from actors.names import NAMESPACE
-from actors.packages.packaged import packaged_in
+from actors.packages.packaged import check_hosting
 from actors.partition_owner import STOP_TIMEOUT_S
 from actors.pipeline import Pipeline
 from actors.supervision import places
@@ -48,10 +47,7 @@ def start_pipeline(pipeline: Pipeline, slots: int | None = None) -> ActorHandle[
     check_slots(slots or 1, len(pipeline.partitions))
     for detectors in pipeline.families.values():
         assigned(detectors)
-        if packaged_in(detectors) and (pipeline.guest is None or pipeline.hosting != "actor"):
-            raise ConfigError(
-                "detectors of packages run in processes of their own: say hosting='actor' and guest=Guest(…)"
-            )
+    check_hosting(pipeline.families.values(), hosted_apart=pipeline.guest is not None and pipeline.hosting == "actor")
     supervisor: ActorHandle[Any] = Supervisor.options(  # type: ignore[attr-defined]
         name=supervisor_name(pipeline.name),
         namespace=NAMESPACE,

@@ -181,7 +181,7 @@ class _Watch:
                 return True
             try:
                 until = self._take(json.loads(line)) or until
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 self._fail(f"the process says what cannot be read: {error}")
                 return True
             if self._done:
@@ -231,7 +231,8 @@ class _Watch:
 def _paths() -> list[str]:
     """Return where the process imports from: as we do, but for the working directory, in which anything may lie."""
     ours = str(Path(__file__).resolve().parents[2])
-    return list(dict.fromkeys([*(path for path in sys.path if path), ours]))
+    here = {"", str(Path.cwd())}
+    return list(dict.fromkeys([*(path for path in sys.path if path not in here), ours]))
 
 
 def _end(process: subprocess.Popen[str]) -> None:

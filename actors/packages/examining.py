@@ -8,10 +8,12 @@ holds the interpreter for ever.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -42,6 +44,7 @@ EXAMPLES_MAX = 3  # of each rule
 OUTPUT_BYTES_MAX = 16 * 1024 * 1024  # of any file that the code writes, what it prints among them
 LEAST_S = 0.1  # of a phase, after kernels were compiled
 _SERIES = 8
+_PR_SET_PDEATHSIG = 1  # of Linux: who is not waited for any more ends
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Job:
 
 def main() -> None:
     """Examine what stdin says."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     job = Job.of_json(sys.stdin.readline())

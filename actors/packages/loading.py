@@ -20,7 +20,7 @@ import inspect
 import linecache
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from models.detector import Description, Detector
 
 OURS = frozenset({"schemas", "models", "actors", "cluster"})
 _ARTEFACT = "artefact"  # {"artefact": digest} in parameters
-_loaded: set[Path] = set()  # folders of packages on sys.path
+_loaded: set[Path] = set()  # folders of packages, and of what they need, on sys.path
 
 
 def load(
@@ -51,7 +51,7 @@ def load(
 
 def installed(requires: Iterable[str], cache: Path) -> Path | None:
     """Return the folder with what a package needs beside the product; None: nothing. Raises PackageRefused."""
-    missing = missing_here(requires)
+    missing = missing_here(requires, {str(folder) for folder in _loaded})
     if not missing:
         return None
     return kept(cache / "requirements", folder_name(missing), lambda folder: install(missing, folder))
@@ -72,14 +72,13 @@ def unpacked(package: Package, cache: Path) -> Path:
 def class_of(package: Package, folder: Path, target: str, requirements: Path | None = None) -> Any:
     """Return the class that a target names. Raises PackageRefused."""
     module, _, name = target.partition(":")
-    forget(folder)
+    folders = {folder} if requirements is None else {requirements, folder}
+    forget(folders)
     check_names(package)
     if module.partition(".")[0] not in package.top_level:
         raise PackageRefused(f"{package.name}: {target}: there is no module {module.partition('.')[0]} in it")
-    for path in (requirements, folder):
-        if path is not None and str(path) not in sys.path:
-            sys.path.append(str(path))
-    _loaded.add(folder)
+    sys.path += [str(path) for path in (requirements, folder) if path is not None and str(path) not in sys.path]
+    _loaded.update(folders)
     importlib.invalidate_caches()
     try:
         found = getattr(importlib.import_module(module), name, None)
@@ -133,9 +132,9 @@ def check_names(package: Package) -> None:
         )
 
 
-def forget(folder: Path) -> None:
+def forget(keep: Set[Path] = frozenset()) -> None:
     """Forget modules of other packages that this process has loaded, and where they are."""
-    for other in _loaded - {folder}:
+    for other in _loaded - keep:
         inside = str(other) + "/"
         gone = [
             name for name, module in sys.modules.items() if (getattr(module, "__file__", None) or "").startswith(inside)

@@ -172,13 +172,23 @@ def _check_targets(name: str, targets: Mapping[str, Any]) -> None:
 
 
 def _folder(root: Path) -> dict[str, bytes]:
-    """Return the files of a project folder. Raises PackageRefused for too much, and for a link that leads out of it."""
+    """Return the files of a project folder that may be of its package: recorded data beside it may be large, and is not read.
+
+    Raises PackageRefused for too much, and for a link that leads out of the folder.
+    """
     found: dict[str, bytes] = {}
     left = UNPACKED_BYTES_MAX
     inside = root.resolve()
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(each for each in folders if _kept_folder(each))
+        at_the_root = Path(folder) == root
+        folders[:] = sorted(
+            each
+            for each in folders
+            if _kept_folder(each) and (not at_the_root or each == "src" or (root / each / "__init__.py").exists())
+        )
         for name in sorted(names):
+            if at_the_root and not name.endswith((".py", ".toml")):
+                continue
             path = Path(folder, name)
             if name.startswith(".") or not path.is_file():
                 continue

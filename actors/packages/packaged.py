@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actors.engine.judge import Assignment
+from actors.errors import ConfigError
 from actors.packages import describing
+from actors.packages.cache import cache_folder
 from actors.packages.errors import PackageRefused
-from actors.packages.loading import load
+from actors.packages.loading import installed, load, unpacked
+from actors.packages.package import Package
 from actors.packages.store import PackageStore
 from models.detector import Column, Description, Detector, Rule
 
@@ -135,6 +138,14 @@ def resolve(detectors: Iterable[Detector | Assignment]) -> tuple[Detector | Assi
     return tuple(replace_detector(each) if isinstance(each, Assignment) else _loaded(each) for each in detectors)
 
 
+def prepare(detectors: Iterable[Detector | Assignment]) -> None:
+    """Fetch, unpack and install on this node what is needed to load these; runs none of their code. Raises PackageRefused."""
+    for each in packaged_in(detectors):
+        package = Package.get(PackageStore(each.store), each.digest)
+        unpacked(package, cache_folder())
+        installed(package.requires, cache_folder())
+
+
 def replace_detector(assignment: Assignment) -> Assignment:
     """Return the assignment with its detector loaded, if that is of a package. Raises PackageRefused."""
     return assignment._replace(detector=_loaded(assignment.detector))
@@ -144,6 +155,15 @@ def packaged_in(detectors: Iterable[Detector | Assignment]) -> list[Packaged]:
     """Return those that are of packages."""
     every = (each.detector if isinstance(each, Assignment) else each for each in detectors)
     return [each for each in every if isinstance(each, Packaged)]
+
+
+def check_hosting(families: Iterable[Iterable[Detector | Assignment]], *, hosted_apart: bool) -> None:
+    """Raise ConfigError if there are detectors of packages that would run in an owner, or in a process without limits."""
+    found = [each.identity for family in families for each in packaged_in(family)]
+    if found and not hosted_apart:
+        raise ConfigError(
+            f"detectors of packages run in processes of their own: {', '.join(found)} need hosting 'actor' and a guest's limits"
+        )
 
 
 def _loaded(detector: Detector) -> Detector:

@@ -94,7 +94,7 @@ def _whole(table: pa.Table, name: str, fill: int | None) -> np.ndarray:
 
 def _carried(table: pa.Table, name: str) -> np.ndarray:
     if name == "excluded":
-        return np.array(table[name].cast(pa.bool_()).fill_null(value=False).to_numpy(zero_copy_only=False), np.bool_)
+        return np.array(table[name].cast(pa.bool_()).fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
     return np.array(table[name].cast(pa.float64()).to_numpy(), np.float64)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -68,19 +68,20 @@ def requirements_of(lines: Iterable[str], source: str) -> tuple[str, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def missing_here(requires: Iterable[str]) -> tuple[str, ...]:
-    """Return those that are to be installed. Raises PackageRefused for one that the product has in another version, or lacks."""
+def missing_here(requires: Iterable[str], elsewhere: Collection[str] = ()) -> tuple[str, ...]:
+    """Return those that are to be installed: the product has not got them. `elsewhere`: of sys.path, what is not the product's.
+
+    Raises PackageRefused for one that the product has in another version, or lacks.
+    """
     missing = []
     for line in requires:
         wanted = Requirement(line)
-        try:
-            there = metadata.version(wanted.name)
-        except metadata.PackageNotFoundError:
-            if not _pinned(wanted):
-                raise PackageRefused(f"it requires {line}, which is not installed here") from None
+        there = _version_here(wanted.name, elsewhere)
+        if there is None and not _pinned(wanted):
+            raise PackageRefused(f"it requires {line}, which is not installed here")
+        if there is None:
             missing.append(line)
-            continue
-        if not wanted.specifier.contains(there, prereleases=True):
+        elif not wanted.specifier.contains(there, prereleases=True):
             raise PackageRefused(
                 f"it requires {line}, and the product runs with {wanted.name} {there}: a package cannot have another version of "
                 "what is installed already"
@@ -121,13 +122,16 @@ def _lacking(folder: Path) -> Iterator[str]:
             if not _applies(wanted):
                 continue
             other = there.get(canonicalize_name(wanted.name))
-            try:
-                version = other.version if other is not None else metadata.version(wanted.name)
-            except metadata.PackageNotFoundError:
+            version = other.version if other is not None else _version_here(wanted.name)
+            if version is None:
                 yield f"{name} needs {_plain(wanted)}, which is not required"
-                continue
-            if not wanted.specifier.contains(version, prereleases=True):
+            elif not wanted.specifier.contains(version, prereleases=True):
                 yield f"{name} needs {_plain(wanted)}, and {wanted.name} {version} is there"
+
+
+def _version_here(name: str, elsewhere: Collection[str] = ()) -> str | None:
+    paths = [path for path in sys.path if path not in elsewhere]
+    return next((each.version for each in metadata.distributions(name=name, path=paths)), None)
 
 
 def _plain(wanted: Requirement) -> str:

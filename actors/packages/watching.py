@@ -11,9 +11,17 @@ from typing import Generic, TypeVar
 
 from actors.packages.compiling import COMPILE_S, CompileWatch
 from actors.packages.errors import PackageRefused
+from actors.packages.limits import Limits
+from actors.packages.requirements import INSTALL_S
 
+PREPARE_S = 30.0 + INSTALL_S  # to fetch a package, and for pip
 LOOK_S = 0.5  # between two looks whether it is compiling
 T = TypeVar("T")
+
+
+def load_limit_s(limits: Limits) -> float:
+    """Return how long a detector process may take to load a package and to take its first step."""
+    return PREPARE_S + 2 * (limits.load_s + COMPILE_S)
 
 
 class _Run(Generic[T]):

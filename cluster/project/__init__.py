@@ -22,9 +22,9 @@ TEMPLATES = {
     "README.md.txt": "README.md",
     "package.py.txt": "{module}/__init__.py",
     "detector.py.txt": "{module}/detector.py",
-    "test_detector.py.txt": "tests/test_detector.py",
+    "test_detector.py.txt": "{tests}/test_detector.py",
 }
-SAMPLE = "data/sample.csv"
+TESTS, SAMPLE = "tests", "data/sample.csv"
 _SERIES = ("ETCH-01|A|POLY|4200|CD_WIDTH", "ETCH-02|A|POLY|4200|CD_WIDTH")
 _ROWS = 120  # of each series
 _SHIFT_FROM, _SHIFT = 80, 4.0  # sigmas, of the second series: the middle of every third wafer jumps
@@ -39,7 +39,9 @@ def new_project(name: str, parent: Path) -> list[Path]:
     said = {"name": name, "module": module, "class_name": "".join(map(str.capitalize, module.split("_")))}
     here = files(__name__)
     contents = {
-        target.format(module=module): Template((here / template).read_text(encoding="utf-8")).substitute(said)
+        target.format(module=module, tests=TESTS): Template((here / template).read_text(encoding="utf-8")).substitute(
+            said
+        )
         for template, target in TEMPLATES.items()
     }
     contents[SAMPLE] = sample()
@@ -62,7 +64,7 @@ def module_of(name: str) -> str:
             f"{NAME_CHARS_MAX} at most"
         )
     module = name.replace("-", "_")
-    if module in OURS or module in sys.stdlib_module_names or module in {"tests", "data"}:
+    if module in OURS or module in sys.stdlib_module_names or module in {TESTS, "data"}:
         raise ConfigError(f"{name}: a module of that name is there already (of the product or of Python): take another")
     return module
 
