@@ -353,7 +353,7 @@ class InActors:
         try:
             return list(answer(calls, self._step_timeout_s))
         except RayTaskError as error:
-            if isinstance(error.cause, StateError):
+            if isinstance(error.cause, StateError | ReopenError):
                 raise error.cause from error
             raise self._failed(f"a detector actor failed: {error}") from error
         except GetTimeoutError as error:

@@ -14,6 +14,7 @@ from cluster.commands import (
     capability,
     consumers,
     dead_letters,
+    deployments,
     detector,
     detectors,
     fit,
@@ -36,6 +37,7 @@ app.add_typer(arl.app, name="arl")
 app.add_typer(capability.app, name="capability")
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(dead_letters.app, name="dead-letters")
+deployments.add_to(detector.app)
 app.add_typer(detector.app, name="detector")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(fit.app, name="fit")

@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from actors import supervisor
+from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
 from actors.pipeline import Pipeline
@@ -30,6 +31,7 @@ from cluster.access.following import read_book
 from cluster.access.secret import secret_of
 from cluster.commands.notify import escalation_task, notify_task, routes_of
 from cluster.config import Config, reveal
+from cluster.deployments import crew as deployments
 from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
 from cluster.local.stack import LocalStack
@@ -37,7 +39,7 @@ from cluster.operations import actor as operations
 from cluster.pipelines import pipelines_of
 from cluster.ray_address import RAY_SETTINGS, connect, own_signal_handlers, told_in
 from schemas.registry import Registry
-from schemas.topics import ALERT_ACTIONS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
+from schemas.topics import ALERT_ACTIONS, DEPLOYMENTS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
 
@@ -91,6 +93,7 @@ class Product:
         self._timed("keys", self._make_first_key)
         self._timed("slot live", self._wait_live)
         self._start_escalator()  # last, and not waited for: nothing is due in the first minutes
+        self._start_deployments()
 
     def _timed(self, what: str, do: Callable[[], Any]) -> None:
         started = time.monotonic()
@@ -166,6 +169,14 @@ class Product:
         if task is not None:
             self._exit.callback(stop_escalator)
             start_escalator(task)
+
+    def _start_deployments(self) -> None:
+        """Have what is deployed started again, by whoever looks after it; nobody is started where nothing is."""
+        name = self.config.pipeline.name
+        self._exit.callback(deployments.stop_all)
+        self._exit.callback(operations.stop, name)  # first: it would start them again
+        if Changes(self.cluster.bootstrap_servers, self.cluster.client).bounds([(DEPLOYMENTS, 0)])[DEPLOYMENTS, 0][1]:
+            operations.connect(self.cluster, name)
 
     def _wait_live(self) -> None:
         for name in self._running:
