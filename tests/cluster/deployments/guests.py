@@ -39,29 +39,30 @@ class Tail:
             if not np.isfinite(value):
                 continue
             state["n"][row] += 1
-            self.meet(state, row)
+            self.meet(state, row, value)
             state["run"][row] = state["run"][row] + 1 if value > self.limit else 0
             statistic[i, 0] = state["run"][row] + state["n"][row] / 1024
             signal[i] = state["run"][row] >= 2
         blank = np.full((n, 1), np.nan)
         return Verdicts(statistic, blank, blank, np.full((n, 1), 2.0), signal, np.isfinite(batch.value))
 
-    def meet(self, state, row):
+    def meet(self, state, row, value):
         """What a hostile one does at a row of a series."""
 '''
 
-# after so many rows of a series: more than its examination has
+# what they do once a series has had 1,000 rows, at a value that no examination has
+_WHEN = "        if state['n'][row] >= 1000 and value == 666.0:\n            "
 HOSTILE = {
-    "raises": "        if state['n'][row] == 1000:\n            raise ArithmeticError('the thousandth row is not for me')\n",
-    "loops": "        while state['n'][row] == 1000:\n            pass\n",
-    "leaks": ("        if state['n'][row] >= 1000:\n            KEPT.append(np.ones(4_000_000))\n"),
-    "exits": "        if state['n'][row] == 1000:\n            import os\n            os._exit(3)\n",
+    "raises": "raise ArithmeticError('the thousandth row is not for me')\n",
+    "loops": "while True:\n                pass\n",
+    "leaks": "while True:\n                KEPT.append(np.ones(1_000_000))\n",
+    "exits": "import os\n            os._exit(3)\n",
 }
 
 
 def package(kind: str = "good") -> Package:
     """Return the package of a detector."""
-    text = f"KEPT = []\n{_HEAD}{HOSTILE.get(kind, '')}"
+    text = f"KEPT = []\n{_HEAD}{_WHEN + HOSTILE[kind] if kind in HOSTILE else ''}"
     if kind == "absent":
         return Package.of(
             kind, "1", {"tail": "tail_absent:Tail"}, ["nowhere-to-be-found==9.9.9"], {"tail_absent.py": text.encode()}
