@@ -100,7 +100,8 @@ def read_stretch(cluster: Cluster, topic: str, spans: Spans, rows_max: int = ROW
 
 
 def _decoded(decoder: MeasurementDecoder, raw: RawBatch, series: SeriesDictionary) -> list[MicroBatch]:
-    found, rest = [], raw
+    found = []
+    rest: RawBatch | None = raw
     while rest is not None:
         batch = decoder.decode(rest, series, rows_max=_DECODE_ROWS)
         found.append(batch)

@@ -12,7 +12,7 @@ COMPILE_S = 60.0  # for all kernels of a phase
 _EVENT = "numba:compile"
 
 
-class CompileWatch(event.Listener):  # type: ignore[misc]  # numba has no types
+class CompileWatch(event.Listener):
     """Adds up how long numba has compiled; tells when it begins and ends, if somebody wants to know."""
 
     def __init__(self, tell: Callable[[bool], None] | None = None) -> None:
@@ -22,11 +22,11 @@ class CompileWatch(event.Listener):  # type: ignore[misc]  # numba has no types
         self._total_s = 0.0
 
     def __enter__(self) -> CompileWatch:
-        event.register(_EVENT, self)
+        event.register(_EVENT, self)  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *_: object) -> None:
-        event.unregister(_EVENT, self)
+        event.unregister(_EVENT, self)  # type: ignore[no-untyped-call]
 
     def on_start(self, _event: Any) -> None:
         """Take notice of the first of some compilations inside each other."""

@@ -69,7 +69,7 @@ class Package:
             return wanted
         if wanted is None and len(self.targets) == 1:
             return next(iter(self.targets.values()))
-        if wanted in self.targets:
+        if wanted is not None and wanted in self.targets:
             return self.targets[wanted]
         there = ", ".join(f"{name} ({target})" for name, target in sorted(self.targets.items())) or "none"
         asked = "say which detector is meant" if wanted is None else f"it has no detector {wanted[:80]!r}"

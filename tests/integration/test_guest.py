@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,14 +26,12 @@ from actors.packages.loading import forget, load
 from actors.packages.store import PackageStore
 from actors.pipeline import Pipeline
 from actors.stretch import Stretch, replayed
-from cluster.local.stack import Endpoints
 from models.detector import Description, Detector
 from models.ewma import Ewma
 from tests.actors.engine.test_judge import batch_of
 from tests.actors.packages import made
 from tests.actors.packages.made import package_of, stored
-from tests.integration.line import WAIT_S, TestLine, same_as_undisturbed, wait_for, wait_owner
-from tests.integration.test_slot import run_to_end
+from tests.integration.line import wait_for
 
 ROWS = 40
 GUEST = Guest(Limits(load_s=2.0, memory_bytes=256 * 2**20))
@@ -167,20 +164,3 @@ def test_packages_run_in_processes_of_their_own_or_not_at_all(store: PackageStor
         InOwner("p", families, 20)
     assert replayed(pipeline, "june", Stretch("in", {0: 0}, {0: 1})).hosting == "actor"
     assert (pipeline.detector_cpus, replace(pipeline, guest=None).detector_cpus) == (GUEST.limits.cpus, 0.1)
-
-
-def test_a_pipeline_of_a_guest_on_a_real_line(store: PackageStore, stack: Endpoints, ray_cluster: None) -> None:
-    real = above(store)
-    settings = {"hosting": "actor", "guest": GUEST, "snapshot_interval_ms": 400}
-    line = TestLine(stack, families={"mine": (packaged(store, made.ABOVE, real),)}, settings=settings)
-    supervisor.start_pipeline(line.pipeline())
-    try:
-        supervisor.wait_live(line.name, WAIT_S)
-        line.write_noise(60)
-        line.wait_done()
-        owner = wait_owner(line, lambda said: said["state"] == "live")
-        assert owner["pid"] != os.getpid()
-    finally:
-        supervisor.stop_pipeline(line.name)
-    line.families = {"mine": (real,)}
-    same_as_undisturbed(line, run_to_end)

@@ -76,7 +76,6 @@ def test_a_good_package_is_described_measured_and_tried(tmp_path: Path) -> None:
         (made.LEAKS, "check batch cuts", "raised MemoryError", "in update"),
         (made.DIES, "first step", "first step: the process ended with exit code 3", "about to die"),
         (made.RAISES_LATER, "check batch cuts", "raised ZeroDivisionError('row 100') on 1 rows", "in update"),
-        (made.RAISES_IN_CONSTRUCTOR, "load", "RuntimeError: no data file", "__post_init__"),
     ],
 )
 def test_what_a_package_does_is_contained_and_told(
