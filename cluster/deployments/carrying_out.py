@@ -33,6 +33,7 @@ from cluster.deployments.switching import (
     Turn,
     behind,
     catches_up_as,
+    judged_before,
     promotion,
     rollback,
     switch_at,
@@ -187,11 +188,11 @@ def run_rollback(deployments: Deployments, work: Work) -> str:
     name = work.plan["deployment"]
     record = deployments.get(name)
     over = deployments.find(record.replaces)
-    if work.resumed and record.phase is Phase.stopped and (over is None or over.phase is Phase.live):
+    if work.resumed and record.phase in {Phase.stopped, Phase.off} and (over is None or over.phase is Phase.live):
         return _done(deployments, name)
-    if record.phase is not Phase.switching:
+    if Phase.switching not in {record.phase, over.phase if over is not None else None}:
         check_rollback(record, over)
-    switch(deployments, work, rollback(record, over))
+    switch(deployments, work, rollback(record, over), judged_before(record))
     return _done(deployments, name)
 
 
@@ -216,10 +217,10 @@ def _done(deployments: Deployments, name: str) -> str:
     )
 
 
-def switch(deployments: Deployments, work: Work, turns: list[Turn]) -> None:
+def switch(deployments: Deployments, work: Work, turns: list[Turn], floor: Offsets | None = None) -> None:
     """Change the modes of deployments at one offset of each partition (cluster/deployments/switching.py).
 
-    If it does not come to pass all go on as before, but one that failed meanwhile, which is off. Raises why it did not.
+    Not before `floor`. If it does not come to pass all go on as before, but one that failed meanwhile, which is off. Raises why it did not.
     """
     records = [deployments.get(turn.name) for turn in turns]
     if any(record.phase is Phase.switching for record in records):  # resumed: as it was begun
@@ -230,7 +231,7 @@ def switch(deployments: Deployments, work: Work, turns: list[Turn]) -> None:
         records = [r.switching(Switch(wanted[r.name], r.phase), deployments.now_ms()) for r in records]
         deployments.keep(*records)
     try:
-        at = _at_rest(deployments, work, records)
+        at = _at_rest(deployments, work, records, floor or {})
     except Exception:
         _go_back(deployments, [record.name for record in records])
         raise
@@ -245,7 +246,7 @@ def switch(deployments: Deployments, work: Work, turns: list[Turn]) -> None:
     _live(deployments, work, [record.name for record in records if record.phase in STANDING])
 
 
-def _at_rest(deployments: Deployments, work: Work, records: list[Deployment]) -> dict[int, int]:
+def _at_rest(deployments: Deployments, work: Work, records: list[Deployment], floor: Offsets) -> dict[int, int]:
     """Stop them, have all judge up to the same offsets, and return those. Raises Refused if one fails on the way."""
     crew, names = deployments.crew, [record.name for record in records]
     work.tell(0, 0, f"stops {', '.join(names)}")
@@ -253,7 +254,7 @@ def _at_rest(deployments: Deployments, work: Work, records: list[Deployment]) ->
     deployments.watch_anew(names)
     starts = {p: max(record.starts[p] for record in records) for p in records[0].starts}
     known = records[0].switch.at if records[0].switch is not None else None
-    at = dict(known) if known is not None else switch_at([crew.committed(name) for name in names], starts)
+    at = dict(known) if known is not None else switch_at([*(crew.committed(name) for name in names), floor], starts)
     if known is None:
         records = [
             record.switching(record.switch._replace(at=at), deployments.now_ms()) for record in records if record.switch

@@ -61,6 +61,14 @@ def switch_at(committed: Iterable[Committed], starts: Offsets) -> dict[int, int]
     }
 
 
+def judged_before(deployment: Deployment) -> Offsets | None:
+    """Return up to where a deployment that is off has judged live: who takes its place must not judge that again."""
+    last = deployment.history[-1] if deployment.history else None
+    if deployment.phase is not Phase.off or last is None or _none(last.share):
+        return None
+    return last.ended
+
+
 def behind(committed: Committed, at: Offsets, starts: Offsets) -> bool:
     """Say whether somebody has yet to judge up to the switch."""
     return any(_reached(committed, partition, starts) < end for partition, end in at.items())

@@ -27,6 +27,7 @@ from cluster.deployments.switching import (
     Turn,
     behind,
     catches_up_as,
+    judged_before,
     live_parts,
     promotion,
     rollback,
@@ -80,12 +81,12 @@ class Line:
                         self.judged.setdefault((partition, offset, place), []).append(name)
             self.committed[name][partition] = max(first, end)
 
-    def switch(self, turns: list[Turn]) -> None:
+    def switch(self, turns: list[Turn], floor: Mapping[int, int] | None = None) -> None:
         for turn in turns:
             record = self.records[turn.name]
             self.records[turn.name] = record.switching(Switch(turn.to, record.phase), 2)
         starts = dict.fromkeys(PARTITIONS, 0)
-        at = switch_at([self.committed[turn.name] for turn in turns], starts)
+        at = switch_at([*(self.committed[turn.name] for turn in turns), floor or {}], starts)
         for turn in turns:
             if behind(self.committed[turn.name], at, starts):
                 self.goes_on(turn.name, at, catches_up_as(self.records[turn.name]))
@@ -103,6 +104,7 @@ moves = st.lists(
         st.tuples(st.just("on"), st.sampled_from(["v1", "v2", "v3"]), st.integers(0, 6), st.integers(0, 6)),
         st.tuples(st.just("promote"), st.sampled_from(["v1", "v2", "v3"]), st.sampled_from([1_000, 2_500, PLACES])),
         st.tuples(st.just("rollback"), st.sampled_from(["v2", "v3"])),
+        st.tuples(st.just("fails"), st.sampled_from(["v2", "v3"])),
     ),
     max_size=14,
 )
@@ -132,6 +134,10 @@ def test_each_offset_is_judged_live_by_one_version(said: list[tuple[Any, ...]]) 
             and record.share.whole
         ):
             line.switch(rollback(record, over))
+        elif kind == "fails" and record.phase is Phase.live and over is not None and over.phase is Phase.stopped:
+            at = {p: end or 0 for p, end in line.committed[name].items()}
+            off = line.records[name] = record.off(at, "it broke", "", 4)
+            line.switch(rollback(off, over), judged_before(off))
         living = [r.share for r in line.records.values() if r.phase in {Phase.live, Phase.canary}]
         assert sum(share.high - share.low for share in living) == PLACES, living  # together whole
     assert all(len(by) == 1 for by in line.judged.values()), "somebody's verdict on a row is there twice"
