@@ -220,7 +220,8 @@ def _done(deployments: Deployments, name: str) -> str:
 def switch(deployments: Deployments, work: Work, turns: list[Turn], floor: Offsets | None = None) -> None:
     """Change the modes of deployments at one offset of each partition (cluster/deployments/switching.py).
 
-    Not before `floor`. If it does not come to pass all go on as before, but one that failed meanwhile, which is off. Raises why it did not.
+    Not before `floor`. If it does not come to pass all go on as before, but one that failed meanwhile, which is off. Raises why
+    it did not.
     """
     records = [deployments.get(turn.name) for turn in turns]
     if any(record.phase is Phase.switching for record in records):  # resumed: as it was begun

@@ -172,8 +172,8 @@ def _since(changes: Changes, base: Pipeline, bound: Bound, bounds: Mapping[int, 
     if bound == EARLIEST:
         return {}
     if bound.time_ms is not None:
-        at = changes.at_time([(base.input_topic, p) for p in bounds], bound.time_ms)
-        return {str(p): bounds[p][1] if offset is None else offset for (_, p), offset in at.items()}
+        found = changes.at_time([(base.input_topic, p) for p in bounds], bound.time_ms)
+        return {str(p): bounds[p][1] if offset is None else offset for (_, p), offset in found.items()}
     if bound.edge == "latest":
         return {str(p): end for p, (_, end) in bounds.items()}
     if bound.event_time_ms is not None:

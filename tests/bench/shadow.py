@@ -2,7 +2,8 @@
 
     .venv/bin/python -m tests.bench.shadow --rate 2000 --rounds 5
 
-Latency is from the producer's clock to a read_committed reader of the live line's alerts; the median of the rounds' ratios counts.
+Latency is from the producer's clock to a read_committed reader of the live line's alerts; the median of the rounds' ratios
+counts.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--window", type=float, default=15.0, help="seconds")
     parser.add_argument("--series", type=int, default=1_000)
-    parser.add_argument("--run", choices=["owner", "actor"], default="owner", help="hosting of the live line")
+    parser.add_argument("--run", choices=["owner", "actors"], default="owner", help="hosting of the live line")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, real_ray():
         folder = Path(place)
