@@ -1,6 +1,6 @@
 """What a shadow costs the line beside it: live p95 with a deployed detector in shadow and without, in turn on one line.
 
-    .venv/bin/python -m tests.bench.shadow --rate 2000 --rounds 5
+    .venv/bin/python -m tests.bench.shadow --rate 4000 --rounds 5
 
 Latency is from the producer's clock to a read_committed reader of the live line's alerts; the median of the rounds' ratios
 counts.
@@ -27,7 +27,7 @@ from cluster.deployments.satellite import satellite_name
 from cluster.local import LocalStack
 from tests.bench.figures import Figure
 from tests.bench.stream.feeding import Feeding
-from tests.bench.stream.latency import watch
+from tests.bench.stream.latency import SAMPLES_MIN, watch
 from tests.bench.stream.systems import SYSTEMS, System
 from tests.cluster.deployments.guests import stored
 from tests.real_ray import real_ray
@@ -54,16 +54,19 @@ def shadow(system: System, crew: Crew, folder: Path) -> Deployment:
 
 def p95(system: System, window_s: float) -> float:
     """Return the p95 of a window in ms."""
-    return float(np.percentile(watch(system, window_s), 95))
+    found = watch(system, window_s)
+    if len(found) < SAMPLES_MIN:
+        raise RuntimeError(f"{len(found)} alerts only: measure for longer, or at a higher rate")
+    return float(np.percentile(found, 95))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Live p95 with and without a shadow beside it.")
-    parser.add_argument("--rate", type=int, default=2_000, help="records per second")
+    parser.add_argument("--rate", type=int, default=4_000, help="records per second")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--window", type=float, default=15.0, help="seconds")
-    parser.add_argument("--series", type=int, default=1_000)
+    parser.add_argument("--series", type=int, default=200)
     parser.add_argument("--run", choices=["owner", "actors"], default="owner", help="hosting of the live line")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, real_ray():
