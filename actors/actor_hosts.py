@@ -42,7 +42,7 @@ from actors.deal import Seat
 from actors.detector_actor import SPARE, DetectorActor
 from actors.engine.family import Work
 from actors.engine.judge import Assignment
-from actors.errors import ReopenError, StateError
+from actors.errors import GuestFailed, ReopenError, StateError
 from actors.hosts import Judged, Opening, for_family, merge
 from actors.names import NAMESPACE
 from actors.packages.errors import PackageRefused
@@ -182,7 +182,7 @@ class _Crew:
         if not isinstance(error.cause, PackageRefused):
             return error
         self._dismiss(member, error.cause)  # the next opening has a new one try
-        return ReopenError("\n".join(filter(None, (str(error.cause), error.cause.detail))))
+        return GuestFailed("\n".join(filter(None, (str(error.cause), error.cause.detail))))
 
     def _spare(self, family: str) -> _Member | None:
         """Return a spare, which is none any more unless `family` is SPARE; one that runs before one that starts."""
@@ -353,8 +353,14 @@ class InActors:
         try:
             return list(answer(calls, self._step_timeout_s))
         except RayTaskError as error:
-            if isinstance(error.cause, StateError):
+            if isinstance(error.cause, StateError | ReopenError):
                 raise error.cause from error
-            raise ReopenError(f"a detector actor failed: {error}") from error
+            raise self._failed(f"a detector actor failed: {error}") from error
+        except GetTimeoutError as error:
+            slow = f"a detector actor is gone or slow: no answer within {self._step_timeout_s:g} s"
+            raise self._failed(slow) from error
         except RayError as error:
             raise ReopenError(f"a detector actor is gone or slow: {error}") from error
+
+    def _failed(self, why: str) -> ReopenError:
+        return ReopenError(why) if self.cast.guest is None else GuestFailed(why)

@@ -4,6 +4,7 @@
 |---|---|
 | ConfigError | do not start; name the setting, its value, its source |
 | ReopenError | re-open the slot: the outcome is unknown, or a part is gone |
+| GuestFailed | as ReopenError; whoever deployed the detector switches it off (cluster/deployments) |
 | FencedError | exit; re-open only if the deal still names this incarnation: the id is another's, or our transaction timed out |
 | SupersededError | exit: the deal names another incarnation of the slot |
 | StateError | quarantine the partition, report, go on with the others |
@@ -21,6 +22,10 @@ class ConfigError(ValueError):
 
 class ReopenError(RuntimeError):
     """The step's outcome is unknown or a part of the slot is gone: drop everything, re-open from what the broker says."""
+
+
+class GuestFailed(ReopenError):  # noqa: N818 - it says who failed
+    """Somebody's detector cannot be loaded, takes too long, or fails where the engine does not catch it: it would again."""
 
 
 class FencedError(RuntimeError):

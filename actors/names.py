@@ -3,4 +3,5 @@
 from __future__ import annotations
 
 NAMESPACE = "chipquality"  # of all our actors
+SATELLITE = "detector-"  # begins the names of pipelines that judge beside another one (cluster/deployments)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -111,6 +111,7 @@ class OwnerLoop:
                     "event_time_ms": fold.position.event_time_ms,
                     "watermark_ms": fold.watermark_ms,
                     "disabled": [entry.subject for entry in fold.position.applied],
+                    "disabled_why": {entry.subject: entry.detail for entry in fold.position.applied},
                     "quarantined": None,
                 }
                 for partition, fold in list(slot.folds.items())
@@ -226,6 +227,7 @@ class PartitionOwner:
     def __init__(self, pipeline: Pipeline, seat: Seat) -> None:
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
         collect_seldom()
+        os.nice(pipeline.owner_nice)
         group = get_current_placement_group()
         turn = Turn(group.id.hex()) if group is not None and pipeline.standby else None
         self._loop = OwnerLoop(pipeline, seat, turn)

@@ -58,6 +58,8 @@ class Pipeline:
         False  # start ahead what a fault will want: for every slot a second owner, and a spare detector actor
     )
     guest: Guest | None = None  # its detectors are somebody's packages: how their processes are held (actors/packages)
+    changes_of: str = ""  # the pipeline whose changes of limits it makes too; empty: its own
+    owner_nice: int = 0  # of its owners: so much they leave the processors to others
     log: Callable[[Cluster], Log] = KafkaLog
 
     @property

@@ -77,7 +77,7 @@ class Slot:
         self._reader = log.reader(name, pipeline.input_topic)
         self._takeover = TakeOver(pipeline, seat, hosts, around, dealer)
         self._quarantine_watch = QuarantineWatch(pipeline, around)
-        self._waiting = Waiting(name, pipeline.input_topic, pipeline.partitions)
+        self._waiting = Waiting(pipeline.changes_of or name, pipeline.input_topic, pipeline.partitions)
         self._control = ControlReader(log, name, topics.control, codec.read) if topics.control else None
         self.status = SlotStatus(quarantined=self._takeover.quarantined, without_state=self._takeover.without_state)
         self._size = StepSize(pipeline.step_rows_max, pipeline.step_samples_max)
@@ -316,6 +316,7 @@ class Slot:
             partition = step.work.partition
             pages = judged.pages.get(partition, []) if snapshot else None
             fold = self.folds[partition]
+            self.status.note_failures(judged.outputs[partition])
             before = fold.snapshot.bytes_written
             try:
                 records += fold.conclude(step, judged.outputs[partition], pages, room)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from actors.engine.family import FamilyOutput
 from actors.engine.fold import Step
 from schemas.batch import Reason
 
@@ -38,9 +40,24 @@ class SlotStatus:
     quarantined: dict[int, str] = field(default_factory=dict)
     without_state: dict[int, tuple[str, ...]] = field(default_factory=dict)  # detectors that began in Phase I
 
+    failures: dict[str, str] = field(default_factory=dict)  # detector that raised → traceback of the first time
+
     def told(self) -> dict[str, Any]:
         """Return all of it as plain values; may be asked on another thread than the slot's."""
-        return asdict(replace(self, quarantined=self.quarantined.copy(), without_state=self.without_state.copy()))
+        return asdict(
+            replace(
+                self,
+                quarantined=self.quarantined.copy(),
+                without_state=self.without_state.copy(),
+                failures=self.failures.copy(),
+            )
+        )
+
+    def note_failures(self, outputs: Iterable[FamilyOutput]) -> None:
+        """Keep what detectors said that raised."""
+        for output in outputs:
+            for failure in output.failures:
+                self.failures.setdefault(failure.detector, failure.detail)
 
     def add(self, step: Step) -> int:
         """Add a step to the counts; return how many records it had."""

@@ -37,12 +37,22 @@ _DECODE_ROWS = 100_000  # at a time
 
 @dataclass(frozen=True)
 class Stretch:
-    """Which offsets of a topic, by partition: from the start on, before the end. It makes the log that shows only these."""
+    """Which offsets of a topic, by partition: from the start on, before the end. It makes the log that shows only these.
+
+    Without ends it goes on as the topic does: then it only says where a fold begins that has no position yet.
+    """
 
     topic: str
     starts: Mapping[int, int]
-    ends: Mapping[int, int]
+    ends: Mapping[int, int] | None
     log: Callable[[Cluster], Log] = KafkaLog
+
+    @property
+    def until(self) -> Mapping[int, int]:
+        """Return the ends. Raises ValueError where it goes on as the topic does."""
+        if self.ends is None:
+            raise ValueError(f"this stretch of {self.topic} has no end")
+        return self.ends
 
     def __call__(self, cluster: Cluster) -> Log:
         """Return the log of a cluster with nothing but the stretch in the topic."""
@@ -97,7 +107,8 @@ class StretchLog:
     def reader(self, group: str, topic: str) -> Reader:
         """Return a new consumer; of the topic of the stretch one that ends where the stretch does."""
         reader = self._log.reader(group, topic)
-        return StretchReader(reader, self._stretch.ends) if topic == self._stretch.topic else reader
+        ends = self._stretch.ends
+        return reader if ends is None or topic != self._stretch.topic else StretchReader(reader, ends)
 
     def first(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the first retained offset of each partition; of the stretch its start.
@@ -110,9 +121,10 @@ class StretchLog:
 
     def end(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the high watermark of each partition; of the stretch its end."""
-        if topic != self._stretch.topic:
+        ends = self._stretch.ends
+        if ends is None or topic != self._stretch.topic:
             return self._log.end(topic, partitions)
-        return {partition: self._stretch.ends[partition] for partition in partitions}
+        return {partition: ends[partition] for partition in partitions}
 
     def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int | None]:
         """Return the group's committed offsets."""

@@ -6,9 +6,10 @@ any of this: whoever opens a slot fences every other (actors/slot.py).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
@@ -66,6 +67,20 @@ def start_pipeline(pipeline: Pipeline, slots: int | None = None) -> ActorHandle[
 def status(pipeline: str) -> dict[str, Any]:
     """Return the deal of a pipeline and what each of its owners said last. Raises ValueError if it does not run."""
     return dict(answer(_supervisor(pipeline).status.remote(), CALL_TIMEOUT_S))
+
+
+def statuses(pipelines: Iterable[str], timeout_s: float) -> dict[str, dict[str, Any]]:
+    """Return the status of each of these pipelines whose supervisor answers in time."""
+    calls: dict[Any, str] = {}
+    for name in pipelines:
+        with contextlib.suppress(ValueError):
+            calls[_supervisor(name).status.remote()] = name
+    found: dict[str, dict[str, Any]] = {}
+    answered = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)[0] if calls else []
+    for call in answered:
+        with contextlib.suppress(RayActorError):
+            found[calls[call]] = dict(answer(call, timeout_s))
+    return found
 
 
 def pipeline_of(pipeline: str) -> Pipeline:
@@ -138,6 +153,18 @@ def stop_pipeline(pipeline: str) -> list[dict[str, Any]]:
     finally:
         ray.kill(supervisor)  # before its owners: it would replace them
     return places.stop_owners(pipeline, STOP_TIMEOUT_S + CALL_TIMEOUT_S) if stopped is None else stopped
+
+
+def kill_pipeline(pipeline: str) -> None:
+    """End a pipeline at once, whatever its processes do; what they have not committed is folded again by whoever comes next."""
+    try:
+        ray.kill(_supervisor(pipeline))  # before its owners: it would replace them
+    except ValueError:
+        _LOG.debug("%s has no supervisor", pipeline)
+    places.kill_detectors(pipeline)
+    for seat in {member.seat for member in places.members(pipeline)} | places.placed(pipeline):
+        places.end(pipeline, seat)
+    places.kill_detectors(pipeline)  # an owner may have started another
 
 
 def list_pipelines() -> list[dict[str, Any]]:

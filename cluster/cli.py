@@ -17,6 +17,7 @@ from cluster.commands import (
     charts,
     consumers,
     dead_letters,
+    deployments,
     detector,
     detectors,
     documents,
@@ -48,6 +49,7 @@ app.add_typer(capability.app, name="capability")
 app.add_typer(charts.app, name="charts")
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(dead_letters.app, name="dead-letters")
+deployments.add_to(detector.app)
 app.add_typer(detector.app, name="detector")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(events.app, name="events")

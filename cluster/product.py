@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from actors import supervisor
+from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
 from actors.pipeline import Pipeline
@@ -31,6 +32,7 @@ from cluster.access.secret import secret_of
 from cluster.commands.notify import escalation_task, notify_task, routes_of
 from cluster.commands.recording import publish
 from cluster.config import Config, reveal
+from cluster.deployments import crew as deployments
 from cluster.detectors import judging_of
 from cluster.jobs import actor as jobs
 from cluster.local.preflight import require_free
@@ -40,7 +42,7 @@ from cluster.packages import store_of
 from cluster.pipelines import pipelines_of
 from cluster.ray_address import RAY_SETTINGS, agent_on_a_free_port, connect, own_signal_handlers, told_in
 from schemas.registry import Registry
-from schemas.topics import ALERT_ACTIONS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
+from schemas.topics import ALERT_ACTIONS, DEPLOYMENTS, INSPECTION, MEASUREMENTS, VECTORS, dead_letter_topic
 
 Progress = Callable[[str, float], None]
 
@@ -95,6 +97,7 @@ class Product:
         self._timed("slot live", self._wait_live)
         self._start_scheduler()  # last, and not waited for, as the escalator: nothing is due in the first minutes
         self._start_escalator()
+        self._start_deployments()
 
     def _timed(self, what: str, do: Callable[[], Any]) -> None:
         started = time.monotonic()
@@ -176,6 +179,14 @@ class Product:
         name = self.config.pipeline.name
         self._exit.callback(jobs.stop, name)
         jobs.connect(jobs.Settings(self.cluster, name, store_of(self.config).url))
+
+    def _start_deployments(self) -> None:
+        """Have what is deployed started again, by whoever looks after it; nobody is started where nothing is."""
+        name = self.config.pipeline.name
+        self._exit.callback(deployments.stop_all)
+        self._exit.callback(operations.stop, name)  # first: it would start them again
+        if Changes(self.cluster.bootstrap_servers, self.cluster.client).bounds([(DEPLOYMENTS, 0)])[DEPLOYMENTS, 0][1]:
+            operations.connect(self.cluster, name)
 
     def _wait_live(self) -> None:
         for name in self._running:

@@ -44,6 +44,7 @@ ESCALATION = "escalation"  # consumer group that tells escalated alerts
 DEALS = "quality.deals"
 OPERATIONS = "quality.operations"
 JOBS = "quality.jobs"
+DEPLOYMENTS = "quality.deployments"
 ACCESS = "quality.access"
 
 INPUT: Literal["input"] = "input"  # as many partitions as kafka.partitions says
@@ -303,6 +304,16 @@ _OURS = (
         records=("job", "job_run", "job_alias"),
         writers="the scheduler of a pipeline, in a transaction of the id <pipeline>-jobs",
         readers="the scheduler, when it starts; read_committed",
+        partitions=1,
+        config=_COMPACTED,
+    ),
+    Topic(
+        name=DEPLOYMENTS,
+        doc="Detectors that were deployed at run time: package, mode, the offsets at which modes began and ended, why one is off",
+        key="name of the deployment",
+        records=("deployment",),
+        writers="the operations actor of a pipeline, in a transaction of the id <pipeline>-deployments",
+        readers="the operations actor, when it starts; read_committed",
         partitions=1,
         config=_COMPACTED,
     ),

@@ -30,6 +30,17 @@ class AlertEvents(NamedTuple):
     changes: Transitions
     details: list[str]  # (m,) what the detector says of the row that opened it, in a line; "" = nothing
 
+    def some(self, wanted: np.ndarray) -> AlertEvents:
+        """Return those of `wanted`, (m,) bool, in their order."""
+        at = np.flatnonzero(wanted).tolist()
+        return AlertEvents(
+            self.detector,
+            self.rules,
+            [self.series[i] for i in at],
+            self.changes.some(wanted),
+            [self.details[i] for i in at],
+        )
+
 
 class DetectorFailure(NamedTuple):
     """A detector raised: it is off on this partition from `at_offset` on."""

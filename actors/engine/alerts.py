@@ -50,6 +50,10 @@ class Transitions:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transitions) and self._bytes() == other._bytes()
 
+    def some(self, wanted: np.ndarray) -> Transitions:
+        """Return those of `wanted`, (m,) bool, in their order."""
+        return Transitions(*(getattr(self, each.name)[wanted] for each in fields(self)))
+
     def _bytes(self) -> list[bytes]:
         return [getattr(self, each.name).tobytes() for each in fields(self)]
 

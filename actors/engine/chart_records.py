@@ -30,7 +30,7 @@ def pack_bounded(block: ChartBlock, bytes_max: int = RECORD_BYTES_MAX) -> list[b
         return [packed]
     middle = _middle(block)
     border = int(block.offset[middle])
-    first, second = _rows(block, slice(0, middle)), _rows(block, slice(middle, None))
+    first, second = rows_of(block, slice(0, middle)), rows_of(block, slice(middle, None))
     return [
         *pack_bounded(replace(first, next_offset=border), bytes_max),
         *pack_bounded(replace(second, first_offset=border), bytes_max),
@@ -46,7 +46,8 @@ def _middle(block: ChartBlock) -> int:
     return int(begins[np.abs(begins - middle).argmin()]) if len(begins) else middle
 
 
-def _rows(block: ChartBlock, rows: slice) -> ChartBlock:
+def rows_of(block: ChartBlock, rows: slice | np.ndarray) -> ChartBlock:
+    """Return some rows of a block, in their order, with no word that none of them has: a slice, or (n,) bool."""
     codes, series = np.unique(block.series[rows], return_inverse=True)
     return replace(
         block,
@@ -66,6 +67,6 @@ def _needed(texts: Texts) -> Texts:
     return Texts(which.astype(np.int32), [texts.words[code] for code in codes.tolist()])
 
 
-def _columns(said: DetectorColumns, n: int, rows: slice) -> DetectorColumns:
+def _columns(said: DetectorColumns, n: int, rows: slice | np.ndarray) -> DetectorColumns:
     wide = {name: np.broadcast_to(getattr(said, name), (n, len(said.statistics)))[rows] for name in _WIDE}
     return replace(said, signal=said.signal[rows], valid=said.valid[rows], **wide)  # type: ignore[arg-type]  # by name

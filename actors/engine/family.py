@@ -21,9 +21,10 @@ import numpy as np
 
 from actors.engine import alerts
 from actors.engine.alert_records import AlertEvents, DetectorFailure, keys_of
-from actors.engine.chart_records import pack_bounded
+from actors.engine.chart_records import pack_bounded, rows_of
 from actors.engine.judge import Assignment, Judge, assigned, measured
 from actors.engine.params import ParamsChange, ParamsTable
+from actors.engine.share import EVERY_SERIES, Share
 from actors.engine.state import Page
 from models.detector import COLUMNS, Detector, SeriesBatch, Verdicts, dimension, read_only
 from schemas.batch import MicroBatch
@@ -46,6 +47,13 @@ class Work(NamedTuple):
     changes: tuple[ParamsChange, ...] = ()  # of limits, resets, exclusions: they hold from first_offset on
 
 
+class Rest(NamedTuple):
+    """What a family says of the series that do not count (actors/engine/share.py)."""
+
+    charts: tuple[bytes, ...]
+    alerts: tuple[AlertEvents, ...]
+
+
 class FamilyOutput(NamedTuple):
     """What one family says of one step."""
 
@@ -54,6 +62,7 @@ class FamilyOutput(NamedTuple):
     alerts: tuple[AlertEvents, ...]  # of the detectors that have any
     failures: tuple[DetectorFailure, ...]
     more_charts: tuple[bytes, ...] = ()  # the rest of the rows, where one record would be too large for its topic
+    rest: Rest | None = None  # None: every series counts
 
 
 @dataclass(slots=True)
@@ -62,11 +71,15 @@ class _Partition:
     series: list[str]
     judges: list[Judge]
     params: ParamsTable
+    share: Share
     words: WordList = field(default_factory=WordList)  # the series once more, for charts
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.bool_))  # (series,) in the share; unused if whole
 
     def grow(self, new_series: Sequence[str]) -> None:
         """Have a row for every series."""
         self.series.extend(new_series)
+        if new_series and not self.share.whole:
+            self.counts = np.concatenate((self.counts, self.share.of(new_series)))
         self.words.append(new_series)
         rows = len(self.series)
         self.params.reserve(rows)
@@ -99,6 +112,7 @@ class FamilyFold:
         self.pipeline = pipeline
         self.family = family
         self.assignments = assigned(detectors)
+        self.share = self.assignments[0].share if self.assignments else EVERY_SERIES
         self.clean_rows = clean_rows
         self._pack = pack
         self._partitions: dict[int, _Partition] = {}
@@ -116,7 +130,7 @@ class FamilyFold:
         every = [Judge(self.family, assignment) for assignment in self.assignments]
         judges = [judge for judge in every if judge.identity not in off]
         params = ParamsTable(self.family)
-        opened = _Partition(topic, [], judges, params)
+        opened = _Partition(topic, [], judges, params, self.share)
         opened.grow(series)
         mine = tuple(page for page in pages if page.family == self.family)
         without_state = [why for judge in judges if (why := judge.restore(mine)) and series]
@@ -160,9 +174,18 @@ class FamilyFold:
                         AlertEvents(judge.identity, judge.detector.rules, series, judged.changes, judged.details)
                     )
         moved = batch.next_offset > work.first_offset  # a step of dead letters only leaves an empty block, not a gap
-        charts = self._pack(self._block(opened, work, said)) if work.emit and moved else []
-        chart = charts[0] if charts else None
-        return FamilyOutput(self.family, chart, tuple(events), tuple(failures), tuple(charts[1:]))
+        block = self._block(opened, work, said) if work.emit and moved else None
+        if self.share.whole:
+            charts = () if block is None else tuple(self._pack(block))
+            return _output(self.family, charts, events, failures)
+        counts = opened.counts
+        mine = counts[batch.series]
+        charts, others = (() if block is None else tuple(self._pack(rows_of(block, at))) for at in (mine, ~mine))
+        ours, theirs = (
+            [part for each in events if len((part := each.some(wanted[each.changes.series])).changes)]
+            for wanted in (counts, ~counts)
+        )
+        return _output(self.family, charts, ours, failures)._replace(rest=Rest(others, tuple(theirs)))
 
     def run(self, works: Sequence[Work], snapshot: bool) -> tuple[list[FamilyOutput], dict[int, list[Page]]]:
         """Take one step of each work; with `snapshot`, copy the dirty pages out as of these steps."""
@@ -237,6 +260,12 @@ class FamilyFold:
             detectors=said,
             sample=batch.sample,
         )
+
+
+def _output(
+    family: str, charts: tuple[bytes, ...], events: Iterable[AlertEvents], failures: Iterable[DetectorFailure]
+) -> FamilyOutput:
+    return FamilyOutput(family, charts[0] if charts else None, tuple(events), tuple(failures), charts[1:])
 
 
 def _columns(judge: Judge, verdicts: Verdicts) -> DetectorColumns:

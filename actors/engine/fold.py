@@ -31,7 +31,7 @@ from actors.engine.alert_records import DetectorFailure, Source, alert_records, 
 from actors.engine.arrivals import Arrivals
 from actors.engine.control import AppliedChange, PartitionChange
 from actors.engine.dead_letters import dead_letter_records
-from actors.engine.family import FamilyOutput, Work
+from actors.engine.family import FamilyOutput, Rest, Work
 from actors.engine.gate import Gate
 from actors.engine.params import ParamsChange
 from actors.engine.position import (
@@ -78,6 +78,8 @@ class Topics:
     control: str = ""  # empty: nobody can change anything
     deals: str = ""  # of no use to the fold: where its owner hears which partitions it has
     late: str = ""  # for what is set aside (actors/engine/gate.py); empty: nothing may be
+    rest_charts: str = ""  # for series that are not in the pipeline's share (actors/engine/share.py); empty: all are
+    rest_alerts: str = ""
 
 
 class Step(NamedTuple):
@@ -247,10 +249,20 @@ class PartitionFold:
                 records += [Record(self.topics.charts, position.partition, key, chart) for chart in charts]
             for events in output.alerts:
                 records += alert_records(events, work.batch, source, self.topics.alerts, alert_encoder)
+            if output.rest is not None:
+                records += self._rest(output.family, output.rest, work, source)
         records += [failure_record(failure, source, self.topics.alerts, alert_encoder) for failure in failures]
         encoder = self.encoders["dead_letter"]
         records += dead_letter_records(step.rejects, self.topics.dead_letters, self.pipeline, encoder)
         records += dead_letter_records(step.aside, self.topics.late, self.pipeline, encoder)
+        return records
+
+    def _rest(self, family: str, rest: Rest, work: Work, source: Source) -> list[Record]:
+        """Return the records of the series that are not in the pipeline's share."""
+        key = f"{source.topic}:{source.partition}/{family}".encode()
+        records = [Record(self.topics.rest_charts, source.partition, key, chart) for chart in rest.charts]
+        for events in rest.alerts:
+            records += alert_records(events, work.batch, source, self.topics.rest_alerts, self.encoders["alert"])
         return records
 
     def _applied(self, failures: tuple[DetectorFailure, ...]) -> tuple[Applied, ...]:

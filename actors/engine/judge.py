@@ -20,6 +20,7 @@ import numpy as np
 
 from actors.engine import alerts
 from actors.engine.migration import take_over, take_over_book
+from actors.engine.share import EVERY_SERIES, Share
 from actors.engine.state import Page, StateTable, series_bytes
 from actors.errors import ConfigError
 from models.detector import Detector, SeriesBatch, Verdicts, dimension, identity, read_only
@@ -34,6 +35,9 @@ class Assignment(NamedTuple):
     detector: Detector
     series: tuple[str, ...] = EVERY
     label: str = ""  # what charts call it; its name unless said otherwise
+    share: Share = (
+        EVERY_SERIES  # of these series, whose verdicts go where the pipeline writes; the others' go to its `rest`
+    )
 
     @property
     def name(self) -> str:
@@ -58,6 +62,8 @@ def assigned(detectors: Iterable[Detector | Assignment]) -> tuple[Assignment, ..
         raise ConfigError(
             f"detectors of a family judge the same values; these judge vectors of {sizes} (None: single values)"
         )
+    if len({each.share for each in found}) > 1:
+        raise ConfigError("detectors of a family speak of the same share of the series")
     for each in found:
         try:
             alerts.check_rules(each.detector)

@@ -212,5 +212,14 @@ def stop_owners(pipeline: str, timeout_s: float) -> list[dict[str, Any]]:
     ]
 
 
+def kill_detectors(pipeline: str) -> None:
+    """Kill the detector processes of a pipeline, whatever they do."""
+    for name in named(f"detector:{pipeline}:"):
+        try:
+            ray.kill(ray.get_actor(name, NAMESPACE))
+        except ValueError:
+            _LOG.debug("%s has ended by itself", name)
+
+
 def _group_name(pipeline: str, seat: Seat) -> str:
     return f"slot:{pipeline}:{seat.slot}:{seat.incarnation}"

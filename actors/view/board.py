@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from actors import cursors
+from actors.names import SATELLITE
 from actors.view import vector as vectors
 from actors.view.alert_book import AlertBook
 from actors.view.chains import SAMPLE_BITS, Chains
@@ -63,7 +64,7 @@ class Board:
         new_points = self.chains.check(block, _ANY)
         new = self.chains.check(block)
         self.rings.add(block, offset, new, new_points)
-        if live:
+        if live and block.pipeline in self.pipelines:  # what is deployed beside them may be far behind
             latencies = self.latency.add_latency(block.published_ms[new], now_ms)
             if latencies is not None:
                 self.stages.add(latencies, now_ms, written_ms)
@@ -93,6 +94,10 @@ class Board:
     def read(self, topic: str, partition: int, next_offset: int) -> None:
         """Note how far a partition was read: "c" charts, "a" alerts, "l" lives of alerts."""
         self.position[topic][partition] = next_offset
+
+    def shows(self, pipeline: str) -> bool:
+        """Say whether what a pipeline writes to the live topics is shown; what deployed detectors write there is."""
+        return pipeline in self.pipelines or pipeline.startswith(SATELLITE)
 
     def summary(self, now_ms: int) -> dict[str, Any]:
         """Return counts, rates, latencies and how far was read."""

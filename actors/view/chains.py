@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from actors.names import SATELLITE
 from schemas.charts import ChartBlock
 
 SAMPLE_BITS = 14  # of a place; a record has fewer samples than that
@@ -65,7 +66,7 @@ class Chains:
             once = np.concatenate(([True], np.diff(place) > 0))
             chain.duplicated += int((new & ~once).sum())
             new &= once
-        if block.first_offset > chain.next_offset:
+        if block.first_offset > chain.next_offset and not block.pipeline.startswith(SATELLITE):  # which come and go
             chain.gaps += 1
             chain.gap_offsets += block.first_offset - chain.next_offset
         rows = int(new.sum())

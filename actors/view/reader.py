@@ -136,7 +136,7 @@ class Reader(threading.Thread):
 
     def _chart(self, record: ViewRecord, now_ms: int) -> None:
         block = unpack(record.value or b"")
-        if block.pipeline not in self._board.pipelines:
+        if not self._board.shows(block.pipeline):
             return
         live = (record.topic, record.partition) not in self._behind
         with self._lock:
@@ -151,7 +151,7 @@ class Reader(threading.Thread):
                 self._board.inspections.add(event, record.timestamp_ms)
             elif record.topic != self._sources.alerts:
                 self._board.add_dead_letter(str(event["reason"]), record.timestamp_ms)
-            elif event["pipeline"] in self._board.pipelines:
+            elif self._board.shows(event["pipeline"]):
                 self._board.add_alert(event, record.partition, record.offset, record.timestamp_ms)
 
     def _reached(self, ends: dict[Place, int], again: dict[Place, int]) -> None:

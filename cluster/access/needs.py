@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 Action = Literal["read", "write", "manage"]
 Resource = Literal[
     "topics", "consumers", "schemas", "metrics", "dead-letters", "pipelines", "operations",
-    "charts", "limits", "alerts", "events", "jobs", "keys", "audit", "session",
+    "charts", "detectors", "limits", "alerts", "events", "jobs", "keys", "audit", "session",
 ]  # fmt: skip
 BODY, QUERY = "body.", "query."  # before the name of a parameter that is not of the path
 

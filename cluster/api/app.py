@@ -41,6 +41,7 @@ from cluster.api.quality import Quality, QualitySettings
 from cluster.api.stream import stream_router
 from cluster.config import Config, reveal
 from cluster.detectors import vector_families
+from cluster.packages import store_of
 
 STREAMS_MAX = 500  # readers of the stream at once
 STREAMS_WAITING_MAX = 50  # further ones that wait; the next gets 503
@@ -169,7 +170,9 @@ def _app(
     return app
 
 
-def build_api(facts: Facts | None, access: Access | None = None, desks: Quality | None = None) -> FastAPI:
+def build_api(
+    facts: Facts | None, access: Access | None = None, desks: Quality | None = None, store: str = ""
+) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers.
 
     Without `access` everybody may do everything: for tests within one process. `deploy` always gives it. Without `facts` it
@@ -181,6 +184,7 @@ def build_api(facts: Facts | None, access: Access | None = None, desks: Quality 
         audit,
         capability,
         dead_letters,
+        deployments,
         detectors,
         jobs,
         keys,
@@ -198,12 +202,14 @@ def build_api(facts: Facts | None, access: Access | None = None, desks: Quality 
 
     app = _app("chipquality", facts, access, description=DESCRIPTION)
     app.state.quality = desks
+    app.state.store = store  # of detector packages
     about_kafka = (monitoring, schemas, analytics, dead_letters)
     about_quality = (quality, alerts, limits, capability, wafer_maps, detectors)
     changing = (
         management,
         operations,
         jobs,
+        deployments,
         publishing,
     )  # in this order: POST /events/{category} would take /events/replay
     about_access = (session, keys, audit)
@@ -271,12 +277,13 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
             controller_options={"runtime_env": {"env_vars": SERVE_SETTINGS}},
         )
 
+    store = store_of(config).url
     quality = QualitySettings(pipeline, vectors=vector_families(config), shared=True)
 
     def api() -> FastAPI:
         facts = ClusterFacts(where, pipeline)
         facts.sample()
-        return build_api(facts, Access(settings), Quality(where, quality))
+        return build_api(facts, Access(settings), Quality(where, quality), store)
 
     def stream() -> FastAPI:
         return build_stream(ViewFacts(pipeline), Access(settings))

@@ -141,7 +141,7 @@ def _asked(plan: BacktestPlan, folder: Path) -> dict[str, Any]:
         package=None if plan.wish.package is None else str(Path(plan.wish.package).resolve()),
         vector=None if plan.pipeline.vector is None else plan.pipeline.vector.name,
         since=Bound(offsets=dict(plan.since)),
-        until=Bound(offsets=dict(stretch.ends)),
+        until=Bound(offsets=dict(stretch.until)),
         warm_from=Bound(offsets=dict(stretch.starts)),
     )
     return {

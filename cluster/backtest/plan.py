@@ -82,7 +82,7 @@ class BacktestPlan:
     @property
     def records(self) -> int:
         """Return how many offsets are folded."""
-        return sum(self.stretch.ends[partition] - self.stretch.starts[partition] for partition in self.since)
+        return sum(self.stretch.until[partition] - self.stretch.starts[partition] for partition in self.since)
 
     def told(self) -> dict[str, Any]:
         """Return what a report says of it."""
@@ -101,7 +101,7 @@ class BacktestPlan:
                     "partition": partition,
                     "warm_from": self.stretch.starts[partition],
                     "from": since,
-                    "to": self.stretch.ends[partition],
+                    "to": self.stretch.until[partition],
                 }
                 for partition, since in sorted(self.since.items())
             ],

@@ -36,7 +36,7 @@ class BacktestFailed(RuntimeError):  # noqa: N818 - it is an answer
 def tasks_of(plan: BacktestPlan, folder: Path) -> list[Task]:
     """Return a task for each partition, the longest first."""
     stretch = plan.stretch
-    by_size = sorted(plan.since, key=lambda partition: stretch.starts[partition] - stretch.ends[partition])
+    by_size = sorted(plan.since, key=lambda partition: stretch.starts[partition] - stretch.until[partition])
     return [Task(plan.pipeline, partition, plan.since[partition], str(folder), plan.labels) for partition in by_size]
 
 

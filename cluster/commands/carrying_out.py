@@ -140,7 +140,7 @@ def in_one_line() -> Iterator[None]:
 
     try:
         yield
-    except (Refused, ConfigError) as error:
+    except (Refused, ConfigError) as error:  # PackageRefused is a ConfigError
         _end(str(error), REFUSED)
     except (ReopenError, FencedError, RegistryUnavailable, RayError) as error:
         _end(str(error), FAILED)

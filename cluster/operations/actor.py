@@ -10,23 +10,22 @@ import logging
 import os
 import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
 
 from actors.calls import answer
 from actors.kafka.client import Cluster
-from actors.kafka.log import KafkaLog
 from actors.names import LOG_FORMAT, NAMESPACE
 from cluster.operations.errors import Refused
-from cluster.operations.journal import Journal
-from cluster.operations.operation import Request
+from cluster.operations.journal import Form, Journal, journal
+from cluster.operations.operation import Operation, Request
 from cluster.operations.running import Operations
-from schemas.decode import decode_event
-from schemas.encode import Encoder
-from schemas.registry import Registry
-from schemas.topics import OPERATIONS, load, schema_text, subject_of
+from schemas.topics import OPERATIONS
+
+if TYPE_CHECKING:
+    from cluster.deployments.record import Deployment
 
 ANSWER_S = 30.0  # for an answer: more than a start takes, and than a record that cannot be written
 CALLS_MAX = 16  # questions at once; further ones wait
@@ -46,12 +45,22 @@ class OperationsActor:
     """Operations, their threads, their journal."""
 
     def __init__(self, cluster: Cluster, pipeline: str) -> None:
-        from cluster.operations.kinds import KINDS  # noqa: PLC0415 - who only asks does not need what they stand on
+        # who only asks does not need what they stand on
+        from cluster.deployments.carrying_out import kinds  # noqa: PLC0415
+        from cluster.deployments.desk import Deployments  # noqa: PLC0415
+        from cluster.operations.kinds import KINDS  # noqa: PLC0415
 
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+        self._deployments = Deployments(cluster, pipeline, _now_ms)
         self._operations = Operations(
-            cluster, pipeline, lambda: journal_of(cluster, pipeline), KINDS, _now_ms, lambda: uuid.uuid4().hex[:16]
+            cluster,
+            pipeline,
+            lambda: journal_of(cluster, pipeline),
+            {**KINDS, **kinds(self._deployments)},
+            _now_ms,
+            lambda: uuid.uuid4().hex[:16],
         )
+        self._deployments.run()
         self._operations.run()
 
     def begin(self, request: Request) -> dict[str, Any]:
@@ -74,12 +83,21 @@ class OperationsActor:
         """Want an operation to end."""
         return self._operations.cancel(operation_id)
 
+    def deployments(self) -> list[Deployment]:
+        """Return the records of what is deployed beside the pipeline."""
+        return self._deployments.all()
+
+    def deployed(self) -> dict[str, dict[str, Any]]:
+        """Return what the pipeline of each deployment that runs said of itself last."""
+        return self._deployments.said()
+
     def pid(self) -> int:
         """Return the process id."""
         return os.getpid()
 
     def stop(self) -> None:
         """Write down what there is."""
+        self._deployments.stop()
         self._operations.stop()
 
 
@@ -87,18 +105,14 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def journal_of(cluster: Cluster, pipeline: str) -> Journal:
+OPERATION_FORM: Form[Operation] = Form(
+    "operations", lambda operation: operation.id, Operation.to_record, Operation.of_record
+)
+
+
+def journal_of(cluster: Cluster, pipeline: str) -> Journal[Operation]:
     """Return the journal of a pipeline's operations in Kafka. Raises RegistryUnavailable, SchemaRefused."""
-    registry = Registry(cluster.registry_url, cluster.registry_client)
-    schema_id = registry.register(subject_of(OPERATIONS, "operation"), schema_text("operation"))
-    ours = {schema_id: load("operation")}
-    return Journal(
-        KafkaLog(cluster),
-        pipeline,
-        OPERATIONS,
-        Encoder("operation", schema_id),
-        lambda value: decode_event(value, lambda wanted: ours.get(wanted) or registry.schema(wanted)),
-    )
+    return journal(cluster, pipeline, OPERATIONS, "operation", OPERATION_FORM)
 
 
 def connect(cluster: Cluster, pipeline: str) -> ActorHandle[Any]:

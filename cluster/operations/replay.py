@@ -261,6 +261,7 @@ class _Watched:
         self._work = work
         stretch = pipeline.log
         assert isinstance(stretch, Stretch)  # noqa: S101 - for mypy
+        assert stretch.ends is not None  # noqa: S101 - likewise: a replay ends
         self._starts, self._ends = stretch.starts, stretch.ends
         self.records = sum(end - self._starts[partition] for partition, end in self._ends.items())
         self._changes = Changes(work.cluster.bootstrap_servers, work.cluster.client)

@@ -81,7 +81,7 @@ class Operations:
         self,
         cluster: Cluster,
         pipeline: str,
-        journal: Callable[[], Journal],
+        journal: Callable[[], Journal[Operation]],
         kinds: Mapping[str, Kind],
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
@@ -96,7 +96,7 @@ class Operations:
         self._board = Board(pipeline)
         self._works: dict[str, Work] = {}
         self._unwanted: set[str] = set()  # cancelled before they were launched
-        self._journal: Journal | None = None
+        self._journal: Journal[Operation] | None = None
         self._unsaved: set[str] = set()
         self._forgotten: set[str] = set()
         self._lock = threading.Lock()  # over board, works, unwanted, unsaved, forgotten
@@ -218,7 +218,7 @@ class Operations:
         if not self._ready.wait(READY_S):
             raise ReopenError(f"operations: {self.trouble}")
 
-    def _must_journal(self) -> Journal:
+    def _must_journal(self) -> Journal[Operation]:
         assert self._journal is not None  # noqa: S101 - for mypy: it is ready
         return self._journal
 

@@ -10,6 +10,7 @@ from ray.exceptions import GetTimeoutError, RayActorError
 from actors import supervisor
 from actors.deal import check_slots
 from actors.errors import ConfigError
+from actors.names import SATELLITE
 from cluster.operations.errors import Absent, Invalid, shown
 from cluster.operations.plans import Plan
 from cluster.operations.running import Work
@@ -19,6 +20,8 @@ LOOK_S = 0.2
 
 def scale_plan(pipeline: str, slots: int) -> Plan:
     """Return the plan. Raises Absent if no such pipeline runs, Invalid for a number of slots that cannot be."""
+    if pipeline.startswith(SATELLITE):
+        raise Invalid(f"{shown(pipeline)} is a deployed detector, and has one slot")
     try:
         running = supervisor.pipeline_of(pipeline)
         before = supervisor.status(pipeline)["slots"]

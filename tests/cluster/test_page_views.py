@@ -223,6 +223,7 @@ def test_alerts_are_filtered_and_come_newest_first(page: Page, filled: Served) -
 
 def test_detectors_say_their_versions(page: Page, filled: Served) -> None:
     goto(page, filled, "operations?part=detectors")
+    expect(page.get_by_text("No detector is deployed at run time.")).to_be_visible()
     row = page.locator("#detectors tbody tr", has_text="spc.individuals")
     expect(row.locator("code")).to_have_text(re.compile(r"^\d+-[0-9a-f]+$"))
     row.locator("summary").click()

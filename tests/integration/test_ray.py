@@ -162,7 +162,7 @@ def test_a_detector_that_hangs_is_killed_and_its_step_judged_again(stack: Endpoi
         line.wait_done()
         after = wait_owner(line, lambda s: s["state"] == "live")
         assert after["reopened"] >= 1
-        assert "GetTimeoutError" in after["last_error"] or "gone or slow" in after["last_error"]
+        assert "gone or slow" in after["last_error"]
         wait_for(lambda: not psutil.pid_exists(hung), "the one that hung is gone")
     finally:
         supervisor.stop_pipeline(line.name)

@@ -54,8 +54,9 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_schemas_are_the_ones_agreed() -> None:
     assert set(NAMES) == {
-        "access_key", "access_session", "alert", "alert_life", "applied_change", "control", "deal", "dead_letter",
-        "inspection", "job", "job_alias", "job_run", "manufacturing", "measurement", "measurement_array", "ml", "operation", "page", "position",
+        "access_key", "access_session", "alert", "alert_life", "applied_change", "control", "deal", "dead_letter", "deployment",
+        "inspection", "job", "job_alias", "job_run", "manufacturing", "measurement", "measurement_array", "ml", "operation",
+        "page", "position",
         "quality", "redrive", "series_page", "system", "user", "vector_measurement",
     }  # fmt: skip
 

@@ -24,7 +24,7 @@ from schemas.reading import event_codes
 from schemas.texts import Texts
 from tests.schemas.records import OneByOne
 
-TOPICS = Topics("charts", "alerts", "dead", "state", late="late")
+TOPICS = Topics("charts", "alerts", "dead", "state", late="late", rest_charts="rest.charts", rest_alerts="rest.alerts")
 
 
 class Json(OneByOne):

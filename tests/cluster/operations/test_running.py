@@ -14,6 +14,7 @@ from actors.engine.position import Record
 from actors.errors import ConfigError, FencedError, ReopenError
 from actors.kafka.client import Cluster
 from cluster.operations import running as module
+from cluster.operations.actor import OPERATION_FORM
 from cluster.operations.errors import Absent, Conflict, Invalid, Refused
 from cluster.operations.journal import Journal
 from cluster.operations.operation import Operation, Request
@@ -58,10 +59,10 @@ class Desk:
         self.away: Exception | None = None
         self.started: list[Operations] = []
 
-    def journal(self, pipeline: str = "quality") -> Journal:
+    def journal(self, pipeline: str = "quality") -> Journal[Operation]:
         if self.away is not None:
             raise self.away
-        return Journal(ModelLog(self.broker, self.clock), pipeline, TOPIC, Plain(), read)
+        return Journal(ModelLog(self.broker, self.clock), pipeline, TOPIC, Plain(), read, OPERATION_FORM)
 
     def start(self, script: Scripted, pipeline: str = "quality") -> Operations:
         made = Operations(

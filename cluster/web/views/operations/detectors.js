@@ -4,6 +4,7 @@ import { get, path } from "/web/api.js";
 import { wordsOf } from "/web/charts/marks.js";
 import { element } from "/web/element.js";
 import { count, counted } from "/web/format.js";
+import { deployed } from "/web/views/operations/deployments.js";
 import { listed } from "/web/views/operations/listed.js";
 import { sign, table } from "/web/widgets.js";
 
@@ -22,7 +23,14 @@ async function troubles() {
   return [element("ul", { class: "plain" }, ...(found.detectors_off ?? []).map((one) => said("switched off", one)), ...(found.quarantined ?? []).map((one) => said("in quarantine", one)))];
 }
 
-export const open = (root) => listed(root, EVERY_MS, async () => {
+export function open(root) {
+  const wrong = element("p", { class: "problem", role: "alert" });
+  const part = listed(root, EVERY_MS, () => all(wrong));
+  root.append(wrong);
+  return part;
+}
+
+async function all(wrong) {
   const { items } = await get("/detectors");
-  return [...(await troubles()), items.length ? table("Detectors whose verdicts are held, of all series", COLUMNS, items, { id: "detectors" }) : element("p", { class: "quiet" }, "No detector has judged anything yet.")];
-});
+  return [...(await troubles()), ...(await deployed(wrong)), items.length ? table("Detectors whose verdicts are held, of all series", COLUMNS, items, { id: "detectors" }) : element("p", { class: "quiet" }, "No detector has judged anything yet.")];
+}

@@ -1,0 +1,82 @@
+"""A canary: a share of the series is judged live by the new version, the others by the one before; and how the two compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from actors.engine.share import place_of
+from cluster import cli
+from cluster.deployments.record import Phase
+from cluster.local import Endpoints
+from tests.cluster.deployments.deployed_line import Deployed, deployed
+from tests.cluster.deployments.guests import detector, stored
+from tests.cluster.deployments.test_deploying import check_live, rows_of
+from tests.cluster.in_process import Api
+from tests.integration.line import series_of, wait_for
+
+SERIES = 12
+
+
+@pytest.fixture(scope="module")
+def beside(stack: Endpoints, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    with deployed(stack, tmp_path_factory.mktemp("store")) as found:
+        yield found
+
+
+def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
+    line = beside.line
+    keys = [series_of(f"s{i}") for i in range(SERIES)]
+    share = sorted(place_of(key) for key in keys)[SERIES // 3] / 100  # in %, so that some are in it and some are not
+    with Api(line.cluster, line.name) as api:
+        api.app.state.store = str(beside.store)
+        line.write_noise(600, 1, SERIES)
+        beside.deploy("v1", mode="live", parameters={"limit": 11.0})
+        line.write_noise(600, 2, SERIES)
+        _, digest = stored(beside.store)
+        body = {
+            "name": "v2",
+            "package": digest,
+            "mode": f"canary:{share:g}%",
+            "parameters": {"limit": 11.5},
+            "replaces": "v1",
+        }
+        plan, plan_hash = api.planned("POST", "/deployments", **body)
+        assert plan["topics"] == ["v2.charts", "v2.alerts", "v2.dlq", "v2.state"]
+        api.done("POST", "/deployments", plan_hash, **body)
+        line.write_noise(900, 3, SERIES)
+        told = {item["name"]: item for item in api("GET", "/deployments")["items"]}
+        assert (told["v1"]["phase"], told["v2"]["phase"]) == ("canary", "canary")
+        assert told["v2"]["now"]["state"] == "live"
+        for name in ("v1", "v2"):
+            wait_for(lambda name=name: beside.reached(name), "all is judged")
+        compared = api("GET", "/deployments/v2/compare")
+        assert compared["rows"] > 1_500
+        assert compared["signals"]["only_b"] == 0  # a higher limit signals less
+        assert compared["signals"]["only_a"] > 0
+        assert compared["alerts"]["both"] > 0
+        assert compared["b"]["us_per_row"] > 0
+        against = api("GET", "/deployments/v2/compare?against=spc.individuals")
+        assert (against["rows"] > 0, against["statistics"]) == (True, {})
+        api("GET", "/deployments/v2/compare?against=nobody", status=404)
+        _, plan_hash = api.planned("POST", "/deployments/v2/rollback")
+        api.done("POST", "/deployments/v2/rollback", plan_hash)
+        line.write_noise(300, 4, SERIES)
+        wait_for(lambda: beside.reached("v1"), "all is judged")
+        assert api("GET", "/deployments/v1")["phase"] == "live"
+        assert api("GET", "/deployments/v2")["phase"] == "stopped"
+        api("GET", "/deployments/v3", status=404)
+        api("POST", "/deployments/v2/rollback", {"dry_run": True}, status=409)
+    counts = check_live(beside, {"v1": detector(limit=11.0), "v2": detector(limit=11.5)}, "v1")
+    assert min(counts.values()) > 200, counts
+    own = beside.blocks("v2.charts")
+    live = beside.blocks(line.topics.charts, "detector-v2")
+    for partition in range(line.partitions):  # of every row it said something, in one of the two
+        in_shadow, in_live = rows_of(own[partition], "v1"), rows_of(live[partition], "v1")
+        assert not in_shadow.keys() & in_live.keys()
+        assert len(in_shadow) + len(in_live) >= 2_100
+    assert beside.records()["v2"].phase is Phase.stopped
+    assert json.dumps(beside.records()["v2"].told())
+    assert cli.app
