@@ -16,6 +16,7 @@ from actors import supervisor
 from actors.errors import ConfigError
 from cluster import cli
 from cluster.local import Endpoints
+from tests.fixtures_stack import prepared
 from tests.integration.line import TestLine, wait_owner
 
 runner = CliRunner()
@@ -47,6 +48,7 @@ def test_a_configuration_error_is_one_line_and_exit_code_2(
 
 
 def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> None:
+    prepared(stack)  # scaling is recorded in the audit trail
     line = TestLine(stack, settings={"hosting": "owner"})
     supervisor.start_pipeline(line.pipeline())
     supervisor.wait_live(line.name)
