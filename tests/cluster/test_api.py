@@ -243,7 +243,8 @@ def test_topics_and_consumers(filled: Served) -> None:
     assert consumers["lag"] == sum(partition["end"] for partition in ours["partitions"])
     assert consumers["owners"] == []
     assert "supervisor:" in consumers["owners_trouble"]
-    assert f'chipquality_consumer_lag{{group="{line.pipeline}"' in filled.http.get("/metrics").text
+    metric = f'chipquality_consumer_lag{{group="{line.pipeline}"'
+    wait_for(lambda: metric in filled.http.get("/metrics").text, "the lag is a metric")
     assert (ours["kind"], ours["state"]) == ("pipeline", "assigned by our supervisor")
 
 
