@@ -174,10 +174,12 @@ class Board:
     def changes(self, since: vectors.Vector, series: str | None, now_ms: int) -> dict[str, Any]:
         """Return what came at or after `since`: new points of the series and alerts, with the summary and the new vector.
 
-        `reset` is True where the answer cannot be complete (rings have moved on, or the topics were made anew): load again.
+        `reset` is True where the answer cannot be complete (rings have moved on), or does not go on from `since`, whose topics
+        were made anew: forget what there was. The answer is all that there is, as far as it is held.
         """
         ahead = self._is_ahead(since)
-        alerts = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX)
+        start = vectors.parse("") if ahead else since
+        alerts = self.alerts.since(start[vectors.ALERTS], ALERTS_PER_FRAME_MAX)
         answer: dict[str, Any] = {
             "series": series,
             "points": None,
@@ -190,7 +192,7 @@ class Board:
         slot = None if series is None else self.rings.slot(series)
         if slot is None or series is None:
             return answer
-        edge = since[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
+        edge = start[vectors.CHARTS].get(int(self.rings.partition[slot]), 0)
         points = self.rings.points
         rows = points.rows(slot)
         fresh = rows[points.columns["where"][rows, 1] >= edge]
