@@ -68,9 +68,8 @@ class Reader(threading.Thread):
     ) -> None:
         super().__init__(name="view-reader", daemon=True)
         self.trouble: str | None = "starting"  # why nothing is read just now; None = reading
-        board.caught_up = (
-            False  # from before the first record on: nobody is told that he is ahead of what is still to be read
-        )
+        # from before the first record on: nobody is told that he is ahead of what is still to be read
+        board.caught_up = False
         self._cluster, self._sources, self._board, self._lock, self._arrived = cluster, sources, board, lock, arrived
         self._registry = Registry(cluster.registry_url, cluster.registry_client)
         self._positions: dict[Place, int] = {}
