@@ -27,7 +27,7 @@ Entry = tuple[bytes, bytes | None]  # key and value of a record; a record withou
 class Polled(NamedTuple):
     """What one poll brought."""
 
-    batches: list[RawBatch]
+    batches: list[RawBatch]  # one of a partition at most
     lost: dict[int, str]  # partition → why its offset is not in the log any more
 
 

@@ -219,13 +219,14 @@ class Board:
     def changes(self, since: vectors.Vector, series: str | None, now_ms: int) -> dict[str, Any]:
         """Return what came at or after `since`: new points of the series and alerts, with the summary and the new vector.
 
-        `reset` is True where the answer cannot be complete (rings have moved on, or the topics were made anew): load again.
+        `reset` is True where the answer cannot be complete (rings have moved on), or does not go on from `since`, whose topics
+        were made anew: forget what there was. The answer is all that there is, as far as it is held.
         """
         answer = self._said_to_all(since, now_ms) | {"series": series, "points": None, "detectors": []}
         slot = None if series is None else self.rings.slot(series)
         if slot is None or series is None:
             return answer
-        fresh = self._fresh(slot, since)
+        fresh = self._fresh(slot, self._from(since))
         answer |= fresh | {"reset": answer["reset"] or fresh["reset"]}
         if answer["points"] or answer["detectors"]:
             rows = self.rings.points.rows(slot)
@@ -237,19 +238,23 @@ class Board:
 
         Each has its own `reset`. They come without histogram and capability, which small multiples do not show.
         """
-        charts = []
+        charts, start = [], self._from(since)
         for series in wanted:
             slot = self.rings.slot(series)
-            if slot is None or not self._has_points(since, series):
+            if slot is None or not self._has_points(start, series):
                 continue
-            fresh = self._fresh(slot, since)
+            fresh = self._fresh(slot, start)
             if fresh["points"] or fresh["detectors"]:
                 charts.append(fresh | self._status(series))
         return self._said_to_all(since, now_ms) | {"charts": charts}
 
+    def _from(self, since: vectors.Vector) -> vectors.Vector:
+        """Return where an answer begins: at `since`, or, where that is of topics that were made anew, with all that there is."""
+        return vectors.parse("") if self._is_ahead(since) else since
+
     def _said_to_all(self, since: vectors.Vector, now_ms: int) -> dict[str, Any]:
-        ahead = self._is_ahead(since)
-        news = self.alerts.since(since[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(since))
+        ahead, start = self._is_ahead(since), self._from(since)
+        news = self.alerts.since(start[vectors.ALERTS], ALERTS_PER_FRAME_MAX, self._life_seen(start))
         seen = self.position if ahead else vectors.later(since, self.position)
         if not ahead:  # what a frame has no room for comes with the next
             lives = {} if news.lives_read is None else {0: news.lives_read}

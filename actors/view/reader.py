@@ -68,12 +68,18 @@ class Reader(threading.Thread):
     ) -> None:
         super().__init__(name="view-reader", daemon=True)
         self.trouble: str | None = "starting"  # why nothing is read just now; None = reading
-        self.caught_up = False  # what was there at the start is read
+        # from before the first record on: nobody is told that he is ahead of what is still to be read
+        board.caught_up = False
         self._cluster, self._sources, self._board, self._lock, self._arrived = cluster, sources, board, lock, arrived
         self._registry = Registry(cluster.registry_url, cluster.registry_client)
         self._positions: dict[Place, int] = {}
         self._behind: dict[Place, int] = {}  # partitions not caught up → the end to reach
         self._over = threading.Event()
+
+    @property
+    def caught_up(self) -> bool:
+        """Say whether what was there at the start is read."""
+        return self._board.caught_up
 
     def stop(self) -> None:
         """End the thread; returns when it has ended."""
@@ -161,14 +167,13 @@ class Reader(threading.Thread):
                 self._positions[place] = max(offset, self._positions.get(place, 0))
         if self._behind:
             self._behind = {p: end for p, end in self._behind.items() if self._positions.get(p, 0) < end}
-        self.caught_up = not self._behind
         short: dict[str | None, str] = {
             self._sources.charts: vectors.CHARTS,
             self._sources.alerts: vectors.ALERTS,
             self._sources.lives: vectors.LIVES,
         }
         with self._lock:
-            self._board.caught_up = self.caught_up
+            self._board.caught_up = not self._behind
             for (topic, partition), offset in self._positions.items():
                 if topic in short:
                     self._board.read(short[topic], partition, offset)

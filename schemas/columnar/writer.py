@@ -14,6 +14,7 @@ text that is no Unicode, a symbol that an enum does not have, an integer beyond 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -79,8 +80,9 @@ class ColumnWriter:
                 value = default
                 if default is _REQUIRED:
                     raise EncodeError(name, "missing, and it has no default")
-            elif isinstance(value, np.ndarray | Texts) and len(value) != n:
-                raise EncodeError(name, f"{len(value)} values for {n} records")
+            shape = (len(value),) if isinstance(value, Texts) else np.shape(value)
+            if shape not in {(), (n,)}:
+                raise EncodeError(name, f"{' x '.join(map(str, shape))} values for {n} records")
             if value is None and null == _NEVER:
                 raise EncodeError(name, f"expected {type_}, not null")
             if kind == _TEXT:
@@ -88,11 +90,11 @@ class ColumnWriter:
                 np.add(which, len(words), out=codes[column])
                 words += meant
             elif kind == _REAL:
-                floats[column] = np.nan if value is None else _number(name, value, type_, "iuf")
+                floats[column] = np.nan if value is None else _real(name, value, type_)
             elif symbols is not None:
                 numbers[column] = _symbols(name, value, symbols)
             else:
-                numbers[column] = NULL if value is None else _number(name, value, type_, "iu")
+                numbers[column] = NULL if value is None else _whole(name, value, type_)
         if len(columns) + missing != len(self._fields):
             raise EncodeError(min(columns.keys() - self._names), "no such field")
         return self._written(codes, words, numbers, floats)
@@ -150,6 +152,8 @@ def _utf8(name: str, text: str) -> bytes:
 
 
 def _symbols(name: str, value: Any, symbols: Mapping[str, int]) -> np.ndarray | int:
+    if not isinstance(value, str | Texts):
+        raise EncodeError(name, f"expected one of {', '.join(symbols)}, not {type(value).__name__} {value!r:.60}")
     words = [value] if isinstance(value, str) else value.words
     numbers = [symbols.get(word, _NEVER) for word in words]
     if _NEVER in numbers:  # perhaps of a word that does not occur
@@ -161,14 +165,27 @@ def _symbols(name: str, value: Any, symbols: Mapping[str, int]) -> np.ndarray | 
     return found
 
 
-def _number(name: str, value: Any, type_: str, kinds: str) -> np.ndarray | int | float:
-    """Return a column, or a number that all records have, of these kinds of dtypes: those that hold what is given."""
+def _real(name: str, value: Any, type_: str) -> np.ndarray:
+    """Return a column, or a number that all records have; an integer of any size is one, as far as a double reaches."""
     given = np.asarray(value)
-    if given.dtype.kind not in kinds or given.dtype == np.uint64:
+    if type(value) is int:
+        with suppress(OverflowError):
+            given = np.asarray(float(value))
+    return _of_kind(name, value, given, type_, "iuf")
+
+
+def _whole(name: str, value: Any, type_: str) -> np.ndarray:
+    """Return a column, or a number that all records have, of integers that 64 bits hold."""
+    given = np.asarray(value)
+    return _of_kind(name, value, given, type_, "i" if given.dtype == np.uint64 else "iu")
+
+
+def _of_kind(name: str, value: Any, given: np.ndarray, type_: str, kinds: str) -> np.ndarray:
+    """Return what was given if its dtype is of these kinds."""
+    if given.dtype.kind not in kinds:
         what = given.dtype if isinstance(value, np.ndarray) else f"{type(value).__name__} {value!r:.60}"
         raise EncodeError(name, f"expected {type_}, not {what}")
-    found: np.ndarray | int | float = value
-    return found
+    return given
 
 
 def warm() -> None:

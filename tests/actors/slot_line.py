@@ -47,7 +47,7 @@ class ClosedEar(ModelLog):
 
         def poll(rows_max: int, wait_s: float) -> Polled:
             if self.deaf and topic == line.INPUT:
-                self.clock.sleep(wait_s)
+                self.clock.passes(wait_s)
                 return Polled([], {})
             return honest(rows_max, wait_s)
 
@@ -144,7 +144,7 @@ class SlotLine:
                 return
             for slot in slots:
                 slot.step()
-            self.clock.sleep(0.01)
+            self.clock.passes(0.01)
         raise AssertionError("it does not come")
 
     def fold_all(self, slot: Slot, partitions: Iterable[int]) -> None:

@@ -32,7 +32,7 @@ def test_new_state_of_a_partition_in_quarantine_is_noticed_once_a_while() -> Non
     broker.append(("state", 0), b"another partition goes on")
     broker.append(("state", 1), b"repaired")
     assert watch.repaired([1], {}) == []  # it does not look all the time
-    clock.sleep(WATCH_S)
+    clock.passes(WATCH_S)
     assert watch.repaired([1], {}) == [1]
 
 
@@ -55,7 +55,7 @@ def test_a_look_that_takes_long_holds_nothing_up() -> None:
     assert len(looks) == 1
     looks[0].set_result({0: 3, 1: 5})
     assert watch.repaired([0, 1], {}) == []
-    clock.sleep(WATCH_S)
+    clock.passes(WATCH_S)
     watch.repaired([1], {})
     looks[1].set_result({1: 6})
     assert watch.repaired([1], {}) == [1]

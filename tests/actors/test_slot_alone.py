@@ -80,14 +80,13 @@ def test_a_partition_that_waits_for_the_registry_is_read_again_from_where_it_sta
     on.fold_all(slot, [1])
     on.until(lambda: on.committed(0) == 3, slot)
     assert slot.status.waiting_for_registry == [0]
-    on.clock.sleep(5)
+    on.clock.passes(5)
     for _ in range(20):
         slot.step()
     assert on.committed(0) == 3
     registry.away = False
-    on.clock.sleep(5)
+    on.until(lambda: slot.status.waiting_for_registry == [], slot)
     on.fold_all(slot, [0])
-    assert slot.status.waiting_for_registry == []
     assert slot.status.dead_lettered == 2, "they are no good, but that is another matter"
     slot.close()
 
@@ -134,7 +133,7 @@ def test_offsets_of_an_idle_group_are_committed_again() -> None:
     on = crashed(SlotLine(2))
     slot = on.opened()
     on.broker.offsets.clear()  # they have expired
-    on.clock.sleep(RECOMMIT_S - 10)
+    on.clock.passes(RECOMMIT_S - 10)
     on.until(lambda: on.committed(0) == on.committed(1) == 20, slot)
     slot.close()
 
@@ -167,7 +166,7 @@ def test_of_records_that_take_long_there_are_fewer_in_a_step(
     honest = slot.hosts.judge
 
     def judge(works: Any, snapshot: bool) -> Any:
-        on.clock.sleep(row_s * sum(len(work.batch) for work in works))
+        on.clock.passes(row_s * sum(len(work.batch) for work in works))
         return honest(works, snapshot)
 
     monkeypatch.setattr(slot.hosts, "judge", judge)
@@ -187,7 +186,7 @@ def test_steps_are_closer_where_they_take_little_time(
     waits: list[float] = []
 
     def slow(works: Any, snapshot: bool) -> Any:
-        on.clock.sleep(step_s)
+        on.clock.passes(step_s)
         return judge(works, snapshot)
 
     def watched(records_max: int, wait_s: float) -> Any:

@@ -123,7 +123,7 @@ def test_of_samples_that_take_long_there_are_fewer_in_a_step(monkeypatch: pytest
     honest = slot.hosts.judge
 
     def judge(works: Any, snapshot: bool) -> Any:
-        on.clock.sleep(0.04 / 1_000 * sum(len(work.batch) for work in works))
+        on.clock.passes(0.04 / 1_000 * sum(len(work.batch) for work in works))
         return honest(works, snapshot)
 
     monkeypatch.setattr(slot.hosts, "judge", judge)
@@ -201,7 +201,7 @@ def test_records_before_one_of_an_unknown_schema_are_folded_once_however_many_ro
     on.until(lambda: slot.status.waiting_for_registry == [0], slot)
     on.until(lambda: on.committed(0) == 5, slot)
     registry.away = False
-    on.clock.sleep(5)
+    on.until(lambda: slot.status.waiting_for_registry == [], slot)
     many(on, 0, 2, 6, 10)
     on.fold_all(slot, [0])
     wanted = [(offset, sample) for offset in (0, 1, 2, 3, 4, 6, 7) for sample in range(6)]

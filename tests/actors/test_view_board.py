@@ -270,13 +270,16 @@ def test_a_reader_that_missed_more_than_the_ring_holds_is_told_to_load_again() -
     assert board.changes(vector, "a", 0)["reset"]
 
 
-def test_a_vector_of_topics_that_were_made_anew_is_told_to_load_again() -> None:
+def test_a_vector_of_topics_that_were_made_anew_is_told_to_load_again_and_all_that_there_is() -> None:
     board = board_of()
     board.add_block(block(["a"], [1.0]), 0, 0, 0, live=True)
-    old = vectors.parse("c0=900,a0=5")
+    board.add_alert(alert("1"), 2, 7, 0)
+    old = vectors.parse("c0=900,a2=50")
     assert board.has_changes(old, None)
-    said = board.changes(old, None, 0)
-    assert (said["reset"], said["vector"]) == (True, "c0=1")
+    said = board.changes(old, "a", 0)
+    assert (said["reset"], said["vector"]) == (True, "c0=1,a2=8")
+    assert (said["points"]["value"], [one["offset"] for one in said["detectors"]]) == ([1.0], [[0]])
+    assert [one["alert_id"] for one in said["alerts"]] == ["1"]
 
 
 def test_a_view_that_is_still_catching_up_does_not_take_its_readers_back() -> None:

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from actors.view import vector as vectors
 from actors.view.board import Board
 from actors.view.reader import Reader, Sources
 from cluster.local import Endpoints
@@ -73,6 +75,29 @@ def test_alerts_wait_for_a_registry_that_is_away(stack: Endpoints) -> None:
             assert board_of(reader).unreadable == 0
     finally:
         relay.close()
+
+
+def test_a_view_that_begins_takes_nobody_for_ahead_of_it(stack: Endpoints) -> None:
+    """Not while it goes through its first records either: whoever saw more of them before is not sent back."""
+    line = OutputLine(stack)
+    line.publish(line.in_control(["a"], 30))
+    with reading(line) as reader:
+        wait_for(lambda: reader.caught_up and board_of(reader).position["c"], "it has read")
+    seen = vectors.parse(vectors.render(board_of(reader).position))
+    board = Board(line.pipeline)
+    begun = Reader(line.cluster, line.sources, board, threading.Lock(), lambda: None)
+    says: list[bool] = []
+    honest = board.add_block
+
+    def add_block(*arguments: Any) -> None:
+        honest(*arguments)
+        says.append(board.changes(seen, "a", 0)["reset"])
+
+    board.add_block = add_block  # type: ignore[method-assign]
+    begun.start()
+    wait_for(lambda: begun.caught_up, "it has read too")
+    begun.stop()
+    assert says == [False] * len(line.folds)
 
 
 def stable(line: OutputLine) -> bool:

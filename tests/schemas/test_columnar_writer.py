@@ -105,7 +105,12 @@ PLAIN: dict[str, Any] = {"text": "x", "int": 1, "long": 1, "double": 1.0}
         ({"double": np.array(["1.5", "2"])}, "double: expected double, not <U3"),
         ({"text": None}, "text: expected string, not null"),
         ({"level": None}, "level: expected enum, not null"),
+        ({"double": 10**400}, f"double: expected double, not int 1{'0' * 59}"),
+        ({"double": np.array([True, False])}, "double: expected double, not bool"),
+        ({"level": 1}, "level: expected one of LOW, HIGH, not int 1"),
+        ({"level": b"LOW"}, "level: expected one of LOW, HIGH, not bytes b'LOW'"),
         ({"int": np.array([1])}, "int: 1 values for 2 records"),
+        ({"double": np.ones((2, 3))}, "double: 2 x 3 values for 2 records"),
         ({"text": Texts.of(["a", "b", "c"])}, "text: 3 values for 2 records"),
         ({"more": 1}, "more: no such field"),
     ],
@@ -113,6 +118,16 @@ PLAIN: dict[str, Any] = {"text": "x", "int": 1, "long": 1, "double": 1.0}
 def test_what_is_wrong_is_refused_by_name(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(EncodeError, match=f"^{re.escape(said)}$"):
         ENCODER.encode_columns(2, PLAIN | wrong)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**70), 3, np.float32(1.5), np.int8(-3), np.array(7.5)])
+def test_a_double_is_any_number_that_one_holds(number: Any) -> None:
+    """`number` is what all records have, or an array of no dimension."""
+    plain = number.item() if isinstance(number, np.ndarray) else number
+    assert ENCODER.encode_columns(2, PLAIN | {"double": number}) == [ENCODER.encode(PLAIN | {"double": plain})] * 2
+    many = np.array([0, 2**64 - 1], np.uint64)
+    each = [ENCODER.encode(PLAIN | {"double": float(one)}) for one in many]
+    assert ENCODER.encode_columns(2, PLAIN | {"double": many}) == each
 
 
 def test_what_is_missing_is_named() -> None:
