@@ -34,7 +34,7 @@ def replicas(app: str) -> dict[int, str]:
     client = _get_global_client()
     assert client is not None
     [deployment] = client.get_serve_details()["applications"][app]["deployments"].values()
-    return {replica["pid"]: replica["state"] for replica in deployment["replicas"] if replica["pid"]}
+    return {replica["pid"]: replica["state"] for replica in deployment["replicas"] if replica.get("pid")}
 
 
 def running(app: str) -> set[int]:
@@ -197,7 +197,6 @@ def test_streams_go_on_elsewhere_when_a_replica_is_killed_and_miss_nothing(doubl
         reader.start()
     truth: dict[str, str] = {}
     offsets: dict[str, list[int]] = {name: [] for name in SERIES}
-    victims = itertools.chain(pids, itertools.repeat(None))
     rows = itertools.cycle([(name, value) for value in (30.0, 10.0) for name in SERIES])
 
     def publish(count: int) -> None:
@@ -210,11 +209,10 @@ def test_streams_go_on_elsewhere_when_a_replica_is_killed_and_miss_nothing(doubl
     try:
         publish(12)
         wait_for(lambda: all(reader.alerts for reader in readers), "all hear of alerts")
-        while sum(reader.cuts for reader in readers) == 0:
-            publish(6)
-            if (pid := next(victims)) is not None:
-                os.kill(pid, signal.SIGKILL)
-            publish(24)
+        publish(6)
+        os.kill(min(pids), signal.SIGKILL)
+        publish(24)
+        wait_for(lambda: any(reader.cuts for reader in readers), "some of them read from it")
         wait_for(lambda: all(reader.alerts == truth for reader in readers), "all have heard of every alert")
         wait_for(lambda: all(reader.offsets == offsets for reader in readers), "all have every point once, in order")
         wait_for(lambda: len(running(STREAM_APP)) == 2, "the killed replica is replaced")
@@ -224,4 +222,4 @@ def test_streams_go_on_elsewhere_when_a_replica_is_killed_and_miss_nothing(doubl
         reader.join(30)
     assert len(truth) >= len(SERIES)
     assert sum(reader.resets for reader in readers) == 0
-    assert [reader.cuts > 0 for reader in readers].count(True) >= 1, [reader.told for reader in readers]
+    assert not all(reader.cuts for reader in readers), [reader.told for reader in readers]
