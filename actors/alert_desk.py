@@ -86,6 +86,7 @@ class AlertDesk:
         self._follower: Follower | None = None
         self._writer: Writer | None = None
         self._held: dict[bytes, bytes | None] = {}  # by alert, as they stand in the topic
+        self._first = 0  # offset of the topic's first record when it was read from there
 
     def life(self, alert_id: str) -> Life | None:
         """Return the newest committed life of an alert; None: nobody has done anything yet. Raises ReopenError."""
@@ -161,6 +162,7 @@ class AlertDesk:
                     self._writer = self._log.writer(f"{self.topic}-writer")
                     self._writer.open()
                 self._read_on()
+                self._let_go()
                 self._commit(decide())
             except (FencedError, ReopenError) as error:
                 self._drop_writer()
@@ -182,11 +184,18 @@ class AlertDesk:
         if self._follower is None:
             self._follower = Follower(self._log, f"{self.topic}-desk", self.topic)
             self._held = {}
+            self._first = self._log.first(self.topic, [PARTITION])[PARTITION]
         try:
             compact(self._held, self._follower.catch_up())
         except (ReopenError, FencedError):
             self._drop_reader()
             raise
+
+    def _let_go(self) -> None:
+        """Read anew if there is no room and retention has deleted something: it says of nothing that it is gone."""
+        if len(self._held) >= self.lives_max and self._log.first(self.topic, [PARTITION])[PARTITION] > self._first:
+            self._drop_reader()
+            self._read_on()
 
     def _drop_reader(self) -> None:
         if self._follower is not None:

@@ -13,14 +13,12 @@ one: there is more as long as there is a cursor.
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from actors import cursors
 from actors.log import Clock
 from actors.sinks.journey import Received
 from actors.sinks.redrive import Filter, Letter
@@ -30,7 +28,6 @@ RECORDS_MAX = 5_000  # read for one page
 COUNTED_MAX = 20_000  # read for one summary
 BYTES_MAX = 64 * 1024 * 1024  # likewise; the window that reaches it is the last
 READ_S = 5.0  # likewise
-CURSOR_BYTES_MAX = 64 * 1024  # of a cursor that is unpacked
 
 Place = tuple[str, int]  # topic, partition
 Spans = Mapping[Place, tuple[int, int]]
@@ -155,19 +152,16 @@ def cursor_of(marks: Mapping[Place, int]) -> str:
     by_topic: dict[str, dict[str, int]] = {}
     for (topic, partition), mark in marks.items():
         by_topic.setdefault(topic, {})[str(partition)] = mark
-    packed = zlib.compress(json.dumps(by_topic, separators=(",", ":")).encode(), 9)
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+    return cursors.encode(by_topic)
 
 
 def marks_of(cursor: str) -> dict[Place, int]:
     """Return what `cursor_of` made a text of. Raises ValueError for another text."""
-    try:
-        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        unpacked = zlib.decompressobj().decompress(packed, CURSOR_BYTES_MAX)
-        return {
+    return cursors.decode(
+        cursor,
+        lambda said: {
             (str(topic), int(partition)): int(mark)
-            for topic, of_topic in json.loads(unpacked).items()
+            for topic, of_topic in said.items()
             for partition, mark in of_topic.items()
-        }
-    except (ValueError, zlib.error, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError("it is none of this list's") from error
+        },
+    )

@@ -71,8 +71,13 @@ class LimitDesk:
             span.series, partition=span.partition, rows=span.rows or ROWS, since=span.since, until=span.until
         )
 
-    def propose(self, span: Span, study: Study, author: str, reason: str, now_ms: int) -> tuple[Change, Proposal]:
-        """Propose the next version of a series' limits, and publish it. Nothing takes effect before somebody approves it."""
+    def propose(
+        self, span: Span, study: Study, author: str, reason: str, now_ms: int, change_id: str = ""
+    ) -> tuple[Change, Proposal]:
+        """Propose the next version of a series' limits, and publish it. Nothing takes effect before somebody approves it.
+
+        `change_id`: the id that it gets; a new one unless given. So in what follows.
+        """
         history = self.rows(span)
         said = bool(span.rows or span.since or span.until or study.exclude or study.estimator)
         proposal = propose(
@@ -81,7 +86,7 @@ class LimitDesk:
             estimator=_ESTIMATORS.get(study.estimator or "", study.estimator), subgroup=history.subgroup,
             rules=study.rules, exclude=study.exclude,
         )  # fmt: skip
-        change = self._new(Kind.LIMITS, author, reason, proposal.share, now_ms, basis=proposal.basis())
+        change = self._new(Kind.LIMITS, author, reason, proposal.share, now_ms, change_id, proposal.basis())
         self.control.publish(change)
         return change, proposal
 
@@ -96,11 +101,19 @@ class LimitDesk:
         return change, self.control.apply(change, wait_s)
 
     def reset(
-        self, series: str, partition: int | None, author: str, reason: str, now_ms: int, wait_s: float
+        self,
+        series: str,
+        partition: int | None,
+        author: str,
+        reason: str,
+        now_ms: int,
+        wait_s: float,
+        change_id: str = "",
     ) -> tuple[Change, dict[int, Made | None]]:
         """Have a series' charts start anew; its limits stay."""
         found = self.control.history.rows(series, partition=partition, rows=1)
-        return self._at_once(Kind.RESET, author, reason, SeriesChange(series, found.partition), now_ms, wait_s)
+        share = SeriesChange(series, found.partition)
+        return self._at_once(Kind.RESET, author, reason, share, now_ms, wait_s, change_id)
 
     def count(
         self,
@@ -112,6 +125,7 @@ class LimitDesk:
         reason: str,
         now_ms: int,
         wait_s: float,
+        change_id: str = "",
     ) -> tuple[Change, dict[int, Made | None]]:
         """Exclude a past measurement, or include it again."""
         found = self.control.history.at(series, offset, partition)
@@ -120,7 +134,8 @@ class LimitDesk:
             raise ChangeRefused(f"offset {offset} of {series} is already excluded, by {out.author}: {out.reason}")
         if kind is Kind.INCLUDE and out is None:
             raise ChangeRefused(f"offset {offset} of {series} is not excluded")
-        return self._at_once(kind, author, reason, SeriesChange(series, found.partition, offset=offset), now_ms, wait_s)
+        share = SeriesChange(series, found.partition, offset=offset)
+        return self._at_once(kind, author, reason, share, now_ms, wait_s, change_id)
 
     def changes(self, series: str | None = None) -> list[Change]:
         """Return all changes, or those of a series, in the order of their application."""
@@ -137,9 +152,11 @@ class LimitDesk:
             found.setdefault(entry.applied.change.change_id, []).append(entry)
         return found
 
-    def _new(self, kind: Kind, author: str, reason: str, share: SeriesChange, now_ms: int, basis: str = "") -> Change:
+    def _new(
+        self, kind: Kind, author: str, reason: str, share: SeriesChange, now_ms: int, change_id: str, basis: str = ""
+    ) -> Change:
         return Change(
-            change_id=uuid.uuid4().hex[:12],
+            change_id=change_id or uuid.uuid4().hex[:12],
             kind=kind,
             state=State.PROPOSED,
             pipeline=self.control.places.pipeline,
@@ -152,9 +169,9 @@ class LimitDesk:
         )
 
     def _at_once(
-        self, kind: Kind, author: str, reason: str, share: SeriesChange, now_ms: int, wait_s: float
+        self, kind: Kind, author: str, reason: str, share: SeriesChange, now_ms: int, wait_s: float, change_id: str
     ) -> tuple[Change, dict[int, Made | None]]:
-        new = self._new(kind, author, reason, share, now_ms)
+        new = self._new(kind, author, reason, share, now_ms, change_id)
         change = approved({new.change_id: new}, new.change_id, author, now_ms, None)
         return change, self.control.apply(change, wait_s)
 
@@ -208,6 +225,12 @@ def facts_of(change: Change, made: Sequence[Made]) -> dict[str, Any]:
         ],
         "made": [{"partition": entry.partition, "at_offset": entry.applied.at_offset} for entry in made],
     }
+
+
+def before_and_after(change: Change) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return a change that was approved as it was before (None: it was not there) and as it is now."""
+    facts = facts_of(change, [])
+    return (facts | {"state": State.PROPOSED.value, "approver": None} if change.kind is Kind.LIMITS else None), facts
 
 
 def facts_of_proposal(change: Change, proposal: Proposal) -> dict[str, Any]:

@@ -11,42 +11,57 @@ from actors.errors import ConfigError
 from cluster.commands import (
     alerts,
     arl,
+    audit,
     capability,
+    charts,
     consumers,
     dead_letters,
     detectors,
+    documents,
+    events,
     fit,
     groups,
     keys,
     limits,
     local,
+    metrics,
     notify,
     operations,
+    pareto,
     pipeline,
     replay,
     schemas,
     topics,
+    wafer_maps,
 )
 from cluster.config import load, render
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(arl.app, name="arl")
+app.add_typer(audit.app, name="audit")
 app.add_typer(capability.app, name="capability")
+app.add_typer(charts.app, name="charts")
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(detectors.app, name="detectors")
+app.add_typer(events.app, name="events")
 app.add_typer(fit.app, name="fit")
 app.add_typer(groups.app, name="groups")
 app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(local.app, name="local")
+app.add_typer(metrics.app, name="metrics")
 app.add_typer(notify.app, name="notify")
 app.add_typer(operations.app, name="operations")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(topics.app, name="topics")
 app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(wafer_maps.app, name="wafer-maps")
+app.command()(pareto.pareto)
 app.command()(replay.replay)
+app.command()(documents.openapi)
+app.command()(documents.asyncapi)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from actors.kafka.survey import ends_of
 from actors.lag_status import SAMPLES
 from actors.lag_watch import LagWatch
 from cluster.consumers_told import consumers
+from cluster.lag_history import LagHistory
 
 SAMPLE_S = 5.0  # between two samples
 WINDOW_S = SAMPLE_S * (SAMPLES - 1)  # that a status stands on
@@ -32,6 +33,7 @@ class Lags:
     def __init__(self, admin: Admin, cluster: Cluster) -> None:
         self._admin, self._cluster = admin, cluster
         self._watch = LagWatch()
+        self._history = LagHistory()
         self._lock = threading.Lock()
 
     def take(self, at_ms: int) -> None:
@@ -40,6 +42,7 @@ class Lags:
         ends = ends_of(self._admin.topics())
         with self._lock:
             self._watch.add(groups, ends, at_ms)
+            self._history.add(groups, at_ms)
             rests = self._watch.rests()
         if rests:
             looked = look(self._cluster, rests)
@@ -52,6 +55,11 @@ class Lags:
         """Return groups with their status; see cluster/consumers_told.py."""
         with self._lock:
             return consumers(groups, self._watch, pipelines, now_ms)
+
+    def history(self, group: str, window_s: int, now_ms: int) -> dict[str, list[Any]] | None:
+        """Return a group's lag over time; see LagHistory.over."""
+        with self._lock:
+            return self._history.over(group, window_s, now_ms)
 
     def rate(self, topic: str, partitions: Iterable[int], now_ms: int) -> dict[str, float] | None:
         """Return offsets a second that come into a topic; see LagWatch.rate."""

@@ -29,6 +29,7 @@ from cluster.access.desk import Desk
 from cluster.access.following import read_book
 from cluster.access.secret import secret_of
 from cluster.commands.notify import escalation_task, notify_task, routes_of
+from cluster.commands.recording import publish
 from cluster.config import Config, reveal
 from cluster.detectors import judging_of
 from cluster.local.preflight import require_free
@@ -194,7 +195,11 @@ class Product:
         registry = Registry(self.cluster.registry_url, self.cluster.registry_client)
         book = read_book(self.cluster, self._secret)
         with Publisher(self.cluster.bootstrap_servers, registry, self.cluster.client) as publisher:
-            minted = Desk(publisher, lambda: time.time_ns() // 1_000_000).first(book)
+            desk = Desk(publisher, lambda: time.time_ns() // 1_000_000)
+            minted = desk.first(book)
+            if minted:
+                shown = minted.key.shown(desk.now_ms())
+                publish(publisher, minted.key.created_by, "keys.create", f"key {minted.key.key_id}", None, shown)
         self.first_key = minted.text if minted else ""
 
     @property

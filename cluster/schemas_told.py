@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cluster.operations.plans import digest
 from schemas.avro_types import NotASchema, Parsed, parse
 from schemas.differences import Change, diff
 from schemas.levels import Conflict, Level, conflicts
@@ -110,6 +111,11 @@ class LevelPlan(NamedTuple):
     after: Level
     tested: list[int]
     conflicts: list[Conflict]
+
+    @property
+    def hash(self) -> str:
+        """Return the hash of what was tested and found: a version that comes makes another plan of it."""
+        return digest(self.told())
 
     def told(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -150,11 +150,16 @@ class Life:
 
     def has(self, action_id: str) -> bool:
         """Tell whether an action is in the history."""
-        return any(entry.action_id == action_id for entry in self.history)
+        return self.entry(action_id) is not None
+
+    def entry(self, action_id: str) -> Entry | None:
+        """Return an action of the history; None: it is not in it."""
+        return next((entry for entry in self.history if entry.action_id == action_id), None)
 
 
 def act(life: Life, action: Action) -> Life | Refused:
-    """Return the life after an action, or why it is refused. An action that is in the history already changes nothing.
+    """Return the life after an action, or why it is refused. An action that is in the history already changes nothing, and
+    another one of the same id is refused.
 
     >>> about = About("quality", "fab.measurements", 0, "E1|A|R|10|CD", "spc.individuals@1-abc", "nelson_1", "CRITICAL", 7, 0)
     >>> life = act(Life(alert_id="a1", about=about), Action(Kind.ACKNOWLEDGE, "ada", 5_000, "x1"))
@@ -163,10 +168,27 @@ def act(life: Life, action: Action) -> Life | Refused:
     >>> act(life, Action(Kind.CLOSE, "ada", 6_000, "x2")).reason
     'no assignable cause is named: assign one; where none was found, say that it is common cause'
     """
-    if life.has(action.action_id):
-        return life
+    if (known := life.entry(action.action_id)) is not None:
+        return life if _is_it(life, known, action) else Refused("input", _OTHER)
     refused = _malformed(action) or _no_room(life, action) or _not_theirs(life, action)
     return refused or _TAKE[action.action](life, action)
+
+
+_OTHER = "this key was used for another action on this alert: take a new key"
+
+
+def _is_it(life: Life, known: Entry, action: Action) -> bool:
+    """Tell whether an action is the one that the history knows by its id."""
+    if (known.action, known.text) != (action.action, action.text):
+        return False
+    if action.action is Kind.ASSIGN_CAUSE:
+        return known.cause == action.cause
+    if action.action is not Kind.OCAP_STEP or known.step is None:
+        return True
+    if action.step is not None:
+        return known.step == action.step
+    planned = life.steps[known.step - 1]
+    return (planned.text, planned.kind) == (action.text, action.step_kind)
 
 
 def _malformed(action: Action) -> Refused | None:

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -122,13 +123,13 @@ class Registry:
     def versions(self, subject: str) -> list[int]:
         """Return the versions of a subject, oldest first; none if there is no such subject."""
         try:
-            return sorted(self._ask(lambda: self._client.get_versions(subject), f"versions of {subject}"))
+            return sorted(self._of_subject(lambda: self._client.get_versions(subject), f"versions of {subject}"))
         except UnknownSchema:
             return []
 
     def version(self, subject: str, number: int) -> Version:
         """Return a version of a subject. Raises UnknownSchema."""
-        found = self._ask(lambda: self._client.get_version(subject, number), f"version {number} of {subject}")
+        found = self._of_subject(lambda: self._client.get_version(subject, number), f"version {number} of {subject}")
         schema = found.schema
         return Version(
             int(found.version or number),
@@ -186,6 +187,15 @@ class Registry:
             return json.loads(schema.schema_str or "")
         except (json.JSONDecodeError, RecursionError) as error:
             raise NotAvroSchema(f"schema id {schema_id} is not JSON: {error}") from error
+
+    def _of_subject(self, call: Callable[[], _T], doing: str) -> _T:
+        """Ask about a subject. One whose name the registry cannot have (400) is unknown: nothing is wrong with the registry."""
+        try:
+            return self._ask(call, doing)
+        except RegistryUnavailable as error:
+            if getattr(error.__cause__, "http_status_code", None) == HTTPStatus.BAD_REQUEST:
+                raise UnknownSchema(str(error)) from error
+            raise
 
     def _ask(self, call: Callable[[], _T], doing: str) -> _T:
         """Do one request; the single place where the client's errors become ours."""

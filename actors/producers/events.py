@@ -41,12 +41,12 @@ RECORD_BYTES_MAX = 900_000  # of one event, so that a broker of Kafka's defaults
 SEND_WAIT_S = 1.0  # for room in the buffer
 DELIVERY_S = 10.0
 
-MEASUREMENT = "measurement"
+MEASUREMENT, USER = "measurement", "user"
 _PUBLISHERS: Mapping[str, type[CategoryPublisher]] = {
     "manufacturing": ManufacturingPublisher,
     "inspection": InspectionPublisher,
     "quality": QualityPublisher,
-    "user": UserPublisher,
+    USER: UserPublisher,
     "system": SystemPublisher,
     "ml": MlPublisher,
 }
@@ -54,6 +54,7 @@ CATEGORIES = (MEASUREMENT, *_PUBLISHERS)
 OURS = frozenset(
     {"AUDIT_RECORDED", "AUTHORISATION_GRANTED", "AUTHORISATION_DENIED"}
 )  # said of what they did, by who did it
+PUBLISHED_BY = "published_by"  # in the metadata of a user event: who published it from outside; ours never have it
 
 
 class Wrong(NamedTuple):
@@ -99,8 +100,10 @@ class EventDesk:
         self._categories = {name: kind(publisher) for name, kind in _PUBLISHERS.items()}
         self._known: OrderedDict[tuple[str, str], tuple[bytes, Sent]] = OrderedDict()
 
-    def send(self, category: str, events: Sequence[Mapping[str, Any]]) -> list[Sent]:
+    def send(self, category: str, events: Sequence[Mapping[str, Any]], by: str = "") -> list[Sent]:
         """Validate events and hand them to Kafka; their deliveries tell what becomes of them.
+
+        A user event says `by` whom it was published, whatever it says itself: it must not pass for one of ours.
 
         Raises WrongEventsError; BackpressureError if there is no room; RegistryUnavailable.
         """
@@ -108,7 +111,7 @@ class EventDesk:
         wrong: list[Wrong] = []
         for number, event in enumerate(events):
             try:
-                ready.append(self._ready(category, event))
+                ready.append(self._ready(category, event, by))
             except EncodeError as error:
                 self.publisher.count_invalid()
                 wrong.append(Wrong(number, error.field, error.message))
@@ -122,7 +125,7 @@ class EventDesk:
         """Deliver what is buffered, and leave."""
         self.publisher.close()
 
-    def _ready(self, category: str, event: Mapping[str, Any]) -> _Ready:
+    def _ready(self, category: str, event: Mapping[str, Any], by: str) -> _Ready:
         if not isinstance(event, Mapping):
             raise EncodeError("", f"an event is an object with fields, not {type(event).__name__}")
         given = "event_id" in event
@@ -130,6 +133,8 @@ class EventDesk:
         if not isinstance(event_id, str) or not 0 < len(event_id) <= CORRELATION_ID_CHARS_MAX:
             raise EncodeError("event_id", f"a text of 1 to {CORRELATION_ID_CHARS_MAX} characters")
         record = {"timestamp": int(self.publisher.clock() * 1000), **event, "event_id": event_id}
+        if category == USER:
+            record = _marked(record, by)
         topic, name, check, key_of = self._kind(category, record)
         _no_unknown(name, record)
         value = self.publisher.encode(topic, name, record)
@@ -175,6 +180,16 @@ class EventDesk:
         while len(self._known) > self.known_max:
             self._known.popitem(last=False)
         return sent
+
+
+def _marked(record: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Return a user event that says who published it.
+
+    >>> _marked({"metadata": {"published_by": "eve", "a": "b"}}, "ann")
+    {'metadata': {'published_by': 'ann', 'a': 'b'}}
+    """
+    given = record.get("metadata", {})
+    return {**record, "metadata": {**given, PUBLISHED_BY: by} if isinstance(given, Mapping) else given}
 
 
 def _defaults(name: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ An address of a route is written by whoever configures routes, but where it lead
 the moment of sending. So the check stands where every connection must pass: the resolution of names. While `public_only` is in
 force, a resolution that gives a private address fails, whatever asked: a request, a redirect, a mail server. The clients of
 apprise (requests, smtplib) resolve by `socket.getaddrinfo` and connect to what that gives, and to nothing else; they work on
-threads of apprise, which take the caller's context along, so it is a matter of the context and not of the thread.
+threads of apprise, which take the caller's context along, so it is a matter of the context and not of the thread. What sends
+datagrams (rsyslog) leaves the resolution to `sendto`, which is given what `getaddrinfo` says instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 _refusals: ContextVar[list[str] | None] = ContextVar("refusals", default=None)  # None: no `public_only` is in force
 _resolve = socket.getaddrinfo
+_send: Any = socket.socket.sendto
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -92,6 +94,7 @@ def leads_to_private(host: str) -> str | None:
 def _install() -> None:
     """Put the check before the resolution of names of this process; it does nothing in contexts that do not ask for it."""
     socket.getaddrinfo = _checked
+    socket.socket.sendto = _send_checked  # type: ignore[assignment,method-assign]
 
 
 def _checked(host: Any, *arguments: Any, **named: Any) -> Any:
@@ -105,3 +108,11 @@ def _checked(host: Any, *arguments: Any, **named: Any) -> Any:
                 refusals.append(why)
                 raise PrivateAddressError(socket.EAI_FAIL, why)
     return found
+
+
+def _send_checked(sock: socket.socket, data: Any, *where: Any) -> int:
+    *flags, address = where
+    if _refusals.get() is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        address = socket.getaddrinfo(address[0], address[1], sock.family, sock.type)[0][4]
+    sent: int = _send(sock, data, *flags, address)
+    return sent

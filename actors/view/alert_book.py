@@ -6,10 +6,7 @@ thing of its own, from another topic, and may come before the alert or after it;
 
 from __future__ import annotations
 
-import base64
-import binascii
 import bisect
-import json
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -17,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
+from actors import cursors
 from actors.view.pareto import Tally
 from models.alert_life import Life, to_json
 from schemas.batch import split_series_key
@@ -169,7 +167,11 @@ class AlertBook:
         self, limit: int, chosen: Chosen = ALL, *, before: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Return up to `limit` alerts, newest first, and the cursor of the next page. Raises ValueError for a bad cursor."""
-        edge = bisect.bisect_left(self._order, cursor_decode(before)) if before else len(self._order)
+        edge = (
+            bisect.bisect_left(self._order, cursors.decode(before, cursors.number_and_text))
+            if before
+            else len(self._order)
+        )
         page: list[_Kept] = []
         for at in range(edge - 1, -1, -1):
             kept = self._kept[self._order[at][1]]
@@ -177,7 +179,7 @@ class AlertBook:
                 page.append(kept)
                 if len(page) > limit:
                     break
-        more = cursor_encode(page[limit - 1].sorting) if len(page) > limit else None
+        more = cursors.encode(page[limit - 1].sorting) if len(page) > limit else None
         return [self._told(kept.record) for kept in page[:limit]], more
 
     def one(self, alert_id: str) -> dict[str, Any] | None:
@@ -281,24 +283,6 @@ def _name(alert: dict[str, Any]) -> str:
 
 def _tool(alert: dict[str, Any]) -> str:
     return split_series_key(alert["series"])[0] if alert["series"] else "a whole partition"
-
-
-def cursor_encode(place: tuple[Any, ...]) -> str:
-    """Return an opaque cursor for a place in a list."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-
-
-def cursor_decode(cursor: str) -> tuple[Any, ...]:
-    """Read what `cursor_encode` wrote: a number and a text. Raises ValueError for anything else.
-
-    >>> cursor_decode(cursor_encode((7, "a")))
-    (7, 'a')
-    """
-    try:
-        number, text = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return int(number), str(text)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ValueError("this cursor was not given by this API") from error
 
 
 def _plain(value: Any) -> Any:

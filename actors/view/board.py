@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from actors import cursors
 from actors.view import vector as vectors
-from actors.view.alert_book import AlertBook, cursor_decode, cursor_encode
+from actors.view.alert_book import AlertBook
 from actors.view.chains import SAMPLE_BITS, Chains
 from actors.view.history import Counts, StageLatencies
 from actors.view.inspections import InspectionBook
@@ -128,13 +129,13 @@ class Board:
         keys = [key for key in self.rings.keys if all(word in key.casefold() for word in words)]
         places = sorted((-self.alerts.open_of[key], key) for key in keys)
         if after:
-            edge = cursor_decode(after)
+            edge = cursors.decode(after, cursors.number_and_text)
             places = [place for place in places if place > edge]
         page = places[:limit]
         return {
             "items": [self._status(key) for _, key in page],
             "total": len(keys),
-            "next": cursor_encode(page[-1]) if len(places) > limit else None,
+            "next": cursors.encode(page[-1]) if len(places) > limit else None,
         }
 
     def _status(self, key: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The newest inspections and the defects that they found, as `fab.inspection` tells them event by event.
 
 Bounded three ways: so many inspections, so many defects of each, so many defects in all. The oldest inspection is forgotten, and
-a defect beyond its bound is counted, not kept.
+a defect beyond its bound is counted, not kept; of BEYOND_MAX of those it is known that they were, so that they are counted once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.view.alert_book import cursor_decode, cursor_encode
+from actors import cursors
 from actors.view.pareto import Tally
 from models.wafer_map import spot
 
 INSPECTIONS_MAX = 2_000
 DEFECTS_MAX = 5_000  # kept of one inspection
 DEFECTS_TOTAL_MAX = 200_000  # kept of all of them
+BEYOND_MAX = 200_000  # defects that are counted only, of all inspections, that are known when they are told again
 LOT_NAMES = ("lot", "lot_id")  # of the metadata, whichever there is
 WAFER_NAMES = ("wafer", "wafer_id")
 
@@ -32,7 +33,12 @@ class _Inspection:
     first_ms: int  # event time of its first event
     sorting: tuple[int, str]  # newest last
     defects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
-    untold: int = 0
+    beyond: set[int] = field(default_factory=set)  # hashes of the names of defects that are counted only
+    uncounted: int = 0  # further ones; one that is told again is counted again
+
+    @property
+    def untold(self) -> int:
+        return len(self.beyond) + self.uncounted
 
 
 class InspectionBook:
@@ -43,10 +49,13 @@ class InspectionBook:
         inspections_max: int = INSPECTIONS_MAX,
         defects_max: int = DEFECTS_MAX,
         defects_total_max: int = DEFECTS_TOTAL_MAX,
+        beyond_max: int = BEYOND_MAX,
     ) -> None:
+        self.beyond_max = beyond_max
         self.inspections_max, self.defects_max, self.defects_total_max = inspections_max, defects_max, defects_total_max
         self.forgotten = 0
         self.defects = 0  # kept
+        self._beyond = 0  # known of those that are not
         self._kept: OrderedDict[str, _Inspection] = OrderedDict()
 
     def __len__(self) -> int:
@@ -80,6 +89,7 @@ class InspectionBook:
         while len(self._kept) > 1 and (len(self._kept) > self.inspections_max or self.defects > self.defects_total_max):
             _, gone = self._kept.popitem(last=False)
             self.defects -= len(gone.defects)
+            self._beyond -= len(gone.beyond)
             self.forgotten += 1
 
     def _found(self, kept: _Inspection, defect: dict[str, Any]) -> None:
@@ -87,21 +97,30 @@ class InspectionBook:
         if name in kept.defects:
             return
         if len(kept.defects) >= self.defects_max:
-            kept.untold += 1
+            self._count(kept, hash(name))
             return
         kept.defects[name] = {**defect, **spot(defect["location"])._asdict()}
         self.defects += 1
 
+    def _count(self, kept: _Inspection, name: int) -> None:
+        if name in kept.beyond:
+            return
+        if self._beyond < self.beyond_max:
+            kept.beyond.add(name)
+            self._beyond += 1
+        else:
+            kept.uncounted += 1
+
     def newest(self, limit: int, before: str | None = None) -> dict[str, Any]:
         """Return a page of inspections, newest first, without their defects. Raises ValueError for a bad cursor."""
-        edge = cursor_decode(before) if before else None
+        edge = cursors.decode(before, cursors.number_and_text) if before else None
         places = sorted(
             (kept.sorting for kept in self._kept.values() if edge is None or kept.sorting < edge), reverse=True
         )
         page = places[:limit]
         return {
             "items": [self._summary(self._kept[key]) for _, key in page],
-            "next": cursor_encode(page[-1]) if len(places) > limit else None,
+            "next": cursors.encode(page[-1]) if len(places) > limit else None,
             "total": len(self._kept),
             "forgotten": self.forgotten,
         }

@@ -11,30 +11,29 @@ Refusals cannot be waited for, or a flood of them would make us slow: they go in
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from actors.kafka.delivery import PublishError
+from actors.kafka.delivery import Delivery, PublishError
 from actors.producers.category import Context
 from actors.producers.publisher import Publisher
 from actors.producers.user import UserPublisher
+from cluster.access.audit_text import cut, state_json
 from cluster.access.needs import Need
 from cluster.access.tally import Refusal, Tally, Told
 from cluster.api.access import Caller
 from cluster.api.facts import within
+from cluster.api.pools import Pool
 from cluster.api.problems import Unavailable
 from schemas.framing import EncodeError
 from schemas.registry import RegistryUnavailable
 
 PUBLISH_S = 5.0  # until a record is acknowledged
+WAITING_MAX = 16  # records that are waited for at once
 TICK_S = 0.25
-STATE_CHARS_MAX = 20_000  # of before and after; what is longer is cut and said so
-TEXT_CHARS_MAX = 500  # of what comes from the caller
 PART = "audit"
 
 _LOG = logging.getLogger("chipquality.access")
@@ -45,8 +44,10 @@ class AuditTrail:
 
     def __init__(self, publisher: Publisher, clock: Callable[[], float] = time.monotonic) -> None:
         self.tally = Tally()
-        self.untold = 0  # events that could not be published
+        self.untold = 0  # refusals that are not in the trail
+        self._on_the_way: list[tuple[int, Delivery]] = []  # refusals that each stands for; of the thread
         self._users = UserPublisher(publisher)
+        self._waiting = Pool(PART, WAITING_MAX)
         self._clock = clock
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tell_refusals, name="audit", daemon=True)
@@ -56,7 +57,7 @@ class AuditTrail:
         """Record what was changed: `before` and `after` are what JSON can say. Raises Unavailable."""
         await self._record(
             lambda: self._users.audit_recorded(
-                caller.name, action=action, resource=_cut(resource), before=_json(before), after=_json(after),
+                caller.name, action=action, resource=cut(resource), before=state_json(before), after=state_json(after),
                 role=caller.role, session_id=caller.session_id or None, source_address=caller.address or None,
                 context=_context(caller),
             )
@@ -66,9 +67,9 @@ class AuditTrail:
         """Record, before it is done, that somebody may change something; `request`: method and path. Raises Unavailable."""
         await self._record(
             lambda: self._users.authorisation_granted(
-                caller.name, action=f"{need.resource}.{need.action}", resource=_cut(name or need.resource), role=caller.role,
+                caller.name, action=f"{need.resource}.{need.action}", resource=cut(name or need.resource), role=caller.role,
                 session_id=caller.session_id or None, source_address=caller.address or None,
-                context=_context(caller, request=_cut(request)),
+                context=_context(caller, request=cut(request)),
             )
         )  # fmt: skip
 
@@ -103,15 +104,35 @@ class AuditTrail:
             except (PublishError, RegistryUnavailable, EncodeError, TimeoutError) as error:
                 raise Unavailable(PART, f"it cannot be recorded: {error}") from error
 
-        await within(asyncio.to_thread(done), 2 * PUBLISH_S, PART)
+        await within(self._waiting.ask(done), 2 * PUBLISH_S, PART)
 
     def _tell_refusals(self) -> None:
         while True:
             over = self._over.wait(TICK_S)
             for told in self.tally.due(self._clock(), rest=over):
                 self._tell(told)
+            self._look(PUBLISH_S if over else 0.0)
             if over:
+                for times, _ in self._on_the_way:
+                    self._missed(times, TimeoutError(f"no outcome within {PUBLISH_S:g} s"))
                 return
+
+    def _look(self, wait_s: float) -> None:
+        """Count what was not delivered. Each outcome is known by the publisher's deadline, and few are told a second."""
+        deadline = self._clock() + wait_s
+        left = []
+        for times, delivery in self._on_the_way:
+            try:
+                delivery.result(max(0.0, deadline - self._clock()))
+            except TimeoutError:
+                left.append((times, delivery))
+            except PublishError as error:
+                self._missed(times, error)
+        self._on_the_way = left
+
+    def _missed(self, times: int, error: Exception) -> None:
+        self.untold += times
+        _LOG.error("%d refusals are not in the audit trail: %s", times, error)
 
     def _tell(self, told: Told) -> None:
         refusal = told.refusal
@@ -119,38 +140,23 @@ class AuditTrail:
         address = refusal.address or None
         try:
             if refusal.action:
-                self._users.authorisation_denied(
-                    refusal.user, action=refusal.action, resource=_cut(refusal.resource), reason=_cut(refusal.reason),
+                delivery = self._users.authorisation_denied(
+                    refusal.user, action=refusal.action, resource=cut(refusal.resource), reason=cut(refusal.reason),
                     role=refusal.role or None, source_address=address, context=context,
                 )  # fmt: skip
             else:
-                self._users.login_failed(
+                delivery = self._users.login_failed(
                     refusal.user,
                     method=refusal.method,
-                    reason=_cut(refusal.reason),
+                    reason=cut(refusal.reason),
                     source_address=address,
                     context=context,
                 )
         except (PublishError, RegistryUnavailable, EncodeError) as error:
-            self.untold += told.times
-            _LOG.error("%d refusals are not in the audit trail: %s", told.times, error)
+            self._missed(told.times, error)
+        else:
+            self._on_the_way.append((told.times, delivery))
 
 
 def _context(caller: Caller, **more: str) -> Context:
     return Context(metadata={**({"key_id": caller.key_id} if caller.key_id else {}), **more})
-
-
-def _cut(text: str) -> str:
-    """Return a text of what a record may hold; half of a surrogate pair is none.
-
-    >>> _cut("a\\ud800b")
-    'a?b'
-    """
-    return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode()
-
-
-def _json(state: Any) -> str | None:
-    if state is None:
-        return None
-    text = json.dumps(state, ensure_ascii=True, sort_keys=True, default=str)
-    return text if len(text) <= STATE_CHARS_MAX else json.dumps({"cut": text[:STATE_CHARS_MAX]})

@@ -10,6 +10,7 @@ from actors.errors import ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.consumer import Offsets, PartitionReader
 from actors.kafka.letters import partitions_of
+from actors.producers.events import PUBLISHED_BY
 from schemas.decode import UnreadableRecord, decode_event
 from schemas.topics import USER
 
@@ -86,7 +87,8 @@ def _oldest(rows: Sequence[Row]) -> list[Row]:
 
 
 def _item(row: Row) -> dict[str, Any]:
-    return {**row.event, "partition": row.partition, "offset": row.offset}
+    by = (row.event.get("metadata") or {}).get(PUBLISHED_BY)
+    return {**row.event, "partition": row.partition, "offset": row.offset, "published_by": by}
 
 
 def _read(

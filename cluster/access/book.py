@@ -1,7 +1,8 @@
 """What is known of keys and of sessions that ended early: the newest record of each, folded from `quality.access`. Pure.
 
-Rules of this file: a key that was revoked stays so, whatever is written later; a record whose seal is not ours is left out and
-counted; nothing grows without a limit.
+Rules of this file: a key that was revoked stays so, whatever is written later, also where its record is deleted in between; a
+record whose seal is not ours is left out and counted; nothing grows without a limit. What was read is all that a book knows: once
+Kafka has compacted a deleted record away, a book that begins after that has not seen it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _LOG = logging.getLogger("chipquality.access")
 
 KEYS_MAX = 10_000
 ENDED_SESSIONS_MAX = 100_000
+DELETED_MAX = 100_000  # revoked keys whose records were deleted; those that were deleted first are forgotten
 KEY, SESSION = "key|", "session|"  # before the id, in Kafka keys
 
 Entry = tuple[bytes, bytes | None]
@@ -33,6 +35,11 @@ def session_name(session_id: str) -> str:
     return f"{SESSION}{session_id}"
 
 
+def newest_first(key: Key) -> tuple[int, str]:
+    """Return what a list of keys is sorted by."""
+    return -key.created_ms, key.key_id
+
+
 class Book:
     """Keys by id. One thread takes records in; others look things up."""
 
@@ -40,6 +47,7 @@ class Book:
         self.secret = secret
         self.refused = 0  # records that were left out
         self._keys: dict[str, Key] = {}
+        self._deleted: dict[str, None] = {}  # revoked keys whose records are gone
         self._ended: dict[str, int] = {}  # session → when it would have ended anyway, ms
 
     def take(self, entries: Iterable[Entry], read: Callable[[bytes], Mapping[str, Any]]) -> None:
@@ -65,7 +73,8 @@ class Book:
         if name != key_name(key.key_id):
             raise ValueError(f"it is of another key, {key.key_id}")
         known = self._keys.get(key.key_id)
-        if known is not None and known.revoked_ms is not None and key.revoked_ms is None:
+        was_revoked = key.key_id in self._deleted or (known is not None and known.revoked_ms is not None)
+        if was_revoked and key.revoked_ms is None:
             raise ValueError("this key was revoked before: it stays so")
         if known is None and len(self._keys) >= KEYS_MAX:
             raise ValueError(f"there are {KEYS_MAX} keys already")
@@ -73,7 +82,11 @@ class Book:
 
     def _forget(self, name: str) -> None:
         if name.startswith(KEY):
-            self._keys.pop(name.removeprefix(KEY), None)
+            gone = self._keys.pop(name.removeprefix(KEY), None)
+            if gone is not None and gone.revoked_ms is not None:
+                self._deleted[gone.key_id] = None
+            while len(self._deleted) > DELETED_MAX:
+                del self._deleted[next(iter(self._deleted))]
         else:
             self._ended.pop(name.removeprefix(SESSION), None)
 
@@ -103,7 +116,7 @@ class Book:
 
     def listed(self) -> list[Key]:
         """Return all keys, newest first."""
-        return sorted(self._keys.values(), key=lambda key: (-key.created_ms, key.key_id))
+        return sorted(self._keys.values(), key=newest_first)
 
     def worthless(self, now_ms: int) -> list[Key]:
         """Return keys that are worth nothing, those that ended first in front."""

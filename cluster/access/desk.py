@@ -37,13 +37,13 @@ class Desk:
     topic: str = ACCESS
     random: Callable[[int], bytes] = secrets.token_bytes
 
-    def create(self, book: Book, name: str, grants: Sequence[str], days: float, by: str) -> Minted:
-        """Make a key. Raises Refused: bad grants, a name that a live key has, too many keys."""
+    def create(self, book: Book, name: str, grants: Sequence[str], days: float, by: str, key_id: str = "") -> Minted:
+        """Make a key. Raises Refused: bad grants, a name that a live key has, too many keys. `key_id`: a new one unless given."""
         now_ms = self.now_ms()
         if any(key.name == name and key.live(now_ms) for key in book.listed()):
             raise Taken(f"there is a live key with the name {name[:60]!r}: revoke it, or choose another name")
         try:
-            minted = mint(book.secret, name, grants, days, by, now_ms, self.random)
+            minted = mint(book.secret, name, grants, days, by, now_ms, self.random, key_id)
         except ValueError as error:
             raise Refused(str(error)) from error
         if len(book.listed()) >= KEYS_MAX:

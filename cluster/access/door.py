@@ -19,10 +19,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.access.guard import CALLER, KeyGuard, Unidentified, address_of, slow_down
+from cluster.access.guard import KeyGuard, Unidentified, address_of, slow_down
 from cluster.access.rates import Buckets, Streams
-from cluster.api.access import Caller
-from cluster.api.problems import Problem, respond
+from cluster.api.access import CALLER, Caller
+from cluster.api.problems import Denied, Problem, respond
 
 HEADER_BYTES_MAX = 64 * 1024  # of all headers; the vector of a stream's Last-Event-ID is the largest
 TARGET_BYTES_MAX = 64 * 1024  # of path and query, percent-encoded
@@ -30,6 +30,7 @@ OPEN_PATHS = frozenset(
     {("GET", "/"), ("GET", "/docs"), ("GET", "/favicon.ico"), ("GET", "/events/health"), ("POST", "/session")}
 )
 OPEN_FOLDER = "/web/"
+TELL_MORE = frozenset({"/", "/events/health"})  # open, and they tell more to whom is known
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Door:
             self._check_sizes(scope)
             caller = await self._who(scope)
         except Problem as problem:
+            if isinstance(problem, Denied):
+                self._guard.audit.refused(problem.refusal)
             answer = respond(problem.status, problem.detail, scope["path"], **problem.members)
             await answer(scope, receive, send)
             return
@@ -102,12 +105,12 @@ class Door:
         if wait_s := self._addresses.take(address_of(scope), now_s):
             raise slow_down(wait_s, "from this address")
         is_open = self._is_open(scope)
-        if is_open and scope["path"] != "/":
+        if is_open and scope["path"] not in TELL_MORE:
             return None
         try:
             caller = await self._guard.identify(scope)
         except Problem as error:
-            if is_open:  # the page: it shows where to sign in
+            if is_open:
                 return None
             raise (self._guard.failed(error) if isinstance(error, Unidentified) else error) from None
         if wait_s := self._callers.take(name_of(caller), now_s):

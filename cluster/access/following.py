@@ -67,6 +67,14 @@ class Following(threading.Thread):
             raise Unavailable("keys", f"nothing heard of {self._topic} for {STALE_S:g} s: {self.trouble}")
         return self._book
 
+    def how(self) -> str:
+        """Return how it does, in words. Raises Unavailable if keys are not known, or the thread has ended."""
+        keys = len(self.book.listed())
+        if not self.is_alive():
+            raise Unavailable("access", "nobody follows the keys any more: this process must start again")
+        trouble = f"; {self.trouble}" if self.trouble else ""
+        return f"{keys} keys, all read {self._clock() - self._proved_s:.0f} s ago{trouble}"
+
     def wait(self, timeout_s: float) -> bool:
         """Wait until the keys are known; return whether they are."""
         deadline = self._clock() + timeout_s
@@ -102,6 +110,10 @@ class Following(threading.Thread):
             except (ReopenError, FencedError, RegistryUnavailable) as error:
                 self.trouble = str(error)
                 _LOG.warning("%s: begins again: %s", self._topic, error)
+                self._over.wait(RETRY_S)
+            except Exception as error:  # noqa: BLE001 - without this thread keys count that were revoked, and then none
+                self.trouble = f"{type(error).__name__}: {error}"
+                _LOG.exception("%s: begins again", self._topic)
                 self._over.wait(RETRY_S)
 
     def _follow(self) -> None:

@@ -26,10 +26,9 @@ from cluster.access.rates import Buckets
 from cluster.access.secret import Secret
 from cluster.access.tally import Refusal
 from cluster.access.tokens import FetchError, TokenRefused, Tokens
-from cluster.api.access import Caller
-from cluster.api.problems import Problem, Unavailable
+from cluster.api.access import CALLER, Caller, denied
+from cluster.api.problems import Denied, Problem, Unavailable
 
-CALLER = "chipquality.caller"  # in the scope of a request whose caller is known
 CREDENTIAL_CHARS_MAX = 8_200
 SHOWN_CHARS = 100  # of a name that the caller sent, in an answer
 FAILURES_PER_S, FAILURES_BURST = 1.0, 30.0  # of one address: what was shown was worth nothing
@@ -76,19 +75,14 @@ class KeyGuard:
         if role is None:
             what = f"{need.resource}{f' {name[:SHOWN_CHARS]!r}' if name else ''}"
             detail = f"{caller.name} may not {need.action} {what}: that takes the role {role_of(need)} for it"
-            self.audit.refused(
-                Refusal(
-                    caller.name, "no grant allows it", caller.address, f"{need.resource}.{need.action}", name, caller.role
-                )
-            )  # fmt: skip
-            raise Problem(403, detail)
+            raise denied(caller, f"{need.resource}.{need.action}", name, "no grant allows it", detail)
         allowed = caller._replace(role=role)
         if need.action != "read" and need.resource != "session":
             await self.audit.granted(allowed, need, name, f"{request.method} {request.url.path}")
         return allowed
 
     async def identify(self, scope: Scope) -> Caller:
-        """Return who asks. Raises Unidentified, Problem 403 for a request of another site, Unavailable."""
+        """Return who asks. Raises Unidentified, Denied for a request of another site, Unavailable."""
         headers = Headers(scope=scope)
         shown = headers.getlist("authorization")
         address = address_of(scope)
@@ -100,8 +94,10 @@ class KeyGuard:
             raise Unidentified("show a key: Authorization: Bearer cq_…, or sign in on the page", refusal, shown=False)
         caller = self._by_cookie(session, address)
         if scope["method"] not in sessions.SAFE_METHODS and not self.from_our_page(scope):
-            self.audit.refused(Refusal(caller.name, "another site's request", address, "any", "any", method="SESSION"))
-            raise Problem(403, "a request with a cookie that changes something must come from our own page")
+            raise Denied(
+                "a request with a cookie that changes something must come from our own page",
+                Refusal(caller.name, "another site's request", address, "any", "any", method="SESSION"),
+            )
         return caller
 
     def failed(self, error: Unidentified) -> Problem:

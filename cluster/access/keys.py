@@ -51,6 +51,11 @@ class Key:
         """Return it revoked; one that is keeps when and by whom."""
         return self if self.revoked_ms is not None else replace(self, revoked_ms=now_ms, revoked_by=by)
 
+    def is_what(self, name: str, grants: Sequence[str], days: float) -> bool:
+        """Tell whether it is what was asked for so."""
+        lasts_ms = self.expires_ms - self.created_ms
+        return (self.name, self.grants, lasts_ms) == (name, parse_all(grants), _lasts_ms(days))
+
     def shown(self, now_ms: int) -> dict[str, Any]:
         """Return what the API and the command line say of it."""
         state = "revoked" if self.revoked_ms is not None else "live" if self.live(now_ms) else "expired"
@@ -70,18 +75,23 @@ class Minted:
 
 
 def mint(
-    secret: Secret, name: str, grants: Sequence[str], days: float, by: str, now_ms: int, random: Callable[[int], bytes]
-) -> Minted:
-    """Make a key; `random(n)` gives n random bytes. Raises ValueError that says what is wrong."""
+    secret: Secret, name: str, grants: Sequence[str], days: float, by: str, now_ms: int, random: Callable[[int], bytes],
+    key_id: str = "",
+) -> Minted:  # fmt: skip
+    """Make a key; `random(n)` gives n random bytes. Raises ValueError that says what is wrong. `key_id`: random unless given."""
     if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable() or name != name.strip():
         raise ValueError(f"name: 1 to {NAME_CHARS_MAX} printable characters, without blanks at the ends")
     if not 0 < days <= DAYS_MAX:
         raise ValueError(f"days: more than 0, at most {DAYS_MAX}; a key always expires")
-    key_id = random(ID_BYTES).hex()
+    key_id = key_id or random(ID_BYTES).hex()
     text = f"{PREFIX}{key_id}_{random(SECRET_BYTES).hex()}"
-    expires_ms = now_ms + max(1, round(days * DAY_MS))
+    expires_ms = now_ms + _lasts_ms(days)
     key = Key(key_id, name, secret.mac("digest", text.encode()), parse_all(grants), now_ms, by, expires_ms)
     return Minted(key, text)
+
+
+def _lasts_ms(days: float) -> int:
+    return max(1, round(days * DAY_MS))
 
 
 def id_of(text: str) -> str | None:

@@ -89,6 +89,11 @@ class Access:
         self.guard = KeyGuard(self.following, self.audit, settings.secret, tokens, public_origin=settings.public_origin)
         self.following.start()
 
+    def how(self) -> str:
+        """Return how access control does, in words. Raises Unavailable if keys are not known, or nobody follows them."""
+        said = self.following.how()
+        return f"{said}; {self.audit.untold} refusals are not in the audit trail" if self.audit.untold else said
+
     def close(self) -> None:
         """End the threads; what the audit trail has counted is told first."""
         self.following.stop()

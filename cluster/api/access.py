@@ -12,10 +12,12 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
 from cluster.access.needs import BODY, QUERY, Action, Need, Resource
-from cluster.api.problems import Problem
+from cluster.access.tally import Refusal
+from cluster.api.problems import Denied
 
 __all__ = [
     "BODY",
+    "CALLER",
     "QUERY",
     "Action",
     "Audit",
@@ -26,10 +28,12 @@ __all__ = [
     "Resource",
     "Unrecorded",
     "declared",
+    "denied",
     "judge_first",
     "needs",
     "open_to_all",
 ]
+CALLER = "chipquality.caller"  # in the scope of a request whose caller is known
 _JUDGED = "chipquality.judged"  # in the scope of a request: what was allowed, by need
 
 
@@ -61,11 +65,18 @@ class Audit(Protocol):
         """Record who changed what: `before` and `after` are what JSON can say. Raises Unavailable if it cannot be recorded."""
         ...
 
+    def refused(self, refusal: Refusal) -> None:
+        """Count a refusal, which is recorded soon. Never blocks."""
+        ...
+
 
 class Unrecorded:
     """An audit that keeps nothing."""
 
     async def changed(self, caller: Caller, action: str, resource: str, before: Any, after: Any) -> None:
+        """Do nothing."""
+
+    def refused(self, refusal: Refusal) -> None:
         """Do nothing."""
 
 
@@ -77,12 +88,17 @@ class Everybody:
         return Caller("everybody", "admin")
 
 
+def denied(caller: Caller, action: str, resource: str, reason: str, detail: str, **members: Any) -> Denied:
+    """Return what to raise where a caller may not do something that a grant alone does not decide."""
+    return Denied(detail, Refusal(caller.name, reason, caller.address, action, resource, caller.role), **members)
+
+
 async def name_of(request: Request, parameter: str) -> str:
     """Return the name that a request gives for what it is about; empty, which is all, where it gives none."""
     if parameter.startswith(BODY):
         try:
             body = await request.json()
-        except ValueError:  # the route says what is wrong with it
+        except (ValueError, RecursionError):  # the route says what is wrong with it
             return ""
         name = body.get(parameter.removeprefix(BODY)) if isinstance(body, dict) else None
         return name if isinstance(name, str) else ""
@@ -132,7 +148,9 @@ def declared(dependant: Dependant) -> Iterator[Need | None]:
 async def _judge_first(request: Request) -> None:
     found = list(declared(request.scope["route"].dependant))
     if not found:
-        raise Problem(403, "this route does not say what it needs, so nobody may use it")
+        caller = request.scope.get(CALLER) or Caller("anonymous", "")
+        detail = "this route does not say what it needs, so nobody may use it"
+        raise denied(caller, "any", request.scope["route"].path, "the route does not say what it needs", detail)
     for need in found:
         if need is not None:
             await _allowed(request, need)

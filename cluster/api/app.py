@@ -34,6 +34,7 @@ from cluster.access.secret import Secret, secret_of
 from cluster.access.wiring import Access, AccessSettings
 from cluster.api import problems
 from cluster.api.access import Everybody, Unrecorded, judge_first
+from cluster.api.document import DESCRIPTION, Documented
 from cluster.api.facts import ClusterFacts, Facts, ViewFacts, Views
 from cluster.api.parameters import only_known
 from cluster.api.quality import Quality, QualitySettings
@@ -128,9 +129,9 @@ def _leave(app: FastAPI) -> None:
 
 
 def _app(
-    title: str, facts: Views, access: Access | None, *, everything_closed: bool = False, **settings: Any
+    title: str, facts: Views | None, access: Access | None, *, everything_closed: bool = False, **settings: Any
 ) -> FastAPI:
-    app = FastAPI(
+    app = Documented(
         title=title,
         version="1",
         docs_url=None,
@@ -154,16 +155,25 @@ def _app(
             CORSMiddleware,
             allow_origins=access.settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Match",
+                "Last-Event-ID",
+            ],
+            expose_headers=["ETag", "Location", "Retry-After"],
             allow_credentials=False,  # another site shows a key; our cookie is for our own page
         )
     return app
 
 
-def build_api(facts: Facts, access: Access | None = None, desks: Quality | None = None) -> FastAPI:
+def build_api(facts: Facts | None, access: Access | None = None, desks: Quality | None = None) -> FastAPI:
     """Return the app of the "api" deployment. It documents the stream too, which the other deployment answers.
 
-    Without `access` everybody may do everything: for tests within one process. `deploy` always gives it.
+    Without `access` everybody may do everything: for tests within one process. `deploy` always gives it. Without `facts` it
+    answers nothing, and has its document all the same: nothing is connected to, and Ray is not imported.
     """
     from cluster.api.routes import (  # noqa: PLC0415  (not needed by the stream)
         alerts,
@@ -185,8 +195,7 @@ def build_api(facts: Facts, access: Access | None = None, desks: Quality | None 
         wafer_maps,
     )
 
-    description = "Live control charts, alerts and capability of a fab's measurements."
-    app = _app("chipquality", facts, access, description=description)
+    app = _app("chipquality", facts, access, description=DESCRIPTION)
     app.state.quality = desks
     about_kafka = (monitoring, schemas, analytics, dead_letters)
     about_quality = (quality, alerts, limits, capability, wafer_maps, detectors)

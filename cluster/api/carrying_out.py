@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
-import ray
 from fastapi import Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
 from cluster.api.access import Caller
-from cluster.api.problems import Problem, Unavailable
+from cluster.api.pools import Pool
+from cluster.api.problems import Problem, Unavailable, answers
 from cluster.api.stream import facts_of
 from cluster.operations.errors import Refused
 from cluster.operations.operation import KEY_MAX
@@ -30,7 +30,8 @@ from cluster.operations.plans import HASH_CHARS, Plan, digest
 from schemas.registry import RegistryUnavailable
 
 PLAN_TIMEOUT_S = 60.0
-PLANS_MAX = 4  # computed at once; further ones wait
+PLANS_MAX = 4  # computed at once, also those that are given up; further ones wait
+CONNECTING_MAX = 2  # likewise: the operations actor is looked for
 ACTOR_TIMEOUT_S = 35.0  # more than the actor takes to start, or to find that it cannot keep an operation
 
 IdempotencyKey = Annotated[
@@ -42,8 +43,11 @@ IdempotencyKey = Annotated[
     ),
 ]
 ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: {"description": "Accepted: poll the operation at `Location`"},
-    409: {"description": "Conflict: it cannot be done as things stand, or the plan is another one now"},
+    202: {
+        "description": "Accepted: poll the operation at `Location`",
+        "headers": {"Location": {"description": "path of the operation", "schema": {"type": "string"}}},
+    },
+    **answers(409),  # it cannot be done as things stand, or the plan is another one now
 }
 
 T = TypeVar("T")
@@ -82,13 +86,16 @@ class Management:
     def __init__(self, cluster: Cluster, pipeline: str) -> None:
         self.cluster = cluster
         self.pipeline = pipeline
-        self._planning = asyncio.Semaphore(PLANS_MAX)
+        self._planning = Pool("plans", PLANS_MAX)
+        self._connecting = Pool("operations", CONNECTING_MAX)
 
     async def blocking(self, ask: Callable[[], T], timeout_s: float = PLAN_TIMEOUT_S) -> T:
         """Do in a thread what blocks. Raises Problem."""
+        import ray  # noqa: PLC0415 - see cluster/api/facts.py
+
         try:
-            async with asyncio.timeout(timeout_s), self._planning:
-                return await asyncio.to_thread(ask)
+            async with asyncio.timeout(timeout_s):
+                return await self._planning.ask(ask)
         except Refused as error:
             raise Problem(error.status, str(error)) from error
         except ray.exceptions.RayError as error:
@@ -102,10 +109,12 @@ class Management:
 
     async def operations(self, method: str, *arguments: Any) -> Any:
         """Ask the operations actor, which is started if it does not run. Raises Problem; ValueError for a bad cursor."""
+        import ray  # noqa: PLC0415
+
         from cluster.operations.actor import connect  # noqa: PLC0415 - it needs Kafka's clients
 
         try:
-            handle = await asyncio.to_thread(connect, self.cluster, self.pipeline)
+            handle = await self._connecting.ask(lambda: connect(self.cluster, self.pipeline))
             return await asyncio.wait_for(getattr(handle, method).remote(*arguments), ACTOR_TIMEOUT_S)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
@@ -156,8 +165,10 @@ async def _begin(request: Request, caller: Caller, change: Change, key: str, pla
         raise Problem(409, detail, **plan.told())
     told = await management.blocking(plan.to_json)
     asked = Asked(plan.kind, plan.subject, told, plan.hash, caller.name, key, request_hash)
-    await request.app.state.audit.changed(caller, change.action, change.resource, None, told)
-    return _accepted(await management.operations("begin", asked))
+    begun = await management.operations("begin", asked)
+    after = {"operation": begun["id"], "plan": told}
+    await request.app.state.audit.changed(caller, change.action, change.resource, None, after)
+    return _accepted(begun)
 
 
 def _accepted(operation: dict[str, Any]) -> JSONResponse:

@@ -1,6 +1,7 @@
 """Where the API's answers come from: the view actor, the supervisor actor, Kafka and the registry. Each call has a timeout.
 
 The API is never in the data path: what does not answer becomes a 503 that names the part, and nothing else stops.
+Ray is imported where it is asked: whoever only wants the API's document has no use for it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import ray
-
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
+from cluster.api.pools import Pool
 from cluster.api.problems import Unavailable
 
 CALL_TIMEOUT_S = 5.0
 KAFKA_TIMEOUT_S = 15.0  # of a question to Kafka's admin API; each of its requests has a shorter one
 REGISTRY_CALL_S = 2.0  # of one request to the registry, which is made once more
+REGISTRY_MAX = 4  # questions to the registry at once
 REGISTRY_TIMEOUT_S = 30.0  # of a question to the registry that takes many requests
 SETTINGS_KEEP_S = 10.0  # settings of topics change seldom
 PIPELINES_MAX = 50  # beside ours, that are asked
@@ -132,6 +133,8 @@ def _noted(task: asyncio.Task[Any]) -> None:
 
 async def within(awaited: Awaitable[T], timeout_s: float, part: str) -> T:
     """Wait for an answer. Raises Unavailable for errors of transport and for none in time."""
+    import ray  # noqa: PLC0415
+
     try:
         return await asyncio.wait_for(asyncio.ensure_future(awaited), timeout_s)
     except TimeoutError as error:
@@ -167,6 +170,7 @@ class ClusterFacts(ViewFacts):
         self.cluster = cluster
         admin = Admin(cluster.bootstrap_servers, cluster.client)
         self._registry = Registry(cluster.registry_url, cluster.registry_client, timeout_s=REGISTRY_CALL_S)
+        self._asking = Pool("registry", REGISTRY_MAX)
         self._topics = Kept(lambda: admin.topics(internal=True), "kafka")
         self._settings = Kept(lambda: Survey(admin).settings(), "kafka", SETTINGS_KEEP_S)
         self._groups = Kept(admin.groups, "kafka")
@@ -183,6 +187,8 @@ class ClusterFacts(ViewFacts):
 
     def _sample(self, at_ms: int) -> None:
         """Take a sample. Raises ReopenError if Kafka does not answer; owners that do not are left out."""
+        import ray  # noqa: PLC0415
+
         from actors.supervisor import list_pipelines  # noqa: PLC0415
 
         try:
@@ -237,11 +243,13 @@ class ClusterFacts(ViewFacts):
 
     async def ask_registry(self, ask: Callable[[Registry], T]) -> T:
         """Ask the registry something. Raises Unavailable; what the registry refuses passes through."""
-        return await within(asyncio.to_thread(ask, self._registry), REGISTRY_TIMEOUT_S, "registry")
+        return await within(self._asking.ask(lambda: ask(self._registry)), REGISTRY_TIMEOUT_S, "registry")
 
 
 async def ask_actor(name: str, part: str, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
     """Call a named actor. Raises Unavailable if it is not there or does not answer; ValueError passes through."""
+    import ray  # noqa: PLC0415
+
     try:
         handle = ray.get_actor(name, namespace=NAMESPACE)
     except ValueError as error:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from actors import cursors
 from cluster.api.problems import Problem
 
 T = TypeVar("T")
@@ -24,24 +22,19 @@ def page(items: Sequence[T], key: Callable[[T], Key], limit: int, cursor: str | 
     ordered = sorted(items, key=key)
     try:
         if cursor is not None:
-            edge = _decode(cursor)
+            edge = cursors.decode(cursor, _key)
             ordered = [item for item in ordered if key(item) > edge]
-    except (binascii.Error, ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise Problem(422, "cursor: this cursor was not given by this API") from error
     more = len(ordered) > limit
     return {
         "items": ordered[:limit],
-        "next": _encode(key(ordered[limit - 1])) if more else None,
+        "next": cursors.encode(key(ordered[limit - 1])) if more else None,
         "total": len(items),
     }
 
 
-def _encode(key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> Key:
-    said = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+def _key(said: Any) -> Key:
     if not isinstance(said, list):
-        raise ValueError("no list")
+        raise TypeError("no list")
     return tuple(said)

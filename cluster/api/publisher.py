@@ -53,12 +53,12 @@ class EventRoom:
 
         self._desk = Desk(PART, make, lambda desk: desk.close())
 
-    async def publish(self, category: str, events: Sequence[Mapping[str, Any]]) -> Outcome:
+    async def publish(self, category: str, events: Sequence[Mapping[str, Any]], by: str) -> Outcome:
         """Publish events and wait until Kafka has acknowledged them; none is published if one is wrong."""
         from actors.producers.events import WrongEventsError  # noqa: PLC0415
 
         try:
-            sent = await self._desk.ask(lambda desk: desk.send(category, events))
+            sent = await self._desk.ask(lambda desk: desk.send(category, events, by))
         except WrongEventsError as error:
             return Outcome(wrong=error.wrong)
         except SchemaRefused as error:
@@ -120,10 +120,14 @@ def connect(cluster: Cluster, pipeline: str) -> ActorHandle[Any]:
     return handle
 
 
-async def publish(cluster: Cluster, pipeline: str, category: str, events: Sequence[Mapping[str, Any]]) -> Outcome:
+async def publish(
+    cluster: Cluster, pipeline: str, category: str, events: Sequence[Mapping[str, Any]], by: str
+) -> Outcome:
     """Have the actor publish. Raises Unavailable if it does not answer: the same request again is safe."""
     handle = await asyncio.to_thread(connect, cluster, pipeline)
-    answered: Outcome = await within(handle.publish.remote(category, events), START_S + ANSWER_S + ACKNOWLEDGED_S, PART)
+    answered: Outcome = await within(
+        handle.publish.remote(category, events, by), START_S + ANSWER_S + ACKNOWLEDGED_S, PART
+    )
     return answered
 
 

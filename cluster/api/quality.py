@@ -66,11 +66,11 @@ class Quality:
         """Return another one, for reading history: that may take long, and nobody who changes something waits for it."""
         return Desk("history", self._limit_desk, lambda desk: desk.close(), waiting_max=8)
 
-    async def publish(self, category: str, events: Sequence[Mapping[str, Any]]) -> Outcome:
+    async def publish(self, category: str, events: Sequence[Mapping[str, Any]], by: str) -> Outcome:
         """Publish events; see EventRoom. Raises Unavailable."""
         if self.settings.shared:
-            return await publisher.publish(self.cluster, self.settings.pipeline, category, events)
-        return await self._events.publish(category, events)
+            return await publisher.publish(self.cluster, self.settings.pipeline, category, events, by)
+        return await self._events.publish(category, events, by)
 
     @cached_property
     def _events(self) -> EventRoom:

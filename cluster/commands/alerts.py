@@ -22,10 +22,11 @@ from actors.alert_desk import AlertDesk, RefusedError, StaleError, Wanted, alert
 from actors.errors import ConfigError, ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.letters import partitions_of
+from cluster.commands.recording import record
 from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
-from models.alert_life import About, Action, Kind, StepKind
+from models.alert_life import About, Action, Kind, StepKind, to_json
 from schemas.registry import RegistryUnavailable, SchemaRefused
 from schemas.topics import ALERT_ACTIONS, ALERTS
 
@@ -165,10 +166,11 @@ def _act(alert_id: str, kind: Kind, author: str, version: int | None, output: Ou
     with _refusals(), _floor() as floor:
         found = floor.found(alert_id)
         about = About(**{name: found[name] for name in About._fields})
-        _, life = floor.desk.act(Wanted(alert_id, about, action, version))
+        before, life = floor.desk.act(Wanted(alert_id, about, action, version))
         floor.alerts.add_life(life, 0)
         told = floor.found(alert_id)
     _show(told, output)
+    record(floor.cluster, f"alerts.{kind.value}", f"alert {alert_id}", to_json(before, 1), to_json(life, 1))
 
 
 def _show(alert: dict[str, Any], output: Output) -> None:

@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
 from actors.errors import ConfigError, FencedError, ReopenError
 from actors.kafka.client import Cluster
+from cluster.commands.recording import record
 from cluster.commands.telling import Output
 from cluster.commands.where import cluster_of
 from cluster.config import Config, load
@@ -42,8 +43,16 @@ AddressOption = Annotated[
 ]
 
 
+class Change(NamedTuple):
+    """What a command does, as the audit trail calls it; see the API's (cluster/api/carrying_out.py)."""
+
+    action: str
+    resource: str
+    plan_of: Callable[[Cluster], Plan]
+
+
 def carry_out(
-    plan_of: Callable[[Cluster], Plan],
+    change: Change,
     show: Callable[[dict[str, Any]], None],
     apply: str | None,
     output: Output,
@@ -52,7 +61,7 @@ def carry_out(
     """Show a plan, or have it done and follow it to its end. Ends the process with what has come of it."""
     with in_one_line():
         config, cluster = connected(address)
-        plan = plan_of(cluster)
+        plan = change.plan_of(cluster)
         told = plan.told()
         if apply is None or apply != plan.hash:
             if output is Output.json:
@@ -67,7 +76,9 @@ def carry_out(
             return
         request = Request(plan.kind, plan.subject, told["plan"], plan.hash, getpass.getuser())
         handle = operations_of(config, cluster)
-        ended = follow(handle, begin(handle, request))
+        begun = begin(handle, request)
+        record(cluster, change.action, change.resource, None, {"operation": begun["id"], "plan": told["plan"]})
+        ended = follow(handle, begun)
     tell_end(ended, output)
 
 

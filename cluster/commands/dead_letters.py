@@ -24,6 +24,7 @@ from cluster.commands.dead_letters_text import (
     line_of,
     tell,
 )
+from cluster.commands.recording import record as recorded_in_trail
 from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
@@ -139,6 +140,9 @@ def redrive(
             going, refused = _planned(desk, chosen, at_most)
             places = desk.send(writer, going, author)
     tell(going, refused, places, output)
+    if going:
+        after = {"author": author, "records": len(going), "letters": [one.letter.place for one in going]}
+        recorded_in_trail(cluster_of(load()), "dead-letters.redrive", "dead letters", None, after)
 
 
 def _planned(desk: LetterDesk, chosen: Filter, at_most: int) -> tuple[list[Outgoing], list[Refusal]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from actors.kafka.client import Cluster
-from cluster.commands.carrying_out import AddressOption, ApplyOption, carry_out
+from cluster.commands.carrying_out import AddressOption, ApplyOption, Change, carry_out
 from cluster.commands.telling import Output, OutputOption
 from cluster.operations.bounds import bound_of
 from cluster.operations.plans import Plan
@@ -38,7 +38,7 @@ def reset(
 
         return reset_plan(cluster, ResetWish(bound_of(to), group=group, topic=topic))
 
-    carry_out(plan_of, _show, apply, output, address)
+    carry_out(Change("consumers.reset", f"group {group}", plan_of), _show, apply, output, address)
 
 
 def _show(plan: dict[str, Any]) -> None:

@@ -5,19 +5,19 @@ Exit codes: 0 done; 1 there is no such key; 2 refused, with the reason in one li
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actors.errors import ConfigError, ReopenError
 from cluster.access.grants import ROLES
 from cluster.access.keys import DAYS_MAX
+from cluster.commands.recording import record, who
 from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Keys of the API: who may use it, and for what.", no_args_is_help=True)
 
 NOT_THERE = 1  # exit code
-RECORD_S = 10.0  # for the audit trail
 
 
 @app.command()
@@ -46,16 +45,15 @@ def create(
 ) -> None:
     """Make a key and print it, this once: nobody can print it again."""
     with _desk() as (desk, book):
-        minted = desk.create(book, name, grant, days, _who())
+        minted = desk.create(book, name, grant, days, who())
         shown = minted.key.shown(desk.now_ms())
-        _record(desk, "keys.create", minted.key.key_id, None, shown)
     if output is Output.json:
         typer.echo(json.dumps({"key": shown, "text": minted.text}))
-        return
-    typer.echo(minted.text)
-    typer.echo(
-        f"{name}: {', '.join(shown['grants'])}; expires {_day(shown['expires_ms'])}; it is not shown again", err=True
-    )
+    else:
+        typer.echo(minted.text)
+        until = _day(shown["expires_ms"])
+        typer.echo(f"{name}: {', '.join(shown['grants'])}; expires {until}; it is not shown again", err=True)
+    record(cluster_of(load()), "keys.create", f"key {minted.key.key_id}", None, shown)
 
 
 @app.command("list")
@@ -80,13 +78,14 @@ def revoke(
     """Make a key worthless on all replicas within a second; its sessions end with it. Exit code 1: there is no such key."""
     with _desk() as (desk, book):
         before = book.get(key_id)
-        key = desk.revoke(book, key_id, _who())
-        if key is not None and before is not None and key is not before:
-            _record(desk, "keys.revoke", key_id, before.shown(desk.now_ms()), key.shown(desk.now_ms()))
-    if key is None:
+        key = desk.revoke(book, key_id, who())
+    if key is None or before is None:
         typer.echo(f"chipquality: no key {key_id[:40]!r}; `chipquality keys list` shows what there is", err=True)
         raise typer.Exit(NOT_THERE)
     typer.echo(json.dumps(key.shown(desk.now_ms())) if output is Output.json else f"{key.name}: revoked")
+    if key is not before:
+        now_ms = desk.now_ms()
+        record(cluster_of(load()), "keys.revoke", f"key {key_id}", before.shown(now_ms), key.shown(now_ms))
 
 
 @contextmanager
@@ -110,19 +109,6 @@ def _desk() -> Iterator[tuple[Desk, Book]]:
         raise ConfigError(str(error)) from error
     except (ReopenError, PublishError, RegistryUnavailable) as error:
         raise ConfigError(f"nothing was done: {error}") from error
-
-
-def _record(desk: Desk, action: str, key_id: str, before: Any, after: Any) -> None:
-    from actors.producers.user import UserPublisher
-
-    UserPublisher(desk.publisher).audit_recorded(
-        _who(), action=action, resource=f"key {key_id}", before=before and json.dumps(before), after=json.dumps(after)
-    ).result(RECORD_S)
-
-
-def _who() -> str:
-    """Return who runs the command, as far as the machine knows."""
-    return f"command line, {getpass.getuser()}"
 
 
 def _day(ms: int) -> str:

@@ -22,8 +22,9 @@ from actors.errors import ReopenError
 from actors.kafka.delivery import PublishError
 from actors.kafka.errors import ConfigError
 from actors.kafka.history import Bound
-from actors.limit_desk import ROWS, LimitDesk, Span, Study, facts_of
+from actors.limit_desk import ROWS, LimitDesk, Span, Study, before_and_after, facts_of, facts_of_proposal
 from cluster.commands.limits_text import show_change, show_made, show_proposal
+from cluster.commands.recording import record
 from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
@@ -99,6 +100,9 @@ def propose_limits(
         wanted = Study(given, study, estimator, _rules(rules), exclude or [])
         change, proposal = LimitDesk(desk).propose(span, wanted, author, reason, _now_ms())
     show_proposal(change, proposal, as_json=output is Output.json)
+    said = facts_of_proposal(change, proposal)
+    after = {"change_id": change.change_id, "author": author} | said["new"]
+    record(cluster_of(load()), "limits.propose", f"series {series}", said["old"], after)
 
 
 @app.command()
@@ -115,7 +119,7 @@ def apply(
     with _refusals(), _desk() as desk:
         from_ms = None if effective_from is None else _time_ms("--effective-from", effective_from)
         change, made = LimitDesk(desk).approve(change_id, author, _now_ms(), from_ms, own=True, wait_s=timeout_s)
-    _tell(change, made, timeout_s, output)
+    _tell("limits.approve", change, made, timeout_s, output)
 
 
 @app.command()
@@ -130,7 +134,7 @@ def reset(
     """Start a series' charts anew, as after a repair; its limits stay."""
     with _refusals(), _desk() as desk:
         change, made = LimitDesk(desk).reset(series, partition, author, reason, _now_ms(), timeout_s)
-    _tell(change, made, timeout_s, output)
+    _tell("series.reset", change, made, timeout_s, output)
 
 
 @app.command()
@@ -194,12 +198,13 @@ def _count(
 ) -> None:
     with _refusals(), _desk() as desk:
         change, made = LimitDesk(desk).count(kind, series, offset, partition, author, comment, _now_ms(), timeout_s)
-    _tell(change, made, timeout_s, output)
+    _tell("exclusions.add" if kind is Kind.EXCLUDE else "exclusions.remove", change, made, timeout_s, output)
 
 
-def _tell(change: Change, made: Mapping[int, Made | None], timeout_s: float, output: Output) -> None:
-    """Print where the change was made; end with a failure if a partition has not made it although we waited."""
+def _tell(action: str, change: Change, made: Mapping[int, Made | None], timeout_s: float, output: Output) -> None:
+    """Print where the change was made, and record it; end with a failure if a partition has not made it although we waited."""
     show_made(change, made, as_json=output is Output.json)
+    record(cluster_of(load()), action, f"series {change.changes[0].series}", *before_and_after(change))
     late = sorted(partition for partition, entry in made.items() if entry is None)
     if late and timeout_s > 0:
         until = "its event time comes" if change.effective_from_ms is not None else "the pipeline runs: does it?"

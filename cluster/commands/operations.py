@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.commands.carrying_out import AddressOption, connected, in_one_line, operations_of
+from cluster.commands.recording import record
 from cluster.commands.telling import Output, OutputOption
 
 app = typer.Typer(help="Operations: replays, redrives, resets, deletions under way.", no_args_is_help=True)
@@ -47,7 +48,15 @@ def show(operation: IdArgument, output: OutputOption = Output.text, address: Add
 @app.command()
 def cancel(operation: IdArgument, output: OutputOption = Output.text, address: AddressOption = None) -> None:
     """Have an operation end where it can stop in order; one that has ended stays as it is."""
-    _tell(_asked(address, "cancel", operation), output)
+    from cluster.operations.actor import ask
+
+    with in_one_line():
+        config, cluster = connected(address)
+        handle = operations_of(config, cluster)
+        before, told = ask(handle, "get", operation), ask(handle, "cancel", operation)
+    _tell(told, output)
+    if before["state"] == "running":
+        record(cluster, "operations.cancel", f"operation {operation}", {"state": "running"}, {"state": told["state"]})
 
 
 def _asked(address: str | None, method: str, *arguments: Any) -> Any:

@@ -21,6 +21,7 @@ from actors.outputs_check import Report, check_outputs
 from actors.pipeline import Pipeline
 from actors.repair import Plan, apply, plan
 from actors.surroundings import Codec, Surroundings
+from cluster.commands.recording import record
 from cluster.commands.telling import Output, OutputOption
 from cluster.commands.where import cluster_of
 from cluster.config import load
@@ -76,14 +77,19 @@ def scale(
     from actors import supervisor
     from cluster.ray_address import connect
 
-    connect(load(), address)
+    config = load()
+    connect(config, address)
     try:
+        before = supervisor.status(name)["slots"]
         status = supervisor.scale(name, slots, timeout_s)
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(f"no pipeline {name!r} runs") from error
     except TimeoutError as error:
         typer.echo(f"chipquality: {error}", err=True)
-        raise typer.Exit(FAILED) from error
+        status = None
+    record(cluster_of(config), "pipelines.scale", f"pipeline {name}", {"slots": before}, {"slots": slots})
+    if status is None:
+        raise typer.Exit(FAILED)
     if output is Output.json:
         typer.echo(json.dumps(status))
     else:
@@ -127,6 +133,8 @@ def repair(
         report = None
         if write and wanted:
             apply(pipeline, around, hosts, wanted)
+            done = [{"partition": each.partition, "writes": each.writes(pipeline)} for each in wanted]
+            record(cluster_of(load()), "pipelines.repair", f"pipeline {name}", None, done)
             report = check_outputs(pipeline, around, [each.partition for each in wanted])
     if output is Output.json:
         said = {"pipeline": name, "applied": write, "plans": [each.to_json(pipeline) for each in plans]}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from actors.kafka.client import Cluster
-from cluster.commands.carrying_out import AddressOption, ApplyOption, carry_out
+from cluster.commands.carrying_out import AddressOption, ApplyOption, Change, carry_out
 from cluster.commands.telling import Output, OutputOption
 from cluster.operations.bounds import bound_of
 from cluster.operations.plans import Plan
@@ -38,7 +38,7 @@ def replay(
         bounds = bound_of(since, event_time=event_time), bound_of(until, event_time=event_time)
         return replay_plan(cluster, ReplayWish(name, output_name, *bounds))
 
-    carry_out(plan_of, _show, apply, output, address)
+    carry_out(Change("replay.begin", f"pipeline {name}", plan_of), _show, apply, output, address)
 
 
 def _show(plan: dict[str, Any]) -> None:

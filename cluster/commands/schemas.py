@@ -12,6 +12,7 @@ import typer
 
 from actors.errors import ConfigError
 from cluster import schemas_told
+from cluster.commands.recording import record
 from cluster.commands.telling import NOT_WELL, Output, OutputOption, one_line, refuse, table, tell
 from cluster.commands.where import cluster_of
 from cluster.config import load
@@ -110,6 +111,8 @@ def level(
             raise refuse(f"{subject} stays {plan.before}")
         if write:
             schemas_told.apply_level(registry, plan)
+    if write:
+        record(cluster_of(load()), "schemas.compatibility", f"subject {subject}", plan.before, plan.after)
 
 
 def _line(change: Change) -> str:

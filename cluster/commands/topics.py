@@ -19,6 +19,7 @@ from actors.kafka.survey import Survey
 from actors.kafka.topic_plan import Change, Refusal
 from cluster import topics_told
 from cluster.commands.carrying_out import AddressOption, ApplyOption, carry_out
+from cluster.commands.carrying_out import Change as Planned
 from cluster.commands.telling import NOT_WELL, Output, OutputOption, one_line, refuse, table, tell
 from cluster.config import Config, load, reveal
 from cluster.local import running
@@ -61,7 +62,7 @@ def delete(
 
         return delete_plan(cluster, topic)
 
-    carry_out(plan_of, _show_deletion, hash_of_plan, output, address)
+    carry_out(Planned("topics.delete", f"topic {topic}", plan_of), _show_deletion, hash_of_plan, output, address)
 
 
 def _show_deletion(plan: dict[str, Any]) -> None:

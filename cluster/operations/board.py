@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from actors import cursors
 from cluster.operations.errors import Absent, Conflict, Invalid, TooMany, shown
 from cluster.operations.operation import Operation, Request, State, one_line
 
@@ -78,6 +79,10 @@ class Board:
             )
         )
 
+    def unkeyed(self, operation_id: str) -> Operation:
+        """Have an operation that was never begun give its idempotency key back: whoever asks again with it begins one."""
+        return self._put(replace(self.get(operation_id), key="", request_hash=""))
+
     def get(self, operation_id: str) -> Operation:
         """Return an operation. Raises Absent."""
         found = self.find(operation_id)
@@ -103,13 +108,13 @@ class Board:
 
     def page(self, limit: int, cursor: str | None = None, state: str | None = None) -> dict[str, Any]:
         """Return a page of operations, the newest first. Raises ValueError for a cursor that is none of ours."""
-        before = None if cursor is None else _parsed(cursor)
+        before = None if cursor is None else cursors.decode(cursor, cursors.number_and_text)
         chosen = [
             op
             for op in sorted(self._by_id.values(), key=_age, reverse=True)
             if state in (None, op.state.value) and (before is None or _age(op) < before)
         ]
-        more = f"{chosen[limit - 1].started_ms}:{chosen[limit - 1].id}" if len(chosen) > limit else None
+        more = cursors.encode(_age(chosen[limit - 1])) if len(chosen) > limit else None
         return {"items": [op.told() for op in chosen[:limit]], "next": more}
 
     def _put(self, operation: Operation) -> Operation:
@@ -124,10 +129,3 @@ def _touched(asked: Operation | Request) -> set[str]:
 
 def _age(operation: Operation) -> tuple[int, str]:
     return operation.started_ms, operation.id
-
-
-def _parsed(cursor: str) -> tuple[int, str]:
-    started, colon, operation_id = cursor.partition(":")
-    if not colon or not started.isdecimal() or len(started) > 15:
-        raise ValueError("it is none of this list's")
-    return int(started), operation_id

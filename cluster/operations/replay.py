@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -229,6 +229,12 @@ def _stretch(plan: Mapping[str, Any]) -> Stretch:
     return Stretch(plan["input"], starts, ends)
 
 
+def require_none(there: Set[str]) -> None:
+    """Raise Conflict if topics that a replay would begin with are there by now: its output would be mixed with another's."""
+    if there:
+        raise Conflict(f"{', '.join(sorted(there))} is there by now: plan again")
+
+
 class _Watched:
     """A replay's pipeline, from its topics to its end."""
 
@@ -245,8 +251,8 @@ class _Watched:
         """Make the topics that are not there, and with them begin anew: what a group of the same name had is forgotten."""
         replication = self._changes.replication(self.pipeline.input_topic)
         missing = {name: topic for name, topic in topics.items() if not self._changes.partitions(name)}
-        if missing and not self._work.resumed and len(missing) < len(topics):
-            raise Conflict(f"{', '.join(sorted(set(topics) - set(missing)))} is there by now: plan again")
+        if not self._work.resumed:
+            require_none(set(topics) - set(missing))
         if self.pipeline.topics.state in missing:
             self._changes.delete_group(self.pipeline.name)
         self._changes.apply(self._changes.plan(missing, len(self.pipeline.partitions), replication))

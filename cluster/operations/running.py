@@ -95,10 +95,11 @@ class Operations:
         self._new_id = new_id
         self._board = Board(pipeline)
         self._works: dict[str, Work] = {}
+        self._unwanted: set[str] = set()  # cancelled before they were launched
         self._journal: Journal | None = None
         self._unsaved: set[str] = set()
         self._forgotten: set[str] = set()
-        self._lock = threading.Lock()  # over board, works, unsaved, forgotten
+        self._lock = threading.Lock()  # over board, works, unwanted, unsaved, forgotten
         self._writing = threading.Lock()  # over the journal
         self._ready = threading.Event()
         self._wake = threading.Event()
@@ -140,6 +141,8 @@ class Operations:
             with self._writing:
                 self._must_journal().write([begun])
         except LOST as error:
+            with self._lock:
+                self._board.unkeyed(begun.id)
             self._end(begun.id, State.failed, error=f"not begun: it could not be kept: {error}")
             raise
         self._launch(begun)
@@ -163,6 +166,8 @@ class Operations:
         with self._lock:
             found = self._board.get(operation_id)
             work = self._works.get(operation_id)
+            if work is None and found.state is State.running:
+                self._unwanted.add(operation_id)
         if work is not None:
             work.cancel()
         return found.told()
@@ -178,6 +183,8 @@ class Operations:
         work = Work(self._cluster, operation, tell, resumed=resumed)
         with self._lock:
             self._works[operation.id] = work
+            if operation.id in self._unwanted:
+                work.cancel()
         run = self._kinds[operation.kind].run
         name = f"operation-{operation.id}"
         threading.Thread(target=self._run, args=(operation.id, run, work), name=name, daemon=True).start()
@@ -200,6 +207,7 @@ class Operations:
         with self._lock:
             self._board.ended(operation_id, state, self._now_ms(), what=what or None, error=error)
             self._works.pop(operation_id, None)
+            self._unwanted.discard(operation_id)
             self._unsaved.add(operation_id)
             self._forgotten.update(self._board.forget_surplus())
         self._wake.set()

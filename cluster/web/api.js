@@ -72,14 +72,17 @@ export async function get(path) {
   return body;
 }
 
+/** The ETag of what was last got from a path: keep it beside what is shown, and send it with what is done about that. */
+export const tagOf = (path) => tags.get(path) ?? null;
+
 /**
  * Change something: the body of the answer, with `location` where it names an operation. Raises ApiError.
- * `match`: the path whose ETag must still hold; `once`: a key under which the server does it once only.
+ * `match`: the ETag that must still hold; `once`: a key under which the server does it once only.
  */
 export async function send(method, path, body, { match, once } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (match && tags.has(match)) headers["If-Match"] = tags.get(match);
+  if (match) headers["If-Match"] = match;
   if (once) headers["Idempotency-Key"] = once;
   const { response, body: said } = await ask(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   return Object.assign(said ?? {}, response.headers.has("location") ? { location: response.headers.get("location") } : {});

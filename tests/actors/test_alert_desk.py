@@ -166,6 +166,18 @@ def test_there_is_a_most_of_lives() -> None:
     desk.act(wants(Kind.COMMENT, text="t"))
 
 
+def test_what_retention_has_deleted_makes_room() -> None:
+    floor = Floor()
+    desk = floor.desk(lives_max=2)
+    for name in ("a1", "a2"):
+        desk.act(wants(Kind.ACKNOWLEDGE, alert_id=name))
+    with pytest.raises(RefusedError, match="no more fit"):
+        desk.act(wants(Kind.ACKNOWLEDGE, alert_id="a3"))
+    floor.broker.partition((TOPIC, 0)).delete_before(1)
+    desk.act(wants(Kind.ACKNOWLEDGE, alert_id="a3"))
+    assert sorted(life.alert_id for life in desk.lives()) == ["a2", "a3"]
+
+
 def test_a_life_that_cannot_be_read_is_told() -> None:
     floor = Floor()
     floor.broker.append((TOPIC, 0), b"no Avro", b"a1")

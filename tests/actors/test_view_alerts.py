@@ -271,8 +271,15 @@ def test_inspections_are_bounded_in_number_and_in_defects() -> None:
     found = book.map("I1")
     assert found
     assert (len(found["defects"]), found["untold"], found["inspections"][0]["defects"]) == (2, 2, 4)
+    book.add(inspection("I1", *[defect(location=f"x={i} y=0") for i in range(5)]), 1)
+    assert book.map("I1")["untold"] == 3, "each is counted once, however often it is told"  # type: ignore[index]
+    book.beyond_max = 3
+    for _ in range(2):
+        book.add(inspection("I1", defect(location="x=9 y=9")), 1)
+    assert book.map("I1")["untold"] == 5  # type: ignore[index]
     book.add(inspection("I2", defect()), 2)
     book.add(inspection("I3"), 3)
+    assert book._beyond == 0
     assert (len(book), book.forgotten, book.defects, book.map("I1")) == (2, 1, 1, None)
     book.add(inspection("I4", defect(), defect("PARTICLE")), 4)
     book.add(inspection("I5", defect(), defect("PARTICLE")), 5)

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from actors.kafka.client import Cluster
 from actors.view.board import Board
+from cluster.access.tally import Refusal
 from cluster.api.access import Caller
 from cluster.api.app import build_api
 from cluster.api.facts import ClusterFacts
@@ -58,6 +59,10 @@ class Recorded:
 
     def __init__(self) -> None:
         self.changes: list[tuple[str, str, Any, Any]] = []
+        self.refusals: list[Refusal] = []
+
+    def refused(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal)
 
     async def changed(self, caller: Caller, action: str, resource: str, before: Any, after: Any) -> None:
         self.changes.append((action, resource, before, after))

@@ -7,10 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page
-
-from tests.cluster.served import Served
 
 HERE = Path(__file__).resolve().parent
 SCREENSHOTS = HERE.parents[1] / ".chipquality" / "screenshots"
@@ -73,9 +70,3 @@ def stands(page: Page, name: str, widths: Iterable[int] = (360, 820, 2560, 1280)
     fits(page, f"{name}-dark", (1280,))
     accessible(page, "color-contrast")
     page.emulate_media(color_scheme="light")
-
-
-def needs_route(filled: Served, path: str, method: str = "get") -> None:
-    """Skip a test of a view whose endpoint this server does not have: it says so in its OpenAPI document."""
-    if method not in filled.get("/openapi.json")["paths"].get(path, {}):
-        pytest.skip(f"this server has no {method.upper()} {path} (asked its OpenAPI document)")

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from actors.engine.judge import Assignment
 from actors.partition_owner import OwnerLoop
 from actors.view import ChartView, Sources
+from cluster.access.tally import Refusal
 from cluster.api.access import Caller, Need
 from cluster.api.app import build_api
 from cluster.api.facts import ClusterFacts
@@ -48,6 +49,10 @@ class Recorded:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str, Any, Any]] = []
+        self.refusals: list[Refusal] = []
+
+    def refused(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal)
 
     async def changed(self, caller: Caller, action: str, resource: str, before: Any, after: Any) -> None:
         json.dumps([before, after])

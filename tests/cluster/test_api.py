@@ -193,6 +193,7 @@ def test_health_names_what_is_missing_and_then_is_ready(filled: Served) -> None:
         "registry": True,
         "owners": False,
         "view": True,
+        "access": True,
     }
     assert f"supervisor:{filled.line.pipeline}" in parts["owners"]["reason"]
     assert "owners" in body["detail"]
@@ -201,9 +202,10 @@ def test_health_names_what_is_missing_and_then_is_ready(filled: Served) -> None:
 
     supervisor = Answers.options(name=f"supervisor:{filled.line.pipeline}", namespace="chipquality").remote()
     ray.get(supervisor.set.remote("state", "opening"))
-    assert "opening" in problem(filled.http.get("/events/health"), 503)["detail"]
+    said = wait_for(lambda: (now := filled.http.get("/events/health").json()) != body and now, "it is asked anew", 5)
+    assert "opening" in said["detail"]
     ray.get(supervisor.set.remote("state", "live"))
-    assert filled.get("/events/health")["ready"]
+    assert wait_for(lambda: filled.http.get("/events/health").json()["ready"], "it is asked anew", 5)
     assert filled.get("/events/consumers")["owners"][0]["incarnation"] == 3
     ray.kill(supervisor)
 

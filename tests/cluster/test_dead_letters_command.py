@@ -22,6 +22,8 @@ from schemas.batch import DeadLetter, Reason
 from schemas.encode import Encoder
 from schemas.topics import RETRY_BYTES_MAX, schema_text
 from tests.actors.sinks.group_line import GroupLine
+from tests.cluster.audit_trail import recorded
+from tests.fixtures_stack import prepared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +79,7 @@ class Desk:
 
 @pytest.fixture
 def desk(stack: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
+    prepared(stack)  # the audit trail
     return Desk(stack, monkeypatch, tmp_path)
 
 
@@ -140,7 +143,8 @@ def test_show_one_in_full(desk: Desk) -> None:
     assert again.endswith("There are 2 dead letters of this record; this is the newest.\n")
 
 
-def test_redrive_shows_then_does_then_never_again(desk: Desk) -> None:
+def test_redrive_shows_then_does_then_never_again(desk: Desk, stack: Endpoints) -> None:
+    before = len(recorded(stack, "dead letters"))
     desk.dead(3, desk.line.event("e3"))
     desk.dead(4, None, Reason.NO_VALUE)
     desk.given_up(5, desk.line.event("e5"))
@@ -174,6 +178,8 @@ def test_redrive_shows_then_does_then_never_again(desk: Desk) -> None:
     assert len(desk.records(desk.topic)) == len(desk.records(desk.line.plan.retries[0])) == 1
     assert f"redriven to {desk.topic}:0:0" in call("list").output
     assert ask("show", f"{desk.topic}:0:3")["redriven"] == 1
+    [redriven] = recorded(stack, "dead letters")[before:]
+    assert (redriven["action"], json.loads(redriven["after"])["records"]) == ("dead-letters.redrive", 2)
 
 
 def test_a_record_that_fails_again_is_redriven_until_its_limit(desk: Desk) -> None:

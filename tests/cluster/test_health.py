@@ -8,12 +8,14 @@ import threading
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, Request
 
 from actors.errors import ReopenError
 from cluster.api import facts as facts_module
+from cluster.api import health as health_module
 from cluster.api.facts import Kept
+from cluster.api.health import KEEP_S, Health
 from cluster.api.problems import Problem, Unavailable
-from cluster.api.routes import monitoring
 from cluster.api.routes.monitoring import health
 
 LIVE = {"slot": 0, "state": "live", "partitions": {"0": {}, "1": {}}}
@@ -52,9 +54,16 @@ class AllAtOnce:
         return 7
 
 
+def asking() -> Request:
+    """Return a request of an app without access control."""
+    app = FastAPI()
+    app.state.access = None
+    return Request({"type": "http", "app": app})
+
+
 def _ask(kafka: str | None = None, topics: list[dict[str, Any]] | None = None) -> Any:
     async def asked() -> Any:
-        return await asyncio.wait_for(health(AllAtOnce(kafka, topics), "ready"), 10)
+        return await asyncio.wait_for(health(asking(), AllAtOnce(kafka, topics), "ready"), 10)
 
     return asyncio.run(asked())
 
@@ -92,7 +101,7 @@ def test_partitions_that_nobody_can_read_are_named() -> None:
 
 
 def test_a_part_that_does_not_answer_is_said_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitoring, "HEALTH_S", 0.05)
+    monkeypatch.setattr(health_module, "HEALTH_S", 0.05)
 
     class Slow(AllAtOnce):
         async def registry(self) -> int:
@@ -101,11 +110,30 @@ def test_a_part_that_does_not_answer_is_said_in_time(monkeypatch: pytest.MonkeyP
             return 7
 
     async def asked() -> Any:
-        return await asyncio.wait_for(health(Slow(), "ready"), 10)
+        return await asyncio.wait_for(health(asking(), Slow(), "ready"), 10)
 
     with pytest.raises(Problem) as refused:
         asyncio.run(asked())
     assert refused.value.detail == "not ready: registry: no answer within 0.05 s"
+
+
+def test_the_parts_are_asked_once_a_second_however_many_ask() -> None:
+    now, asked = [0.0], []
+
+    async def part() -> str:
+        asked.append(now[0])
+        await asyncio.sleep(0)
+        return "well"
+
+    async def ask() -> None:
+        health = Health({"part": part}, lambda: now[0])
+        for at_s in (0.0, KEEP_S, KEEP_S + 0.1):
+            now[0] = at_s
+            said = await asyncio.gather(*(health.parts() for _ in range(20)))
+            assert {each["part"]["reason"] for each in said} == {"well"}
+
+    asyncio.run(ask())
+    assert asked == [0.0, KEEP_S + 0.1]
 
 
 def test_a_question_is_under_way_once_however_many_have_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from cluster.cli import app
 from cluster.commands.where import cluster_of
 from cluster.config import load
 from cluster.local import Endpoints
+from tests.cluster.audit_trail import actions
 from tests.fixtures_stack import prepared
 
 RUN = CliRunner()
@@ -31,7 +32,7 @@ def configured(stack: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("CHIPQUALITY_ACCESS__SECRET", uuid.uuid4().hex)
 
 
-def test_made_listed_and_revoked(configured: None) -> None:
+def test_made_listed_and_revoked(configured: None, stack: Endpoints) -> None:
     made = RUN.invoke(
         app, ["keys", "create", "ann", "--grant", "viewer", "--grant", "operator:limits:E*", "--days", "2"]
     )
@@ -52,6 +53,7 @@ def test_made_listed_and_revoked(configured: None) -> None:
     [shown] = json.loads(RUN.invoke(app, ["keys", "list", "--output", "json"]).output)
     assert shown["revoked_by"] == key.created_by
     assert text.rpartition("_")[2] not in listed + json.dumps(shown)
+    assert actions(stack, f"key {key.key_id}") == ["keys.create", "keys.revoke"]
     missing = RUN.invoke(app, ["keys", "revoke", "nobody"])
     assert missing.exit_code == 1
     assert "no key 'nobody'" in missing.output

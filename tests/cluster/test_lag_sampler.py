@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from actors.errors import ReopenError
+from cluster.lag_history import LagHistory
 from cluster.lag_sampler import Sampler
 from cluster.owner_times import OwnerTimes
 
@@ -29,6 +30,20 @@ def test_an_outage_is_said_and_ends() -> None:
     sampler.join(10)
     assert not sampler.is_alive()
     assert troubles[:5] == [None, None, "no broker answers", "no broker answers", None]
+
+
+def test_lags_over_time_are_bounded_and_forgotten_with_their_group() -> None:
+    def group(name: str, *lags: int | None) -> dict[str, object]:
+        return {"group": name, "partitions": [{"lag": lag} for lag in lags]}
+
+    history = LagHistory(points_max=3, groups_max=1)
+    for second in range(5):
+        history.add([group("a", second, 1), group("b", 1)], 1000 * second)
+    assert history.over("a", 900, 5_000) == {"at": [2000, 3000, 4000], "lag": [3, 4, 5]}
+    assert history.over("a", 2, 5_000) == {"at": [4000], "lag": [5]}
+    assert history.over("b", 900, 5_000) is None
+    history.add([group("b", None)], 6_000)
+    assert (history.over("a", 900, 6_000), history.over("b", 900, 6_000)) == (None, {"at": [6000], "lag": [None]})
 
 
 def test_times_are_of_a_window_and_none_of_an_owner_that_has_not_stepped() -> None:

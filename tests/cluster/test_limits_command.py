@@ -21,6 +21,8 @@ from cluster.config import load
 from cluster.local.registry import url
 from cluster.local.running import Running
 from models.individuals import IndividualsChart
+from tests.cluster.audit_trail import recorded
+from tests.fixtures_stack import prepared
 from tests.integration.line import TestLine, series_of, wait_for
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ S0, OTHER = series_of("s0"), series_of("other")
 @pytest.fixture
 def line(stack: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TestLine:
     """A line whose topics the commands take for the product's."""
+    prepared(stack)  # the audit trail
     made = TestLine(stack, families={"spc": (IndividualsChart(10),)})
     for name, topic in (("MEASUREMENTS", made.input), ("STATE", made.topics.state), ("CONTROL", made.topics.control)):
         monkeypatch.setattr(module, name, topic)
@@ -80,8 +83,9 @@ def refused(*arguments: str, code: int = REFUSED) -> str:
     return told.stderr.removeprefix("chipquality: ").strip()
 
 
-def test_propose_apply_list(line: TestLine) -> None:
+def test_propose_apply_list(line: TestLine, stack: Endpoints) -> None:
     fill(line)
+    before = len(recorded(stack, f"series {S0}"))
     new = ask("propose", "-s", S0, "--author", "ada", "--reason", "new resist", "--usl", "12", "--study")
     assert (new["state"], new["rows"], new["changes"][0]["partition"]) == ("PROPOSED", 40, 1)
     assert [(point["offset"], point["value"]) for point in new["removed"]] == [(20, 60.0)]
@@ -107,6 +111,12 @@ def test_propose_apply_list(line: TestLine) -> None:
     assert f"{new['change_id']}  limits  applied  " in text
     assert "ada, applied by bo: new resist" in text
     assert "partition 1: in effect from offset 80 on" in text
+    proposed, approved = recorded(stack, f"series {S0}")[before:]
+    assert (proposed["action"], approved["action"]) == ("limits.propose", "limits.approve")
+    assert proposed["user_id"].startswith("command line, ")
+    assert json.loads(proposed["after"])["usl"] == 12
+    states = [json.loads(approved[when])["state"] for when in ("before", "after")]
+    assert (states, json.loads(approved["after"])["approver"]) == (["PROPOSED", "APPLIED"], "bo")
 
 
 def test_for_a_person(line: TestLine) -> None:
@@ -129,8 +139,9 @@ def test_for_a_person(line: TestLine) -> None:
     assert re.search(r"^target +- +10$", second.output, re.M)
 
 
-def test_reset_exclude_and_include(line: TestLine) -> None:
+def test_reset_exclude_and_include(line: TestLine, stack: Endpoints) -> None:
     fill(line)
+    before = len(recorded(stack, f"series {S0}"))
     with running(line) as loop:
         line.wait_done()
         args = ("-s", S0, "--author", "ada")
@@ -148,6 +159,8 @@ def test_reset_exclude_and_include(line: TestLine) -> None:
     text = call("list", "-s", S0).output
     assert "exclude  applied" in text
     assert f"{S0}  offset 20" in text
+    done = [event["action"] for event in recorded(stack, f"series {S0}")[before:]]
+    assert done == ["series.reset", "exclusions.add", "limits.propose", "exclusions.remove"]
 
 
 def test_history_between_bounds(line: TestLine) -> None:

@@ -146,6 +146,8 @@ def test_three_nodes_lose_one_and_go_on_writing(tmp_path: Path, local_cache: Pat
             found = admin.list_topics("replicated", timeout=30).topics["replicated"].partitions[0]
             return found.leader, sorted(found.replicas), sorted(found.isrs)
 
+        # a broker that has not heard of the topic yet tells of it without partitions
+        eventually(lambda: bool(admin.list_topics("replicated", timeout=30).topics["replicated"].partitions), "known")
         leader, replicas, in_sync = partition()
         assert replicas == in_sync == [1, 2, 3]
         produce(servers, "replicated", [b"before"])

@@ -37,6 +37,7 @@ from schemas.charts import ChartBlock, unpack
 from schemas.encode import Encoder
 from schemas.registry import Registry
 from schemas.topics import MEASUREMENTS, OPERATIONS, STATE, dead_letter_topic, schema_text, subject_of
+from tests.cluster.audit_trail import actions, recorded
 from tests.cluster.in_process import Api
 from tests.cluster.served import wait_for
 from tests.faults.oracle import Oracle
@@ -372,6 +373,12 @@ def test_what_has_changed_since_the_plan_is_refused_when_it_is_done(line: TestLi
         run_replay(work(line, {**plan, "pipeline": "nobody"}))
     with pytest.raises(Refused, match="has other detectors by now"):
         run_replay(work(line, {**plan, "detectors": []}))
+    output = f"o{uuid.uuid4().hex[:8]}"
+    named = replay_plan(line.cluster, ReplayWish(line.name, output, EARLIEST, LATEST)).to_json()
+    for future in line.admin.create_topics([NewTopic(topic, 1, 1) for topic in named["topics"]]).values():
+        future.result(20)
+    with pytest.raises(Refused, match=f"{output}.alerts, .*{output}.state is there by now: plan again"):
+        run_replay(work(line, named))
 
 
 def test_a_replay_of_records_that_are_gone_fails_and_says_so(line: TestLine, api: Api) -> None:
@@ -429,6 +436,9 @@ def test_commands_show_the_plan_and_apply_it(line: TestLine, api: Api, output: s
     assert done.stderr.startswith("operation ")
     assert "never deleted" in command("topics", "delete", MEASUREMENTS, code=2).stderr
 
+    [deleted] = recorded(line.endpoints, f"topic {topic}")
+    assert (deleted["action"], json.loads(deleted["after"])["operation"]) == ("topics.delete", done.stderr.split()[1])
+
     group = f"{line.name}-plain"
     shown = command("groups", "reset", group, "--to", "200").stdout
     assert f"{line.input}:0  " in shown
@@ -438,6 +448,17 @@ def test_commands_show_the_plan_and_apply_it(line: TestLine, api: Api, output: s
         == "done"
     )
     assert committed(line, group) == {0: 200, 1: 200}
+    assert actions(line.endpoints, f"group {group}") == ["consumers.reset"]
+
+    slots = {"slots": supervisor.status(line.name)["slots"]}
+    assert f"{line.name}  " in command("pipeline", "scale", line.name, str(slots["slots"])).stdout
+    scaled = recorded(line.endpoints, f"pipeline {line.name}")[-1]
+    assert (scaled["action"], json.loads(scaled["before"]), json.loads(scaled["after"])) == (
+        "pipelines.scale",
+        slots,
+        slots,
+    )
+    assert "no pipeline 'nobody' runs" in str(command("pipeline", "scale", "nobody", "1", code=1).exception)
 
     listed = json.loads(command("operations", "list", "-o", "json").stdout)
     assert [item["kind"] for item in listed[:2]] == ["reset", "delete"]

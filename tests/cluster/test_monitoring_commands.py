@@ -15,7 +15,9 @@ from cluster.cli import app
 from cluster.commands import topics as topics_command
 from schemas.registry import Registry
 from tests.actors.publisher_support import nobody
+from tests.cluster.audit_trail import recorded
 from tests.cluster.monitored import Monitored
+from tests.fixtures_stack import prepared
 
 if TYPE_CHECKING:
     from cluster.local import Endpoints
@@ -84,7 +86,8 @@ def schema(*fields: str) -> str:
     return json.dumps({"type": "record", "name": "R", "fields": [{"name": name, "type": "int"} for name in fields]})
 
 
-def test_schemas(api: Monitored, tmp_path: Path) -> None:
+def test_schemas(api: Monitored, tmp_path: Path, stack: Endpoints) -> None:
+    prepared(stack)  # the audit trail
     registry, subject = Registry(api.cluster.registry_url), f"{api.mark}.commands-value"
     registry.register(subject, schema("a"))
     items = {item["subject"]: item for item in told(0, "schemas", "list")["items"]}
@@ -107,6 +110,12 @@ def test_schemas(api: Monitored, tmp_path: Path) -> None:
     assert registry.compatibility(subject) == "BACKWARD"
     assert call("schemas", "level", subject, "FORWARD", "--apply").exit_code == 0
     assert registry.compatibility(subject) == "FORWARD"
+    [changed] = recorded(stack, f"subject {subject}")
+    assert (changed["action"], changed["before"], changed["after"]) == (
+        "schemas.compatibility",
+        '"BACKWARD"',
+        '"FORWARD"',
+    )
     told(0, "schemas", "diff", subject, "1", "2")
     assert [each["version"] for each in told(0, "schemas", "show", subject)["versions"]] == [1, 2]
     assert call("schemas", "show", subject).output.startswith(f"{subject}  FORWARD\nversion 1")

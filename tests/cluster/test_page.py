@@ -35,7 +35,7 @@ MORE_SIGNALS = """([signals, points]) => {
   const shown = document.querySelector('#chart').dataset;
   return +shown.signals > signals && +shown.points > points;
 }"""
-POINT, LIMIT, SPECIFICATION, RED = "1f4e79", "b35806", "6a3d9a", "c0152f"
+POINT, LIMIT, SPECIFICATION, ZONE, RED = "1f4e79", "b35806", "6a3d9a", "8f9ba6", "c0152f"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,8 @@ def test_a_chart_is_drawn_with_everything_that_makes_it_trustworthy(page: Page, 
     expect(page.locator("#facts")).to_contain_text("2 of the")
     for colour in (POINT, LIMIT, SPECIFICATION):
         assert pixels(page, colour) > 20, colour
+    expect(page.locator("#chart")).to_have_attribute("data-zones", "C B A C B A")
+    assert pixels(page, ZONE) > 20
     expect(page.locator("#rules li")).to_have_count(9)
     expect(page.locator("#rules")).to_contain_text("Nelson 1: 1 point beyond")
     for words in (

@@ -17,6 +17,7 @@ from actors.vector_records import NoVectorError, VectorRecords
 from actors.view.alert_book import PARETO_BY
 from actors.view.inspections import DEFECTS_BY
 from cluster.api.app import build_api
+from cluster.api.once import OTHER
 from cluster.api.quality import Quality, QualitySettings
 from cluster.api.routes.alerts import ParetoBy
 from cluster.api.routes.publishing import BODY_BYTES_MAX
@@ -74,6 +75,7 @@ def test_an_alert_from_the_signal_to_its_end(line: QualityLine) -> None:
         "ada has this alert: acknowledge it to take it over, or comment",
         "person",
     )
+    assert line.audit.refusals[-1][3:5] == ("alerts.assign_cause", alert["alert_id"])
     line.post(actions, {"action": "comment", "text": "pump was changed"}, 200, "bo operator")
     assert line.post(actions, {"action": "close"}, 409, If_Match="*")["detail"].startswith(
         "no assignable cause is named"
@@ -104,6 +106,8 @@ def test_the_same_key_is_the_same_action(line: QualityLine) -> None:
     first = line.post(actions, body, 200, Idempotency_Key="k1")
     again = line.post(actions, body, 200, Idempotency_Key="k1")
     assert first["life"]["version"] == again["life"]["version"]
+    other = line.post(actions, body | {"text": "twice"}, 422, Idempotency_Key="k1")
+    assert other["detail"].startswith("this key was used for another action")
     assert line.post(actions, body, 200, Idempotency_Key="k2")["life"]["version"] == first["life"]["version"] + 1
 
 
@@ -177,9 +181,11 @@ def test_two_people_change_limits(line: QualityLine) -> None:
     assert (new["state"], new["rows"], [point["offset"] for point in new["removed"]]) == ("PROPOSED", 40, [20, 30])
     approve = f"/limits/{new['change_id']}/approve"
     assert line.post(approve, {}, 403)["detail"] == f"change {new['change_id']} is your own: somebody else approves it"
+    assert line.audit.refusals[-1][:5] == ("ada", "it is his own proposal", "", "limits.approve", new["change_id"])
     answer = line.ask("GET", f"/limits/{new['change_id']}")
     line.post(approve, {}, 412, "bo operator", If_Match='"0"')
-    done = line.ask("POST", approve, "bo operator", json={}, headers={"If-Match": answer.headers["etag"]})
+    assert line.post(approve, {"series": series_of("s1")}, 404, "bo operator")["detail"].startswith("no such change of")
+    done = line.ask("POST", approve, "bo operator", json={"series": S0}, headers={"If-Match": answer.headers["etag"]})
     assert (done.status_code, done.headers["location"]) == (202, f"/limits/{new['change_id']}")
     made = line.wait(lambda: line.get(f"/limits/{new['change_id']}")["made"], "made")
     assert made == [{"partition": 1, "offset": 40}]
@@ -233,6 +239,32 @@ def test_exclude_include_reset(line: QualityLine) -> None:
     assert [action for _, action, resource, *_ in line.audit.told if resource == f"series {S0}"][-3:] == [
         "exclusions.add", "exclusions.remove", "series.reset",
     ]  # fmt: skip
+
+
+def test_the_same_key_makes_one_change(line: QualityLine) -> None:
+    series, key = quote(S0, safe=""), uuid.uuid4().hex
+    told = len(line.audit.told)
+    asked = (
+        ("/limits/proposals", {"series": S0, "reason": "once", "given": {"usl": 14}}, 201),
+        ("/exclusions", {"series": S0, "offset": 30, "comment": "once"}, 202),
+        (f"/series/{series}/reset", {"reason": "once"}, 202),
+    )
+    for number, (path, body, status) in enumerate(asked):
+        first, again = (line.post(path, body, status, Idempotency_Key=f"{key}{number}") for _ in range(2))
+        assert (again["change_id"], first["repeated"], again["repeated"]) == (first["change_id"], False, True)
+        other = body | {"comment" if "comment" in body else "reason": "other"}
+        assert line.post(path, other, 422, Idempotency_Key=f"{key}{number}")["detail"] == OTHER
+        bos = line.ask("POST", path, "bo operator", json=body, headers={"Idempotency-Key": f"{key}{number}"})
+        assert bos.status_code == 409 if path == "/exclusions" else bos.json()["change_id"] != first["change_id"]
+    assert first["made"] == again["made"] or first["not_made"]
+    taken = [
+        line.ask("DELETE", f"/exclusions/{series}/1/30", params={"comment": "real"}, headers={"Idempotency-Key": key})
+        for _ in range(2)
+    ]
+    assert [one.status_code for one in taken] == [202, 202]
+    assert [one.json()["repeated"] for one in taken] == [False, True]
+    mine = [action for who, action, *_ in line.audit.told[told:] if who == "ada"]
+    assert mine == ["limits.propose", "exclusions.add", "series.reset", "exclusions.remove"]
 
 
 # ---- capability
@@ -361,7 +393,7 @@ def test_what_is_not_acknowledged_is_503_and_says_which(line: QualityLine, monke
     with nobody() as address:
         cluster = replace(line.line.cluster, bootstrap_servers=address)
         desks = Quality(cluster, QualitySettings(line.line.name))
-        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks), Recorded())
+        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks=desks), Recorded())
         other.app.state.audit = other.audit
         told = other.post("/events/system", {"event": EVENTS["system"] | {"event_id": "e1"}}, 503)
         assert (told["part"], told["items"][0]["event_id"], "error" in told["items"][0]) == ("kafka", "e1", True)
@@ -395,6 +427,13 @@ def test_wafer_maps(line: QualityLine) -> None:
     assert line.get("/wafer-maps/nobody", 404)["detail"].startswith("no inspection 'nobody'")
     assert line.get("/wafer-maps/no/body", 404)["detail"].startswith("no inspection of wafer 'body'")
     assert line.get("/pareto", by="defect_type")["counts"] == "defects"
+    parted = INSPECTION | {"inspection_id": f"I/{RUN}/1", "metadata": {"lot": f"L/{RUN}", "wafer": "W/3"}}
+    line.post("/events/inspection", {"event": parted}, 202)
+    line.wait(lambda: line.ask("GET", f"/wafer-maps/I%2F{RUN}%2F1").status_code == 200, "the view has read it")
+    for path in (f"I%2F{RUN}%2F1", f"L%2F{RUN}/W%2F3"):
+        found = line.get(f"/wafer-maps/{path}")
+        assert (found["lot"], found["wafer"], len(found["defects"])) == (f"L/{RUN}", "W/3", 2), path
+    assert line.get("/wafer-maps/a/b/c/d", 404)
 
 
 # ---- contributions

@@ -14,6 +14,7 @@ from cluster.cli import app
 from cluster.commands import alerts, capability
 from cluster.local import Endpoints
 from models.capability_report import INDICES
+from tests.cluster.audit_trail import actions
 from tests.cluster.quality_line import QualityLine
 from tests.integration.line import series_of
 
@@ -51,7 +52,7 @@ def refused(*arguments: str, code: int = 2) -> str:
     return told.stderr.removeprefix("chipquality: ").strip()
 
 
-def test_an_alert_from_the_command_line(quality: QualityLine) -> None:
+def test_an_alert_from_the_command_line(quality: QualityLine, stack: Endpoints) -> None:
     ident = quality.alert(2)["alert_id"]
     assert ident in [one["alert_id"] for one in ask("alerts", "list", "--status", "open", "--tool", "E1")]
     assert ident in call("alerts", "list", "--limit", "9").output
@@ -80,6 +81,8 @@ def test_an_alert_from_the_command_line(quality: QualityLine) -> None:
     )
     assert seen["life"]["history"][-1]["by"] == "bo"
     assert refused("alerts", "show", "nobody").startswith("no alert nobody among the newest")
+    done = ["acknowledge", "ocap_step", "assign_cause", "ocap_step", "ocap_step", "close", "reopen", "comment"]
+    assert actions(stack, f"alert {ident}") == [f"alerts.{action}" for action in done]
 
 
 def test_a_capability_report_from_the_command_line() -> None:

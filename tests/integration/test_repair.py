@@ -16,6 +16,7 @@ from actors.kafka.transaction import TransactionalWriter
 from actors.log import Writer
 from cluster.commands import pipeline as module
 from cluster.local.stack import Endpoints
+from tests.fixtures_stack import prepared
 from tests.integration.line import TestLine, same_as_undisturbed, wait_for
 from tests.integration.test_slot import owner, run_to_end, step_until
 
@@ -54,6 +55,7 @@ def tear(line: TestLine, keeps: Callable[[Record], bool]) -> None:
 @pytest.fixture
 def line(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> TestLine:
     """A line that the commands know as configured. No snapshot falls into the torn step, however slow the machine is."""
+    prepared(stack)  # the audit trail
     made = TestLine(stack, settings={"snapshot_interval_ms": 600_000})
     monkeypatch.setattr(module, "pipelines_of", lambda *_: [made.pipeline()])
     monkeypatch.setenv("CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS", stack.bootstrap_servers)

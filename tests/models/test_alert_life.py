@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import fastavro
 import pytest
 from hypothesis import given
@@ -133,6 +135,32 @@ def test_an_action_is_taken_once_and_time_never_goes_back() -> None:
     early = act(ACKED, Action(Kind.COMMENT, "bo", 9_000, "y", text="my clock is slow"))
     assert isinstance(early, Life)
     assert [entry.at_ms for entry in early.history] == [10_000, 10_000]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"action": Kind.COMMENT},
+        {"text": "clean the ring"},
+        {"step": 2},
+        {"step_kind": StepKind.TERMINATOR},
+    ],
+    ids=str,
+)
+def test_another_action_of_a_known_id_is_refused(other: dict[str, Any]) -> None:
+    life = done(done(NEW, Kind.ACKNOWLEDGE), Kind.ASSIGN_CAUSE, cause="ring")
+    plan = Action(Kind.OCAP_STEP, "ada", 9_000, "k", text="look at the ring")
+    planned = act(life, plan)
+    assert isinstance(planned, Life)
+    assert act(planned, plan) == planned
+    assert act(planned, plan._replace(**other)) == Refused(
+        "input", "this key was used for another action on this alert: take a new key"
+    )
+    again = plan._replace(action_id="k2", step=1, text="worn")
+    did = act(planned, again)
+    assert isinstance(did, Life)
+    assert act(did, again) == act(did, plan) == did
+    assert isinstance(act(did, again._replace(step=None)), Refused)
 
 
 def test_steps_are_bounded() -> None:

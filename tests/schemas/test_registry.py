@@ -173,6 +173,13 @@ def test_an_unknown_id(registry: Registry, schema_id: int) -> None:
         registry.schema(schema_id)
 
 
+@pytest.mark.parametrize("subject", ["a\x0bb\r", "x" * 600])
+def test_a_subject_that_no_registry_can_have_is_unknown(registry: Registry, subject: str) -> None:
+    assert registry.versions(subject) == []
+    with pytest.raises(UnknownSchema):
+        registry.version(subject, 1)
+
+
 def test_a_schema_is_kept_and_shared(registry: Registry, subject: str) -> None:
     schema_id = registry.register(subject, schema_text("ml"))
     assert registry.schema(schema_id) is registry.schema(schema_id)

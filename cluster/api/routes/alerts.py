@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.alert_desk import AlertDesk, RefusedError, StaleError, Wanted
 from actors.view.inspections import DEFECTS_BY
-from cluster.api.access import Caller, needs
+from cluster.api.access import Caller, denied, needs
 from cluster.api.etags import IfMatch, tag_of_version, version_seen
 from cluster.api.facts import Facts
-from cluster.api.problems import DOCUMENTED, Problem
+from cluster.api.problems import DOCUMENTED, Problem, answers
 from cluster.api.quality import Quality, QualityOf
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, PAGE_SIZE_MAX, Cursor, Limit, paged
 from cluster.api.stream import SERIES_KEY_MAX, FactsOf
@@ -29,23 +29,23 @@ SEEN_S = 2.0  # how long an answer waits for the view to have read what was just
 PARETO_SIZE = 20
 WINDOW_S_MAX = LIFE_DAYS * 24 * 3600
 FILTER_CHARS_MAX = 300
-_STATUS_OF = {"state": 409, "person": 403, "input": 422, "room": 409}  # of a refusal, by its ground
+_STATUS_OF = {"state": 409, "input": 422, "room": 409}  # of a refusal, by its ground; "person" is a denial
 
 router = APIRouter(tags=["quality"], responses=DOCUMENTED)
 
 AlertId = Annotated[str, PathParameter(max_length=ALERT_ID_CHARS_MAX, description="`alert_id` of the alert")]
-Name = Annotated[str | None, Query(max_length=FILTER_CHARS_MAX)]
+Name = Annotated[str | None, Query(max_length=FILTER_CHARS_MAX, description="of exactly this name")]
 Status = Annotated[
     Literal["open", "acknowledged", "caused", "in_ocap", "closed"] | None,
     Query(description="how far people are with it"),
 ]
 State = Annotated[Literal["OPEN", "CLOSED"] | None, Query(description="whether the signal goes on")]
-Severity = Annotated[Literal["WARNING", "CRITICAL"] | None, Query()]
+Severity = Annotated[Literal["WARNING", "CRITICAL"] | None, Query(description="how urgent it is")]
 ParetoBy = Literal[
     "rule", "detector", "tool", "characteristic", "lot", "severity", "cause", "status",
     "defect_type", "defect_severity", "inspection_type",
 ]  # fmt: skip
-SeriesKey = Annotated[str | None, Query(max_length=SERIES_KEY_MAX)]
+SeriesKey = Annotated[str | None, Query(max_length=SERIES_KEY_MAX, description="of exactly this series key")]
 
 
 class ActionAsked(BaseModel):
@@ -116,7 +116,7 @@ async def alert(facts: FactsOf, quality: QualityOf, response: Response, alert_id
 
 @router.post(
     "/alerts/{alert_id}/actions",
-    responses=NOT_FOUND | {409: {"description": "Conflict"}, 412: {"description": "Precondition Failed"}},
+    responses=answers(404, 409, 412, 428),
     summary="Do something about an alert",
 )
 async def act(
@@ -150,7 +150,12 @@ async def act(
         found = 0 if error.life is None else error.life.version
         raise Problem(412, str(error), version=found, life=to_json(error.life)) from error
     except RefusedError as error:
-        raise Problem(_STATUS_OF[error.refused.ground], error.refused.reason, ground=error.refused.ground) from error
+        ground, reason = error.refused.ground, error.refused.reason
+        if ground == "person":
+            raise denied(
+                caller, f"alerts.{asked.action}", alert_id, "somebody else has it", reason, ground=ground
+            ) from error
+        raise Problem(_STATUS_OF[ground], reason, ground=ground) from error
     if before != after:
         told = (to_json(before, 1), to_json(after, 1))
         await request.app.state.audit.changed(caller, f"alerts.{asked.action}", f"alert {alert_id}", *told)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from actors.view.history import WINDOW_S
-from cluster import figures, metrics, stages_told
+from cluster import errors_told, figures, metrics, stages_told
 from cluster.api.access import needs
-from cluster.api.problems import DOCUMENTED, Unavailable
+from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+from cluster.api.routes.common import NOT_FOUND
 from cluster.api.stream import FactsOf
+from cluster.lag_sampler import SAMPLE_S
 
-ERRORS_MAX = 500  # detectors and partitions that are named
+GROUP_MAX = 500  # characters of a group's name
 
 router = APIRouter(tags=["analytics"], responses=DOCUMENTED)
 
@@ -31,7 +33,13 @@ async def _or_why(asked: Awaitable[Any]) -> tuple[Any, str | None]:
         return None, error.detail
 
 
-@router.get("/metrics", dependencies=[needs("metrics", "read")], response_class=Response, summary="Prometheus")
+@router.get(
+    "/metrics",
+    dependencies=[needs("metrics", "read")],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    summary="Prometheus",
+)
 async def prometheus(facts: FactsOf) -> Response:
     """Return the pipeline's metrics in Prometheus' text format; a part that does not answer is left out and said so."""
     asked = (facts.view("summary"), facts.owners(), facts.groups())
@@ -84,38 +92,35 @@ async def latency(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]
     return {"window_s": window_s, "unit": "ms", **stages_told.told(said, owners)}
 
 
+@router.get(
+    "/events/lag",
+    dependencies=[needs("consumers", "read", "query.group")],
+    responses=NOT_FOUND,
+    summary="Lag over time",
+)
+async def lag(
+    facts: FactsOf,
+    group: Annotated[str | None, Query(max_length=GROUP_MAX, description="this pipeline's unless given")] = None,
+    window_s: Window = WINDOW_S,
+) -> dict[str, Any]:
+    """Return a group's lag in records, oldest first, as it was sampled; null where it was not known.
+
+    A replica of the API remembers what it has sampled itself, since it began.
+    """
+    name = facts.pipeline if group is None else group
+    said = facts.lags.history(name, window_s, int(time.time() * 1000))
+    if said is None and group is not None:
+        raise Problem(404, f"no group {group[:200]!r} was sampled; GET /events/consumers lists those that are")
+    return {"group": name, "window_s": window_s, "step_s": SAMPLE_S, **(said or {"at": [], "lag": []})}
+
+
 @router.get("/events/errors", dependencies=[needs("metrics", "read")], summary="What went wrong, and how often")
 async def errors(facts: FactsOf, window_s: Window = WINDOW_S) -> dict[str, Any]:
-    """Return dead letters by reason, ever and within the window; detectors that are off, partitions in quarantine.
+    """Return dead letters by reason, ever, within the window and a second; detectors that are off, partitions in quarantine.
 
     `unreadable`: records of the output topics that the view could not read. `owners_trouble`: why the owners said nothing.
     """
     summary, lately, (owners, why) = await asyncio.gather(
         facts.view("summary"), facts.view("dead_letters", window_s), _or_why(facts.owners())
     )
-    found = sum(lately.values())
-    said = owners["owners"] if owners else ()
-    return {
-        "window_s": window_s,
-        "dead_letters": {
-            **summary["dead_letters"],
-            "in_window": {"total": found, "by_reason": lately},
-            "per_s": round(found / window_s, 3),
-        },
-        "detectors_off": [each for owner in said for each in _off(owner)][:ERRORS_MAX],
-        "quarantined": [each for owner in said for each in _quarantined(owner)][:ERRORS_MAX],
-        "unreadable": summary["unreadable"],
-        "owners_trouble": why,
-    }
-
-
-def _off(owner: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for partition, said in owner["partitions"].items():
-        for detector in said.get("disabled") or ():
-            yield {"slot": owner["slot"], "partition": int(partition), "detector": detector}
-
-
-def _quarantined(owner: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for partition, said in owner["partitions"].items():
-        if said.get("quarantined"):
-            yield {"slot": owner["slot"], "partition": int(partition), "why": said["quarantined"]}
+    return {**errors_told.told(summary, lately, owners, window_s), "owners_trouble": why}

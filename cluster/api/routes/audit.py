@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from actors import cursors
 from cluster.access.audit_reader import Page, newest
 from cluster.api.access import needs
 from cluster.api.facts import KAFKA_TIMEOUT_S, within
+from cluster.api.pools import Pool
 from cluster.api.problems import DOCUMENTED, Problem
 from cluster.api.routes.common import PAGE_SIZE, SEARCH_MAX, Cursor, Limit
 from cluster.api.routes.session import access_of
 
-READERS_MAX = 2  # at once; more wait
+READERS_MAX = 2  # at once, also those that are given up; more wait
 
 router = APIRouter(tags=["access"], responses=DOCUMENTED)
-_reading = asyncio.Semaphore(READERS_MAX)
+_READING = Pool("audit", READERS_MAX)
 
-Text = Annotated[str | None, Query(max_length=SEARCH_MAX)]
+Text = Annotated[str | None, Query(max_length=SEARCH_MAX, description="of events where this field is exactly so")]
 
 
 @router.get("/audit", dependencies=[needs("audit", "read")], summary="The newest events of the audit trail")
@@ -34,6 +34,8 @@ async def audit(
     action: Text = None,
 ) -> dict[str, Any]:
     """List log-ins, refusals, permissions to change and changes with before and after, newest first.
+
+    `published_by` is null of what this API itself says; else somebody published the event over it (POST /events/user).
 
     A page looks at a bounded number of records: with a filter it may hold less than `limit`, and `next` still go on.
     """
@@ -48,16 +50,14 @@ async def audit(
     def read() -> Page:
         return newest(access.settings.cluster, access.registry.schema, limit, is_wanted, before)
 
-    async with _reading:
-        page = await within(asyncio.to_thread(read), KAFKA_TIMEOUT_S, "audit")
-    return {"items": page.items, "next": json.dumps(page.before, separators=(",", ":")) if page.before else None}
+    page = await within(_READING.ask(read), KAFKA_TIMEOUT_S, "audit")
+    return {"items": page.items, "next": cursors.encode(page.before) if page.before else None}
 
 
 def _before(cursor: str | None) -> dict[int, int] | None:
     if cursor is None:
         return None
     try:
-        said = json.loads(cursor)
-        return {int(partition): int(offset) for partition, offset in said.items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise Problem(422, "cursor: is `next` of the page before") from error
+        return cursors.decode(cursor, lambda said: {int(partition): int(offset) for partition, offset in said.items()})
+    except ValueError as error:
+        raise Problem(422, f"cursor: {error}") from error

@@ -33,8 +33,12 @@ router = APIRouter(tags=["quality"], responses=DOCUMENTED)
 LimitGiven = Annotated[float | None, Query(allow_inf_nan=False, description="instead of the one that holds")]
 
 
-@router.get("/capability/{series:path}", dependencies=[needs("charts", "read", "series")], responses=NOT_FOUND,
-            summary="Cp, Cpk, Pp, Ppk with their intervals")  # fmt: skip
+@router.get(
+    "/capability/{series:path}",
+    dependencies=[needs("charts", "read", "series")],
+    responses={**NOT_FOUND, 200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    summary="Cp, Cpk, Pp, Ppk with their intervals",
+)
 async def capability(
     facts: FactsOf,
     quality: QualityOf,
@@ -42,14 +46,22 @@ async def capability(
     rows: Annotated[int | None, Query(ge=2, le=ROWS_MAX, description="newest rows, from the topic")] = None,
     since: Annotated[str | None, Query(alias="from", max_length=40, description=PLACE)] = None,
     until: Annotated[str | None, Query(alias="to", max_length=40, description=PLACE)] = None,
-    partition: Annotated[int | None, Query(ge=0, le=PARTITION_MAX)] = None,
-    method: Literal["normal", "percentile", "box-cox", "johnson"] = "normal",
-    within_by: Annotated[Literal["moving_range", "pooled", "range"] | None, Query(alias="within")] = None,
-    confidence: Annotated[float, Query(gt=0.5, lt=1.0)] = 0.95,
+    partition: Annotated[
+        int | None, Query(ge=0, le=PARTITION_MAX, description="input partition, if the series stands in several")
+    ] = None,
+    method: Annotated[
+        Literal["normal", "percentile", "box-cox", "johnson"],
+        Query(description="what the distribution is taken for; percentile: ISO 22514-2"),
+    ] = "normal",
+    within_by: Annotated[
+        Literal["moving_range", "pooled", "range"] | None,
+        Query(alias="within", description="estimator of sigma within; not said: by whether there are subgroups"),
+    ] = None,
+    confidence: Annotated[float, Query(gt=0.5, lt=1.0, description="of the intervals")] = 0.95,
     lsl: LimitGiven = None,
     usl: LimitGiven = None,
     target: LimitGiven = None,
-    form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
+    form: Annotated[Literal["json", "csv"], Query(alias="format", description="csv: for a spreadsheet")] = "json",
 ) -> Any:
     """Return the capability of a series: n, mean, sigmas, indices with their intervals, ppm, normality, histogram.
 

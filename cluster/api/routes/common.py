@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from cluster.api.problems import Problem
+from cluster.api.problems import Problem, answers
 
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 500
@@ -17,7 +17,7 @@ SEARCH_MAX = 200
 Limit = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX, description="items of a page")]
 Cursor = Annotated[str | None, Query(max_length=CURSOR_MAX, description="`next` of the page before; opaque")]
 
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "Not Found"}}
+NOT_FOUND = answers(404)
 
 
 async def paged(asked: Awaitable[Any]) -> dict[str, Any]:

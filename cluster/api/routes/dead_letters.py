@@ -67,6 +67,20 @@ class Chosen(BaseModel):
 class Redrive(Dangerous):
     """Which letters' records are published again: by where they stand, or by what they are."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"places": ["fab.measurements.dlq:0:17"], "dry_run": True},
+                {
+                    "filter": {"topic": "fab.measurements", "reason": "malformed", "since": "12h"},
+                    "max": 500,
+                    "dry_run": True,
+                },
+                {"places": ["fab.measurements.dlq:0:17"], "plan_hash": "3f0c9a51d2e4b768"},
+            ]
+        }
+    )
+
     places: list[Annotated[str, Field(max_length=PLACE_MAX)]] | None = Field(None, min_length=1, max_length=PLACES_MAX)
     filter: Chosen | None = None
     max: int = Field(100, ge=1, le=RECORDS_MAX, description="refuse if it would be more records")
@@ -111,7 +125,7 @@ async def letters(
     limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
     topic: TopicQuery = None,
-    reason: Annotated[Reason | None, Query()] = None,
+    reason: Annotated[Reason | None, Query(description="why it could not be processed")] = None,
     since: SinceQuery = None,
     search: Annotated[str | None, Query(max_length=SEARCH_MAX, description="that detail, key or value contain")] = None,
 ) -> dict[str, Any]:
@@ -159,8 +173,8 @@ async def summary(management: ManagementOf, topic: TopicQuery = None, since: Sin
 async def letter(
     management: ManagementOf,
     topic: Annotated[str, PathParameter(max_length=NAME_MAX, description="of dead letters")],
-    partition: Annotated[int, PathParameter(ge=0, le=PARTITION_MAX)],
-    offset: Annotated[int, PathParameter(ge=0, le=OFFSET_MAX - 1)],
+    partition: Annotated[int, PathParameter(ge=0, le=PARTITION_MAX, description="of that topic")],
+    offset: Annotated[int, PathParameter(ge=0, le=OFFSET_MAX - 1, description="of that partition")],
 ) -> dict[str, Any]:
     """Return a dead letter where it stands: why, its key and value as hexadecimal digits and as text, and what helps."""
 

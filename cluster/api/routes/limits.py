@@ -10,23 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
+from actors import cursors
 from actors.control_desk import Made
 from actors.kafka.history import Bound
-from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, facts_of, facts_of_proposal
-from actors.view.alert_book import cursor_decode, cursor_encode
-from cluster.api.access import Caller, needs
+from actors.limit_desk import ROWS_MAX, LimitDesk, Span, Study, before_and_after, facts_of, facts_of_proposal
+from cluster.api.access import Caller, denied, needs
+from cluster.api.carrying_out import IdempotencyKey
 from cluster.api.desks import ANSWER_S, Desk
 from cluster.api.etags import IfMatch, IfNoneMatch, is_held, tag_of_content, tags_in
-from cluster.api.problems import DOCUMENTED, Problem
+from cluster.api.once import ident_of, known
+from cluster.api.problems import DOCUMENTED, Problem, answers
 from cluster.api.quality import QualityOf
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit
 from cluster.api.stream import SERIES_KEY_MAX
+from models.limit_proposal import Proposal
 from models.limit_versions import (
     NAME_CHARS_MAX,
     TEXT_CHARS_MAX,
@@ -51,7 +54,7 @@ T = TypeVar("T")
 router = APIRouter(tags=["quality"], responses=DOCUMENTED)
 
 SeriesPath = Annotated[str, PathParameter(max_length=SERIES_KEY_MAX, description="the series' key, percent-encoded")]
-ChangeId = Annotated[str, PathParameter(max_length=NAME_CHARS_MAX)]
+ChangeId = Annotated[str, PathParameter(max_length=NAME_CHARS_MAX, description="`change_id` of the change")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
 Series = Annotated[str, Field(min_length=1, max_length=SERIES_KEY_MAX, description="series key")]
@@ -110,13 +113,24 @@ class ProposalAsked(_Body):
 class ApprovalAsked(_Body):
     """From when on the change holds."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"effective_from": "2026-06-01T06:00:00Z"}]})
+
     effective_from: str | None = Field(
         None, max_length=40, description="an event time (ISO 8601); at once unless given"
+    )
+    series: Series | None = Field(
+        None, description="whose change it is; whoever may change the limits of some series only says it"
     )
 
 
 class ExclusionAsked(_Body):
     """A past measurement with an assignable cause: it does not count when limits are computed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"series": "ETCH-07|B|P1|4200|CD", "offset": 4711, "comment": "the probe touched the wafer"}]
+        }
+    )
 
     series: Series
     partition: Partition = None
@@ -126,6 +140,8 @@ class ExclusionAsked(_Body):
 
 class ResetAsked(_Body):
     """Why a series' charts start anew."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "new focus ring"}]})
 
     reason: Text
     partition: Partition = None
@@ -137,6 +153,7 @@ class ResetAsked(_Body):
 @router.get(
     "/limits",
     dependencies=[needs("limits", "read", "query.series")],
+    responses={304: {"description": "Not Modified: you have it already"}},
     summary="Changes: versions of limits, exclusions, resets",
 )
 async def limits(
@@ -144,9 +161,13 @@ async def limits(
     response: Response,
     limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
-    series: Annotated[str | None, Query(max_length=SERIES_KEY_MAX)] = None,
-    kind: Annotated[Literal["LIMITS", "RESET", "EXCLUDE", "INCLUDE"] | None, Query()] = None,
-    state: Annotated[Literal["PROPOSED", "APPLIED"] | None, Query()] = None,
+    series: Annotated[str | None, Query(max_length=SERIES_KEY_MAX, description="of exactly this series key")] = None,
+    kind: Annotated[
+        Literal["LIMITS", "RESET", "EXCLUDE", "INCLUDE"] | None, Query(description="what is changed")
+    ] = None,
+    state: Annotated[
+        Literal["PROPOSED", "APPLIED"] | None, Query(description="whether somebody has approved it")
+    ] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """List changes, newest first: who, why, from when on, and at which offset each partition made them.
@@ -167,7 +188,7 @@ async def limits(
         reverse=True,
     )
     items = [one for one in items if edge is None or one[0] < edge]
-    more = cursor_encode(items[limit - 1][0]) if len(items) > limit else None
+    more = cursors.encode(items[limit - 1][0]) if len(items) > limit else None
     page = {"items": [item for _, item in items[:limit]], "next": more, "made_known": known}
     tag = tag_of_content(page)
     response.headers["ETag"] = tag
@@ -195,8 +216,11 @@ async def change(quality: QualityOf, response: Response, change_id: ChangeId) ->
     "/exclusions", dependencies=[needs("limits", "read", "query.series")], summary="Measurements that do not count"
 )
 async def exclusions(
-    quality: QualityOf, series: Annotated[str, Query(max_length=SERIES_KEY_MAX)], limit: Limit = PAGE_SIZE, cursor: Cursor = None
-) -> dict[str, Any]:  # fmt: skip
+    quality: QualityOf,
+    series: Annotated[str, Query(max_length=SERIES_KEY_MAX, description="series key")],
+    limit: Limit = PAGE_SIZE,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
     """List what is excluded of a series now, newest first, with who said so and why."""
     edge = _edge(cursor)
     changes = await quality.limits.ask(lambda desk: desk.changes(series))
@@ -217,7 +241,7 @@ async def exclusions(
         }
         for _, change, partition, offset in found[:limit]
     ]
-    return {"items": items, "next": cursor_encode(found[limit - 1][0]) if len(found) > limit else None}
+    return {"items": items, "next": cursors.encode(found[limit - 1][0]) if len(found) > limit else None}
 
 
 # ---- changing
@@ -230,6 +254,7 @@ async def propose(
     quality: QualityOf,
     caller: Annotated[Caller, needs("limits", "write", "body.series")],
     asked: ProposalAsked,
+    idempotency_key: IdempotencyKey = "",
 ) -> dict[str, Any]:
     """Compute limits from history (a Phase I study), or take them as given; nothing takes effect before somebody approves it.
 
@@ -239,13 +264,21 @@ async def propose(
         raise Problem(422, "rows and from exclude each other")
     span = Span(asked.series, asked.partition, asked.rows, bound_of("from", asked.since), bound_of("to", asked.until))
     study = Study(asked.given.model_dump(exclude_unset=True), asked.study, asked.estimator, asked.rules, asked.exclude)
-    made, proposal = await _refusing(
-        quality.history, lambda desk: desk.propose(span, study, caller.name, asked.reason, _now_ms()), 422, HISTORY_S
-    )
-    said = facts_of_proposal(made, proposal)
-    await request.app.state.audit.changed(
-        caller, "limits.propose", f"series {asked.series}", said["old"], {"change_id": made.change_id} | said["new"]
-    )
+    ident = ident_of(caller.name, idempotency_key, ["limits.propose", asked.model_dump(mode="json")])
+
+    def do(desk: LimitDesk) -> tuple[Change, Proposal | None]:
+        before = known(desk, ident)
+        if before is not None:
+            return before, None
+        return desk.propose(span, study, caller.name, asked.reason, _now_ms(), ident)
+
+    made, proposal = await _refusing(quality.history, do, 422, HISTORY_S)
+    if proposal is None:
+        said = facts_of(made, []) | {"new": made.changes[0].limits._asdict(), "repeated": True}
+    else:
+        said = facts_of_proposal(made, proposal) | {"repeated": False}
+        after = {"change_id": made.change_id} | said["new"]
+        await request.app.state.audit.changed(caller, "limits.propose", f"series {asked.series}", said["old"], after)
     response.headers["Location"] = f"/limits/{made.change_id}"
     response.headers["ETag"] = _tag(made)
     return said
@@ -254,14 +287,14 @@ async def propose(
 @router.post(
     "/limits/{change_id}/approve",
     status_code=202,
-    responses=NOT_FOUND | {409: {"description": "Conflict"}, 412: {"description": "Precondition Failed"}},
+    responses=answers(404, 409, 412),
     summary="Have a proposed change take effect",
 )
 async def approve(
     request: Request,
     response: Response,
     quality: QualityOf,
-    caller: Annotated[Caller, needs("limits", "write")],
+    caller: Annotated[Caller, needs("limits", "write", "body.series")],
     change_id: ChangeId,
     asked: ApprovalAsked,
     if_match: IfMatch = None,
@@ -272,36 +305,41 @@ async def approve(
     """
     from_ms = None if asked.effective_from is None else _time_ms("effective_from", asked.effective_from)
 
-    def do(desk: LimitDesk) -> tuple[Change, dict[int, Made | None]]:
-        if if_match is not None and if_match.strip() != "*":
-            before = next((one for one in desk.changes() if one.change_id == change_id), None)
-            if before is not None and _tag(before).strip('"') not in tags_in(if_match):
-                raise Problem(412, f"change {change_id[:200]} is not what you have seen: look at it again")
+    def do(desk: LimitDesk) -> _Done:
+        before = next((one for one in desk.changes() if one.change_id == change_id), None)
+        if before is not None and asked.series is not None and {s.series for s in before.changes} != {asked.series}:
+            raise Problem(404, "no such change of this series; GET /limits?series= lists what there is")
+        seen = None if if_match is None or if_match.strip() == "*" else tags_in(if_match)
+        if before is not None and seen is not None and _tag(before).strip('"') not in seen:
+            raise Problem(412, f"change {change_id[:200]} is not what you have seen: look at it again")
         own = caller.role == "admin"
-        return desk.approve(change_id, caller.name, _now_ms(), from_ms, own=own, wait_s=MADE_WAIT_S)
+        try:
+            return _Done(*desk.approve(change_id, caller.name, _now_ms(), from_ms, own=own, wait_s=MADE_WAIT_S))
+        except OwnChangeRefused as error:
+            raise denied(caller, "limits.approve", change_id, "it is his own proposal", str(error)) from error
 
     return await _changed(request, response, caller, "limits.approve", await _refusing(quality.limits, do, 409))
 
 
-@router.post(
-    "/exclusions", status_code=202, responses={409: {"description": "Conflict"}}, summary="Exclude a measurement"
-)
+@router.post("/exclusions", status_code=202, responses=answers(409), summary="Exclude a measurement")
 async def exclude(
     request: Request,
     response: Response,
     quality: QualityOf,
     caller: Annotated[Caller, needs("limits", "write", "body.series")],
     asked: ExclusionAsked,
+    idempotency_key: IdempotencyKey = "",
 ) -> dict[str, Any]:
     """Have a past measurement not count when limits are computed. What was judged stays as it was said."""
-    done = await _count(quality, caller, Kind.EXCLUDE, asked.series, asked.offset, asked.partition, asked.comment)
+    place = asked.series, asked.offset, asked.partition
+    done = await _count(quality, caller, Kind.EXCLUDE, *place, asked.comment, idempotency_key)
     return await _changed(request, response, caller, "exclusions.add", done)
 
 
 @router.delete(
     "/exclusions/{series:path}/{partition}/{offset}",
     status_code=202,
-    responses={409: {"description": "Conflict"}},
+    responses=answers(409),
     summary="Take an exclusion back",
 )
 async def include(
@@ -310,12 +348,13 @@ async def include(
     quality: QualityOf,
     caller: Annotated[Caller, needs("limits", "write", "series")],
     series: SeriesPath,
-    partition: Annotated[int, PathParameter(ge=0, le=PARTITION_MAX)],
-    offset: Annotated[int, PathParameter(ge=0, le=OFFSET_MAX)],
+    partition: Annotated[int, PathParameter(ge=0, le=PARTITION_MAX, description="input partition")],
+    offset: Annotated[int, PathParameter(ge=0, le=OFFSET_MAX, description="its input offset")],
     comment: Annotated[str, Query(min_length=1, max_length=TEXT_CHARS_MAX, description="why it counts again")],
+    idempotency_key: IdempotencyKey = "",
 ) -> dict[str, Any]:
     """Have a measurement count again."""
-    done = await _count(quality, caller, Kind.INCLUDE, series, offset, partition, comment)
+    done = await _count(quality, caller, Kind.INCLUDE, series, offset, partition, comment, idempotency_key)
     return await _changed(request, response, caller, "exclusions.remove", done)
 
 
@@ -327,11 +366,15 @@ async def reset(
     caller: Annotated[Caller, needs("limits", "write", "series")],
     series: SeriesPath,
     asked: ResetAsked,
+    idempotency_key: IdempotencyKey = "",
 ) -> dict[str, Any]:
     """Have a series' charts start their windows and sums anew, as after a repair; its limits stay."""
+    ident = ident_of(caller.name, idempotency_key, ["series.reset", series, asked.model_dump()])
 
-    def do(desk: LimitDesk) -> tuple[Change, dict[int, Made | None]]:
-        return desk.reset(series, asked.partition, caller.name, asked.reason, _now_ms(), MADE_WAIT_S)
+    def do(desk: LimitDesk) -> _Done:
+        return _before(desk, ident) or _Done(
+            *desk.reset(series, asked.partition, caller.name, asked.reason, _now_ms(), MADE_WAIT_S, ident)
+        )
 
     return await _changed(
         request, response, caller, "series.reset", await _refusing(quality.limits, do, 422, HISTORY_S)
@@ -340,14 +383,34 @@ async def reset(
 
 # ---- what they share
 
-_Done = tuple[Change, dict[int, Made | None]]
+
+class _Done(NamedTuple):
+    """A change that was published, and where it was made so far; `repeated`: it was published before, by the same key."""
+
+    change: Change
+    made: Mapping[int, Made | None]
+    repeated: bool = False
+    made_known: bool = True
+
+
+def _before(desk: LimitDesk, ident: str) -> _Done | None:
+    """Return what the same request with the same key has done; None: nothing yet."""
+    change = known(desk, ident)
+    if change is None:
+        return None
+    made = {entry.partition: entry for entry in desk.made(MADE_READ_S).get(ident, [])}
+    return _Done(change, made, repeated=True, made_known=desk.control.made_known)
 
 
 async def _count(
-    quality: QualityOf, caller: Caller, kind: Kind, series: str, offset: int, partition: int | None, comment: str
-) -> _Done:
+    quality: QualityOf, caller: Caller, kind: Kind, series: str, offset: int, partition: int | None, comment: str, key: str
+) -> _Done:  # fmt: skip
+    ident = ident_of(caller.name, key, [kind.value, series, offset, partition, comment])
+
     def do(desk: LimitDesk) -> _Done:
-        return desk.count(kind, series, offset, partition, caller.name, comment, _now_ms(), MADE_WAIT_S)
+        return _before(desk, ident) or _Done(
+            *desk.count(kind, series, offset, partition, caller.name, comment, _now_ms(), MADE_WAIT_S, ident)
+        )
 
     return await _refusing(quality.limits, do, 409, HISTORY_S)
 
@@ -358,21 +421,19 @@ async def _refusing(desk: Desk[LimitDesk], do: Callable[[LimitDesk], T], status:
         return await desk.ask(do, timeout_s)
     except NoSuchChange as error:
         raise Problem(404, "no such change; GET /limits lists what there is") from error
-    except OwnChangeRefused as error:
-        raise Problem(403, str(error)) from error
     except ChangeRefused as error:
         raise Problem(status, str(error).replace("--", "")) from error  # options of the command have dashes
 
 
 async def _changed(request: Request, response: Response, caller: Caller, action: str, done: _Done) -> dict[str, Any]:
     """Record a change that was published, and tell where it was made so far."""
-    change, made = done
-    resource = f"series {change.changes[0].series}"
-    facts = facts_of(change, [])
-    before = facts | {"state": State.PROPOSED.value, "approver": None} if change.kind is Kind.LIMITS else None
-    await request.app.state.audit.changed(caller, action, resource, before, facts)
+    change = done.change
+    if not done.repeated:
+        resource = f"series {change.changes[0].series}"
+        await request.app.state.audit.changed(caller, action, resource, *before_and_after(change))
     response.headers["Location"] = f"/limits/{change.change_id}"
-    return _told(change, [entry for entry in made.values() if entry is not None], made_known=True)
+    made = [entry for entry in done.made.values() if entry is not None]
+    return _told(change, made, made_known=done.made_known) | {"repeated": done.repeated}
 
 
 def _told(change: Change, made: Sequence[Made], *, made_known: bool) -> dict[str, Any]:
@@ -433,7 +494,7 @@ def _tag(change: Change) -> str:
 
 def _edge(cursor: str | None) -> tuple[Any, ...] | None:
     try:
-        return cursor_decode(cursor) if cursor else None
+        return cursors.decode(cursor, cursors.number_and_text) if cursor else None
     except ValueError as error:
         raise Problem(422, f"cursor: {error}") from error
 

@@ -74,6 +74,16 @@ def _bound(said: str | At) -> Bound:
 class Replay(Dangerous):
     """Which stretch of which pipeline's input is judged again, and into which topics."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"pipeline": "quality", "output": "june", "from": {"time": "2026-06-01T12:00:00Z"}, "dry_run": True},
+                {"pipeline": "quality", "output": "june", "from": {"offset": {"0": 400}}, "dry_run": True},
+                {"pipeline": "quality", "output": "june", "from": "earliest", "plan_hash": "3f0c9a51d2e4b768"},
+            ]
+        }
+    )
+
     pipeline: Annotated[str, Field(min_length=1, max_length=60, description="that runs; its detectors judge")]
     since: Annotated[Literal["earliest"] | At, Field(alias="from", description="the first that is judged")]
     to: Annotated[Literal["latest"] | At, Field(description="the first that is not judged any more")] = "latest"
@@ -84,6 +94,20 @@ class Replay(Dangerous):
 
 class Reset(Dangerous):
     """Which consumer group is set to where."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"group": "warehouse", "to": "earliest", "dry_run": True},
+                {
+                    "group": "warehouse",
+                    "topic": "quality.alerts",
+                    "to": {"time": "2026-06-01T12:00:00Z"},
+                    "dry_run": True,
+                },
+            ]
+        }
+    )
 
     group: Name | None = None
     pipeline: Name | None = Field(None, description="is refused, with the reason and the way: a replay")
@@ -100,13 +124,15 @@ class Reset(Dangerous):
 class Deletion(Dangerous):
     """A topic is deleted with all of its records."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"dry_run": True}, {"plan_hash": "3f0c9a51d2e4b768"}]})
+
 
 class Scale(BaseModel):
     """Over how many slots a pipeline is spread."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"slots": 4}]})
 
-    slots: Annotated[int, Field(ge=1, le=SLOTS_MAX)]
+    slots: Annotated[int, Field(ge=1, le=SLOTS_MAX, description="owners that share the partitions")]
 
 
 def _asked(body: Dangerous) -> dict[str, Any]:
@@ -118,7 +144,7 @@ def _asked(body: Dangerous) -> dict[str, Any]:
 async def replay(
     request: Request,
     body: Replay,
-    caller: Annotated[Caller, needs("pipelines", "manage")],
+    caller: Annotated[Caller, needs("pipelines", "manage", "body.pipeline")],
     idempotency_key: IdempotencyKey = "",
 ) -> JSONResponse:
     """Judge what stands between two offsets or times with a running pipeline's detectors, next to the live line.
@@ -143,7 +169,7 @@ async def replay(
 async def reset(
     request: Request,
     body: Reset,
-    caller: Annotated[Caller, needs("consumers", "manage")],
+    caller: Annotated[Caller, needs("consumers", "manage", "body.group")],
     idempotency_key: IdempotencyKey = "",
 ) -> JSONResponse:
     """Set a group without members to the earliest, the latest, an offset or a time. A pipeline is never reset: replay it."""
@@ -159,7 +185,7 @@ async def reset(
 @router.delete("/events/topics/{name}", summary="Delete a topic")
 async def delete_topic(
     request: Request,
-    name: Annotated[str, PathParameter(min_length=1, max_length=NAME_MAX)],
+    name: Annotated[str, PathParameter(min_length=1, max_length=NAME_MAX, description="the topic's name")],
     body: Annotated[Deletion, Body()],
     caller: Annotated[Caller, needs("topics", "manage", "name")],
     idempotency_key: IdempotencyKey = "",
@@ -175,7 +201,7 @@ async def delete_topic(
 @router.post("/pipelines/{name}/scale", status_code=202, summary="Spread a pipeline over another number of slots")
 async def scale(
     request: Request,
-    name: Annotated[str, PathParameter(min_length=1, max_length=60)],
+    name: Annotated[str, PathParameter(min_length=1, max_length=60, description="the pipeline's name")],
     body: Scale,
     caller: Annotated[Caller, needs("pipelines", "write", "name")],
     idempotency_key: IdempotencyKey = "",

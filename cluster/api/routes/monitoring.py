@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse
 
 from cluster import topics_told
 from cluster.api.access import needs, open_to_all
-from cluster.api.facts import Facts, within
+from cluster.api.facts import Facts
+from cluster.api.health import health_of, told
 from cluster.api.paging import page
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE_MAX, Cursor, Limit
@@ -21,92 +21,33 @@ from cluster.api.stream import FactsOf
 from cluster.consumers_told import order
 from cluster.lag_sampler import WINDOW_S
 
-HEALTH_S = 5.0  # that a part may take to say how it does
 NAME_MAX = 249  # characters of a topic's name: Kafka's own limit
 GROUP_MAX = 500  # characters of a group's name
-NAMED_MAX = 5  # partitions that a reason names
 
 router = APIRouter(prefix="/events", tags=["monitoring"], responses=DOCUMENTED)
 
 
-async def _probe(part: str, ask: Callable[[], Awaitable[str]]) -> dict[str, Any]:
-    """Ask a dependency how it does; its answer is the reason."""
-    began = time.perf_counter()
-    try:
-        reason, ok = await within(ask(), HEALTH_S, part), True
-    except Unavailable as error:
-        reason, ok = error.detail, False
-    return {"ok": ok, "reason": reason, "ms": round((time.perf_counter() - began) * 1000, 1)}
-
-
 @router.get("/health", dependencies=[open_to_all], summary="Is it alive, is it ready, and if not, which part is it")
 async def health(
+    request: Request,
     facts: FactsOf,
     probe: Annotated[Literal["live", "ready"], Query(description="live: do not ask the parts")] = "ready",
 ) -> JSONResponse:
-    """Answer 200 if everything works, 503 with each part's reason if not; `?probe=live` asks only this process."""
+    """Answer 200 if everything works, 503 if not; `?probe=live` asks only this process.
+
+    The reason of each part is for whoever shows a key. What was said is said again for a second.
+    """
     if probe == "live":
         return JSONResponse({"live": True})
 
-    async def kafka() -> str:
-        topics = await facts.topics()
-        without = _without_leader(topics)
-        if without:
-            raise Unavailable("kafka", without)
-        return f"{len(topics)} topics"
-
-    async def registry() -> str:
-        return f"{await facts.registry()} subjects"
-
-    async def owners() -> str:
-        status = await facts.owners()
-        unwell = [why for owner in status["owners"] if (why := _unwell(owner))]
-        if unwell or not status["owners"]:
-            raise Unavailable("owners", "; ".join(unwell) or status["trouble"] or "no slot is dealt yet")
-        partitions = sum(len(owner["partitions"]) for owner in status["owners"])
-        return f"{status['slots']} slots live, {partitions} partitions, deal {status['deal']}"
-
-    async def view() -> str:
-        reader = (await facts.view("summary"))["reader"]
-        if reader["trouble"] or not reader["caught_up"]:
-            raise Unavailable("view", reader["trouble"] or "it is still reading what was there before it")
-        return "reading"
-
-    asked = {"kafka": kafka, "registry": registry, "owners": owners, "view": view}
-    parts = dict(zip(asked, await asyncio.gather(*(_probe(part, ask) for part, ask in asked.items())), strict=True))
-    ready = all(part["ok"] for part in parts.values())
-    said = {"live": True, "ready": ready, "pipeline": facts.pipeline, "dependencies": parts}
-    if ready:
+    parts = await health_of(request, facts).parts()
+    failing = [part for part, said in parts.items() if not said["ok"]]
+    shown = told(parts, request)
+    said = {"live": True, "ready": not failing, "pipeline": facts.pipeline, "dependencies": shown}
+    if not failing:
         return JSONResponse(said)
-    failing = "; ".join(part["reason"] for part in parts.values() if not part["ok"])
-    raise Problem(503, f"not ready: {failing}", **said)
-
-
-def _without_leader(topics: Sequence[dict[str, Any]]) -> str:
-    """Return which partitions nobody can write or read, in a sentence; nothing if there are none.
-
-    Brokers are down, or the disk of a partition has failed: which of them, Kafka's log says, and no request that librdkafka has.
-    """
-    places = [
-        f"{topic['name']}:{partition['partition']}"
-        for topic in topics
-        for partition in topic.get("partitions", ())
-        if partition["leader"] < 0
-    ]
-    if not places:
-        return ""
-    more = f" and {len(places) - NAMED_MAX} more" if len(places) > NAMED_MAX else ""
-    return f"no leader for {', '.join(places[:NAMED_MAX])}{more}: their brokers are down, or their disks have failed"
-
-
-def _unwell(owner: dict[str, Any]) -> str:
-    """Return what is wrong with a slot in a line, nothing if it is live and none of its partitions is in quarantine."""
-    quarantined = {p: said["quarantined"] for p, said in owner["partitions"].items() if said.get("quarantined")}
-    if owner["state"] == "live" and not quarantined:
-        return ""
-    return (
-        f"slot {owner['slot']}: {owner['state']}; quarantined: {quarantined}; {owner.get('last_error') or 'no error'}"
-    )
+    reasons = (shown[part].get("reason", part) for part in failing)
+    raise Problem(503, f"not ready: {'; '.join(reasons)}", **said)
 
 
 @router.get(

@@ -25,7 +25,9 @@ async def operations(
     management: ManagementOf,
     limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
-    state: Annotated[Literal["running", "done", "failed", "cancelled"] | None, Query()] = None,
+    state: Annotated[
+        Literal["running", "done", "failed", "cancelled"] | None, Query(description="only those in this state")
+    ] = None,
 ) -> dict[str, Any]:
     """List operations: those that run, and the newest of those that have ended."""
     return await paged(management.operations("page", limit, cursor, state))
@@ -54,7 +56,7 @@ async def cancel(
     before: dict[str, Any] = await management.operations("get", operation_id)
     if before["state"] != "running":
         return JSONResponse(before)
-    resource = f"operation {operation_id}"
-    await request.app.state.audit.changed(caller, "operations.cancel", resource, {"state": "running"}, None)
     told: dict[str, Any] = await management.operations("cancel", operation_id)
+    states = {"state": before["state"]}, {"state": told["state"]}
+    await request.app.state.audit.changed(caller, "operations.cancel", f"operation {operation_id}", *states)
     return JSONResponse(told, 202, {"Location": f"/operations/{operation_id}"})

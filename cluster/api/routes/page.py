@@ -8,8 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
-from cluster.access.guard import CALLER
-from cluster.api.access import needs, open_to_all
+from cluster.api.access import CALLER, needs, open_to_all
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 

@@ -13,7 +13,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from actors.producers.events import CATEGORIES
 from cluster.api.access import Caller, needs
-from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+from cluster.api.problems import DOCUMENTED, Problem, Unavailable, answers, sayable
 from cluster.api.quality import QualityOf
 
 EVENTS_MAX = 500  # of one request
@@ -74,7 +74,7 @@ _BODY = {
 @router.post(
     "/events/{category:event_category}",
     status_code=202,
-    responses={413: {"description": "Content Too Large"}},
+    responses=answers(413),
     openapi_extra=_BODY,
     summary="Publish events of a category",
 )
@@ -82,7 +82,7 @@ async def publish(
     request: Request,
     quality: QualityOf,
     caller: Annotated[Caller, needs("events", "write", "category")],
-    category: Annotated[str, PathParameter(pattern=f"^({'|'.join(CATEGORIES)})$")],
+    category: Annotated[str, PathParameter(pattern=f"^({'|'.join(CATEGORIES)})$", description="of the events")],
 ) -> dict[str, Any]:
     """Publish one `event`, or up to 500 `events`; the answer says where each stands, once Kafka has acknowledged all.
 
@@ -93,11 +93,13 @@ async def publish(
     """
     events, single = _events(await _body(request))
 
-    outcome = await quality.publish(category, events)
+    outcome = await quality.publish(category, events, caller.name)
     if outcome.missing is not None:
         raise Unavailable(*outcome.missing)
     if outcome.wrong:
-        wrong = [{"event": one.event, "field": _said(one.field), "detail": _said(one.detail)} for one in outcome.wrong]
+        wrong = [
+            {"event": one.event, "field": sayable(one.field), "detail": sayable(one.detail)} for one in outcome.wrong
+        ]
         first = f"event {wrong[0]['event']}: {wrong[0]['field']}: {wrong[0]['detail']}"
         raise Problem(422, f"nothing was published: {first}", errors=wrong)
     items = outcome.items
@@ -115,11 +117,6 @@ async def publish(
             items=items,
         )
     return items[0] if single else {"items": items}
-
-
-def _said(text: str) -> str:
-    """Return a text that may hold what was sent, as an answer can carry it: short, and without half surrogates."""
-    return text[:FIELD_CHARS].encode("utf-8", "replace").decode()
 
 
 async def _body(request: Request) -> bytes:

@@ -126,7 +126,7 @@ def _limits_at(judged: dict[str, Any], offset: int) -> dict[str, float | None]:
 async def chart(
     facts: FactsOf,
     series: Annotated[str, PathParameter(max_length=SERIES_KEY_MAX, description="the series' key, percent-encoded")],
-    points: Annotated[int, Query(ge=1, le=POINTS_MAX)] = POINTS_MAX,
+    points: Annotated[int, Query(ge=1, le=POINTS_MAX, description="so many, the newest")] = POINTS_MAX,
 ) -> dict[str, Any]:
     """Return the newest points as every detector judged them; the limits are those of the verdicts, bit for bit.
 
@@ -134,6 +134,6 @@ async def chart(
     """
     found: dict[str, Any] = await facts.view("chart", series, points)
     if not found["held"]:
-        detail = f"no points of the series {series!r} are held; GET /charts lists what is"
+        detail = f"no points of the series {series[:200]!r} are held; GET /charts lists what is"
         raise Problem(404, detail, series=series, vector=found["vector"])
     return found

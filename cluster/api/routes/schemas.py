@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi import Path as PathParameter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cluster import schemas_told
 from cluster.api.access import Caller, needs
 from cluster.api.facts import Facts
 from cluster.api.paging import page
-from cluster.api.problems import DOCUMENTED, Problem
+from cluster.api.problems import DOCUMENTED, Problem, answers
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, SEARCH_MAX, Cursor, Limit
 from cluster.api.stream import FactsOf
+from cluster.operations.plans import HASH_CHARS
 from cluster.schemas_told import SCHEMA_CHARS_MAX, Refused
 from schemas.avro_types import NotASchema
 from schemas.levels import Level
@@ -28,7 +29,6 @@ T = TypeVar("T")
 router = APIRouter(prefix="/events/schemas", tags=["schemas"], responses=DOCUMENTED)
 
 Subject = Annotated[str, PathParameter(max_length=SUBJECT_MAX, description="the subject, percent-encoded")]
-Version = Annotated[int, Query(ge=1, le=VERSION_MAX)]
 
 
 class Candidate(BaseModel):
@@ -48,6 +48,15 @@ class Wanted(BaseModel):
 
     compatibility: Level
     dry_run: bool = Field(False, description="test the versions that there are, and change nothing")
+    plan_hash: str | None = Field(
+        None, pattern=rf"^[0-9a-f]{{{HASH_CHARS}}}$", description="set it if the plan is still the one of this hash"
+    )
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Self:
+        if self.dry_run and self.plan_hash is not None:
+            raise ValueError("either dry_run: true, or the plan_hash that a dry run has answered")
+        return self
 
 
 async def _asked(facts: Facts, ask: Callable[[Registry], T]) -> T:
@@ -82,8 +91,8 @@ async def subjects(
 async def diff(
     facts: FactsOf,
     subject: Subject,
-    earlier: Annotated[Version, Query(alias="from")],
-    later: Annotated[Version, Query(alias="to")],
+    earlier: Annotated[int, Query(alias="from", ge=1, le=VERSION_MAX, description="the earlier version")],
+    later: Annotated[int, Query(alias="to", ge=1, le=VERSION_MAX, description="the later version")],
 ) -> dict[str, Any]:
     """Return every change, and whether it breaks backward (new readers, old records) or forward (old readers, new records)."""
     return await _asked(facts, lambda registry: schemas_told.difference(registry, subject, earlier, later))
@@ -113,7 +122,7 @@ async def compatibility(facts: FactsOf, subject: Subject, candidate: Annotated[C
 
 @router.put(
     "/{subject:path}",
-    responses={**NOT_FOUND, 409: {"description": "Conflict"}},
+    responses=answers(404, 409),
     summary="Change a subject's compatibility level",
 )
 async def change(
@@ -125,11 +134,15 @@ async def change(
 ) -> dict[str, Any]:
     """Test the versions that there are under the level first: 409 names those that would not have been let in.
 
-    With `dry_run` the answer is the plan, with its conflicts, and nothing changes.
+    With `dry_run` the answer is the plan, with its conflicts and its hash, and nothing changes. With `plan_hash` it is set only
+    if the plan is still that one; else the answer is 409 with the plan as it is now.
     """
     plan = await _asked(facts, lambda registry: schemas_told.plan_level(registry, subject, wanted.compatibility))
     if wanted.dry_run:
-        return {"plan": plan.told(), "applied": False}
+        return {"plan": plan.told(), "plan_hash": plan.hash, "applied": False}
+    if wanted.plan_hash not in (None, plan.hash):
+        detail = "the plan is another one now, and nothing was changed: look at it, then apply it by its new hash"
+        raise Problem(409, detail, plan=plan.told(), plan_hash=plan.hash)
     try:
         await _asked(facts, lambda registry: schemas_told.apply_level(registry, plan))
     except Refused as error:
@@ -137,4 +150,4 @@ async def change(
     await request.app.state.audit.changed(
         caller, "schemas.compatibility", f"subject {subject}", plan.before, plan.after
     )
-    return {"plan": plan.told(), "applied": True}
+    return {"plan": plan.told(), "plan_hash": plan.hash, "applied": True}

@@ -7,17 +7,18 @@ import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from actors.kafka.delivery import PublishError
 from cluster.access import sessions
 from cluster.access.desk import PUBLISH_S
 from cluster.access.grants import allowed, strongest
-from cluster.access.guard import CREDENTIAL_CHARS_MAX, Unidentified, address_of, caller_of
+from cluster.access.guard import ANONYMOUS, CREDENTIAL_CHARS_MAX, Unidentified, address_of, caller_of
+from cluster.access.tally import Refusal
 from cluster.access.wiring import Access
 from cluster.api.access import Caller, needs, open_to_all
 from cluster.api.facts import within
-from cluster.api.problems import DOCUMENTED, Problem, Unavailable
+from cluster.api.problems import DOCUMENTED, Denied, Problem, Unavailable
 from schemas.registry import RegistryUnavailable
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -30,6 +31,8 @@ Leaving = Annotated[Caller, needs("session", "write")]
 
 class SignIn(BaseModel):
     """What is shown."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": "cq_k7Qm…"}]})
 
     key: str = Field(min_length=1, max_length=CREDENTIAL_CHARS_MAX, description="an API key: cq_…")
 
@@ -61,7 +64,8 @@ async def sign_in(body: SignIn, request: Request, response: Response) -> dict[st
     guard, address = access.guard, address_of(request.scope)
     from_browser = "origin" in request.headers or "sec-fetch-site" in request.headers
     if from_browser and not guard.from_our_page(request.scope):
-        raise Problem(403, "signing in is for our own page")
+        refusal = Refusal(ANONYMOUS, "another site's request", address, "session.write", "session", method="API_KEY")
+        raise Denied("signing in is for our own page", refusal)
     try:
         key = await guard.key(body.key, address)
     except Unidentified as error:

@@ -107,7 +107,7 @@ export class ControlChart {
       series: parts.flatMap((part) => part.series),
       graphic: parts.flatMap((part) => part.graphic),
     }, { replaceMerge: ["series", "graphic", "xAxis", "yAxis", "grid", "dataZoom"] });
-    this.describe();
+    this.describe(parts[0].said);
   }
 
   /** Put the panels one under the other. */
@@ -135,14 +135,14 @@ export class ControlChart {
   }
 
   /** What a test or a screen reader can ask. */
-  describe() {
+  describe({ zones, changes, excluded }) {
     const [first] = this.panels;
     const points = first.rows.filter((row) => row.statistic !== null).length;
     const signals = new Set(this.panels.flatMap((panel) => panel.rows.filter((row) => row.signal).map((row) => `${row.offset}.${row.sample}`))).size;
     const [from, to] = this.seen();
-    Object.assign(this.root.dataset, { points, signals, draws: (this.draws += 1), window: this.window ? `${from}..${to}` : "all" });
+    Object.assign(this.root.dataset, { points, signals, draws: (this.draws += 1), window: this.window ? `${from}..${to}` : "all", zones: zones.join(" "), changes: changes.join("; "), excluded });
     const titles = this.panels.map((panel) => titleOf(panel.statistic.name, panel.detector)).join(" and ");
-    this.root.setAttribute("aria-label", `Control chart of ${titles}: ${points} points, ${signals} with a signal. Arrow keys go from point to point, plus and minus zoom, 0 shows everything.`);
+    this.root.setAttribute("aria-label", `Control chart of ${titles}: ${points} points, ${signals} with a signal${excluded ? `, ${excluded} excluded` : ""}.${changes.length ? ` Limits were changed: ${changes.join("; ")}.` : ""} Arrow keys go from point to point, plus and minus zoom, 0 shows everything.`);
   }
 
   // ---- zoom

@@ -72,9 +72,12 @@ function annotations(panel, x, notes) {
 /** Everything that ECharts draws of a panel, at its place (`g`, `left`, `top`, `width`, `height`, `right`). */
 export function drawnPanel(panel, x, notes, chosen) {
   const lines = panel.withSpecs ? [...LINES, ...SPECS] : LINES;
+  const people = annotations(panel, x, notes);
   const size = fontPx(), font = `${size}px system-ui, sans-serif`;
   const at = panel.rows.findIndex((row) => chosen && row.offset === chosen.offset && row.sample === chosen.sample);
+  const names = panel.zones ? zoneNames(panel, font, size) : [];
   return {
+    said: { zones: names.map((name) => name.style.text), changes: people.markLine.data.map((change) => change.label.formatter), excluded: people.data.length },
     grid: { left: panel.left, top: panel.top, width: panel.width, height: panel.height },
     yAxis: {
       type: "value", gridIndex: panel.g, min: panel.low, max: panel.high, name: titleOf(panel.statistic.name, panel.detector), nameGap: 8,
@@ -83,7 +86,7 @@ export function drawnPanel(panel, x, notes, chosen) {
       splitLine: { lineStyle: { color: colour("grid") } },
     },
     series: [
-      points(panel, x), ...(panel.zones ? zoneSeries(panel, x) : []), ...lines.map((line) => lineSeries(line, panel, x)), ...signals(panel, x), annotations(panel, x, notes),
+      points(panel, x), ...(panel.zones ? zoneSeries(panel, x) : []), ...lines.map((line) => lineSeries(line, panel, x)), ...signals(panel, x), people,
       {
         id: `missing-${panel.g}`, type: "scatter", symbol: CROSS, symbolSize: 8, itemStyle: { color: colour("quiet") }, z: 3, xAxisIndex: panel.g, yAxisIndex: panel.g,
         data: panel.rows.flatMap((row, i) => (row.value === null ? [[x(row), panel.low + (panel.high - panel.low) * 0.03, i]] : [])),
@@ -93,6 +96,6 @@ export function drawnPanel(panel, x, notes, chosen) {
         itemStyle: { color: "transparent", borderColor: colour("ink"), borderWidth: 2 }, data: at >= 0 && panel.rows[at].statistic !== null ? [[x(panel.rows[at]), panel.y(panel.rows[at]), at]] : [],
       },
     ],
-    graphic: [...edgeLabels(panel, lines, font, size), ...(panel.zones ? zoneNames(panel, font, size) : []), ...beyondLabels(panel, panel.beyond, panel.off, font, size)],
+    graphic: [...edgeLabels(panel, lines, font, size), ...names, ...beyondLabels(panel, panel.beyond, panel.off, font, size)],
   };
 }

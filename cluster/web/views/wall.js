@@ -73,12 +73,19 @@ class Wall {
     text(this.words, words);
     this.cards = new Map(series.map((one) => [one, this.card(one)]));
     this.grid.replaceChildren(...[...this.cards.values()].map((card) => card.root));
-    const since = live.vector ?? (await get("/status")).vector; // before what is loaded: a point that comes twice is taken once
+    if (!series.length) return;
+    let since;
+    try {
+      since = live.vector ?? (await get("/status")).vector; // before what is loaded: a point that comes twice is taken once
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (turn === this.turn) text(this.words, explain(error));
+      return;
+    }
     const waiting = [...series];
     const next = async () => {
       while (waiting.length && turn === this.turn) await this.load(waiting.shift());
     };
-    if (!series.length) return;
     await Promise.all(Array.from({ length: ASKED_AT_ONCE }, next));
     if (turn !== this.turn) return;
     this.stop = live.follow(series, since, (frame) => this.heard(frame));

@@ -60,7 +60,12 @@ def test_no_name_server_is_asked_for_a_token(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "url", ["json://hooks.example.com/x", "mailtos://user:hunter2@mail.example.com?to=a@example.com"]
+    "url",
+    [
+        "json://hooks.example.com/x",
+        "mailtos://user:hunter2@mail.example.com?to=a@example.com",
+        "rsyslog://logs.example.com",
+    ],
 )
 def test_where_a_name_leads_is_asked_when_something_is_sent(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     send = AppriseSender([Route("line", (url,))])  # the name does not resolve yet
@@ -92,6 +97,26 @@ def test_a_connection_is_refused_in_this_context_only() -> None:
         thread.join()
         assert elsewhere
     assert socket.getaddrinfo("127.0.0.1", 9)
+
+
+def test_a_datagram_goes_where_the_name_was_found_to_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        port = server.getsockname()[1]
+        with public_only() as refused, pytest.raises(PrivateAddressError):
+            client.sendto(b"no", ("127.0.0.1", port))
+        assert "127.0.0.1 leads to 127.0.0.1" in refused[0]
+        client.sendto(b"elsewhere", 0, ("127.0.0.1", port))
+        found = [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", port))]
+        monkeypatch.setattr(addresses, "_resolve", lambda *_, **__: found)
+        monkeypatch.setattr(addresses, "is_public", lambda _: True)
+        with public_only():
+            client.sendto(b"found", ("no.such.host.invalid", port))
+        assert [server.recv(20), server.recv(20)] == [b"elsewhere", b"found"]
 
 
 def test_every_address_that_a_name_has_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

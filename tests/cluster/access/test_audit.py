@@ -12,11 +12,14 @@ from confluent_kafka import Producer
 
 from actors.kafka.producer import Limits
 from actors.producers.publisher import Publisher
-from cluster.access.audit import AuditTrail, _json
+from cluster.access.audit import AuditTrail
 from cluster.access.audit_reader import Row, page_of
+from cluster.access.audit_text import state_json
+from cluster.access.tally import Refusal, Told
 from cluster.api.access import Caller, Need, needs
 from cluster.api.app import build_api
 from cluster.api.problems import Unavailable
+from cluster.api.routes import keys
 from schemas.registry import Registry
 from schemas.topics import USER
 from tests.cluster.access.conftest import Api, NothingRuns
@@ -50,6 +53,23 @@ def test_a_change_is_recorded_before_it_is_made_and_after(api: Api, admin: str) 
     assert json.loads(revoked["after"])["state"] == "revoked"
     assert revoked["source_address"] == "192.0.2.7"
     assert made["text"].rpartition("_")[2] not in json.dumps(mine)
+
+
+def test_a_key_that_is_not_read_back_in_time_is_shown_and_recorded_all_the_same(
+    api: Api, admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "SEEN_S", -1.0)
+    made = api.ask("POST", "/keys", admin, json={"name": "unseen", "grants": ["viewer"]})
+    assert made.status_code == 201, made.text
+    assert made.json()["text"].startswith(f"cq_{made.json()['key']['id']}_")
+    assert "has not read it back yet" in made.json()["hint"]
+    key_id = made.json()["key"]["id"]
+    wait_for(lambda: api.ask("GET", "/session", made.json()["text"]).status_code == 200, "it counts")
+    revoked = api.ask("DELETE", f"/keys/{key_id}", admin).json()
+    assert (revoked["state"], "has not read it back yet" in revoked["hint"]) == ("revoked", True)
+    resource = f"key {key_id}"
+    found = [one["action"] for one in events(api, admin, event_type="AUDIT_RECORDED") if one["resource"] == resource]
+    assert found == ["keys.revoke", "keys.create"]
 
 
 def test_signing_in_and_out_and_failing_to(api: Api, admin: str) -> None:
@@ -115,8 +135,6 @@ def test_what_cannot_be_recorded_is_not_done(api: Api, admin: str) -> None:
 
 
 def test_refusals_that_cannot_be_told_are_counted(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    from cluster.access.tally import Refusal, Told
-
     publisher = Publisher(api.access.settings.cluster.bootstrap_servers, Registry("http://127.0.0.1:9"))
     trail = AuditTrail(publisher)
     trail._tell(Told(Refusal("eve", "x", action="keys.read"), 7, summary=True))
@@ -126,10 +144,23 @@ def test_refusals_that_cannot_be_told_are_counted(api: Api, caplog: pytest.LogCa
     assert "7 refusals are not in the audit trail" in caplog.text
 
 
+def test_refusals_that_are_not_delivered_are_counted(api: Api) -> None:
+    limits = Limits(delivery_deadline_s=0.2, backpressure_wait_s=0.1, linger_ms=0)
+    cut_off = Publisher("127.0.0.1:1", Registry(api.access.settings.cluster.registry_url), limits=limits)
+    trail = AuditTrail(cut_off)
+    trail.refused(Refusal("eve", "no grant allows it", action="keys.read", resource="any"))
+    wait_for(lambda: trail.untold == 1, "the delivery has failed", 20)
+    trail, api.access.audit = api.access.audit, trail
+    assert api.access.how().endswith("; 1 refusals are not in the audit trail")
+    trail, api.access.audit = api.access.audit, trail
+    trail.close()
+    cut_off.close()
+
+
 def test_states_are_text_of_bounded_length() -> None:
-    assert _json(None) is None
-    assert _json({"b": 1, "a": "é"}) == '{"a": "\\u00e9", "b": 1}'
-    assert len(_json("x" * 1_000_000) or "") < 21_000
+    assert state_json(None) is None
+    assert state_json({"b": 1, "a": "é"}) == '{"a": "\\u00e9", "b": 1}'
+    assert len(state_json("x" * 1_000_000) or "") < 21_000
 
 
 def test_the_trail_is_paged_without_gap_or_double(api: Api, admin: str) -> None:
@@ -172,8 +203,8 @@ def test_a_page_goes_no_further_than_what_was_read() -> None:
 
 
 def test_the_need_of_a_name_is_in_the_record(api: Api, admin: str) -> None:
-    caller = Caller("ann", "operator", "OIDC", address="192.0.2.9")
-    unique = f"series-{time.time_ns()}"
+    user, unique = f"ann-{time.time_ns()}", f"series-{time.time_ns()}"
+    caller = Caller(user, "operator", "OIDC", address="192.0.2.9")
 
     async def both() -> None:
         await asyncio.gather(
@@ -182,6 +213,7 @@ def test_the_need_of_a_name_is_in_the_record(api: Api, admin: str) -> None:
         )
 
     api.runner.run(both())
-    found = [event for event in events(api, admin, user="ann") if event["resource"].startswith(unique)]
+    found = events(api, admin, user=user)
+    assert all(event["resource"].startswith(unique) for event in found)
     assert {event["action"] for event in found} == {"limits.write", "limits.approve"}
     assert {event["source_address"] for event in found} == {"192.0.2.9"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,10 +11,14 @@ import pytest
 from cluster.access import desk as desks
 from cluster.access.desk import Refused, Taken
 from cluster.access.following import read_book
+from cluster.access.secret import Secret
 from cluster.access.sessions import Session
 from cluster.access.wiring import Access
+from cluster.config import load
 from cluster.local import Endpoints
+from cluster.product import Product
 from tests.cluster.access.conftest import settings
+from tests.cluster.audit_trail import recorded
 from tests.cluster.served import wait_for
 from tests.fixtures_stack import prepared
 
@@ -39,6 +44,16 @@ def test_a_first_key_is_made_once(access: Access) -> None:
     access.desk.revoke(again, made.key.key_id, "tests")
     wait_for(lambda: not access.following.book.live(made.key.key_id, access.guard.now_ms()), "it is revoked")
     assert access.desk.first(access.following.book)
+
+
+def test_the_first_key_is_in_the_audit_trail(access: Access, stack: Endpoints) -> None:
+    product = Product(load(), lambda *_: None)
+    product.cluster, product._secret = access.settings.cluster, Secret(uuid.uuid4().hex)
+    product._make_first_key()
+    key_id = product.first_key.split("_")[1]
+    [made] = recorded(stack, f"key {key_id}")
+    assert (made["user_id"], made["action"]) == ("chipquality run", "keys.create")
+    assert product.first_key not in str(made)
 
 
 def test_ended_sessions_that_are_over_are_forgotten(access: Access) -> None:

@@ -132,12 +132,35 @@ def test_keys_are_made_listed_and_shown_once(api: Api, admin: str) -> None:
     denied(api.ask("GET", "/keys", admin, params={"cursor": "!"}), 422)
 
 
+def test_the_same_idempotency_key_makes_one_key_and_shows_it_once(api: Api, admin: str) -> None:
+    body, once = {"name": f"n{time.time_ns()}", "grants": ["viewer", "viewer"], "days": 2}, {"Idempotency-Key": "k"}
+    first = api.ask("POST", "/keys", admin, json=body, headers=once)
+    again = api.ask("POST", "/keys", admin, json=body, headers=once)
+    assert (first.status_code, again.status_code) == (201, 201), again.text
+    assert (again.json()["key"], again.json()["text"]) == (first.json()["key"], None)
+    assert "is not shown again" in again.json()["hint"]
+    for other in ({"days": 3}, {"grants": ["viewer:charts"]}, {"name": "x"}):
+        assert "another request" in denied(api.ask("POST", "/keys", admin, json=body | other, headers=once), 422)
+    other_key = api.ask("POST", "/keys", api.key("admin"), json=body | {"name": "y"}, headers=once)
+    assert other_key.json()["text"]
+
+
 def test_nobody_makes_a_key_that_may_more_than_he_does(api: Api) -> None:
     keys = api.key("admin:keys", "viewer")
     assert "may not pass on 'operator'" in denied(
         api.ask("POST", "/keys", keys, json={"name": "more", "grants": ["viewer", "operator"]}), 403
     )
     assert api.ask("POST", "/keys", keys, json={"name": "less", "grants": ["viewer:charts:A*"]}).status_code == 201
+
+
+def test_health_tells_its_reasons_only_to_whom_it_knows(api: Api, admin: str) -> None:
+    stranger, known = (api.ask("GET", "/events/health", key).json() for key in (None, admin))
+    assert known["dependencies"].keys() == stranger["dependencies"].keys() >= {"kafka", "owners", "access"}
+    assert "keys, all read " in known["dependencies"]["access"]["reason"]
+    assert "nothing runs" in known["detail"]
+    assert "nothing runs" not in json.dumps(stranger)
+    assert stranger["detail"] == "not ready: kafka; registry; owners; view"
+    assert api.ask("GET", "/events/health", "cq_no_key").json()["detail"] == stranger["detail"]
 
 
 def test_a_session_is_a_cookie_that_no_script_reads_and_that_ends(api: Api, admin: str) -> None:
@@ -287,7 +310,9 @@ def test_headers_tell_browsers_to_be_careful(api: Api, admin: str, limited: Any)
     assert answer.headers["access-control-allow-origin"] == "https://mes.example.com"
     assert "access-control-allow-credentials" not in answer.headers
     asks = {"Origin": "https://mes.example.com", "Access-Control-Request-Method": "DELETE"}
+    asks["Access-Control-Request-Headers"] = "authorization, content-type, idempotency-key, if-match, if-none-match"
     assert api.ask("OPTIONS", "/keys/1", app=app, headers=asks).status_code == 200
+    assert answer.headers["access-control-expose-headers"] == "ETag, Location, Retry-After"
     asks["Origin"] = "https://evil.example.com"
     assert api.ask("OPTIONS", "/keys/1", app=app, headers=asks).status_code == 400
 

@@ -112,6 +112,17 @@ def test_revoked_is_revoked_whatever_comes_later() -> None:
     assert (revoked.shown(NOW)["state"], revoked.shown(NOW)["revoked_by"]) == ("revoked", "bob")
 
 
+def test_revoked_is_revoked_though_its_record_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    minted = made()
+    book = taken(minted.key, minted.key.revoked("bob", NOW + 1))
+    entry = key_name(minted.key.key_id).encode()
+    book.take([(entry, None), (entry, b"x")], lambda _: to_record(SECRET, minted.key))
+    assert (book.refused, book.find(minted.text, NOW), book.listed()) == (1, None, [])
+    monkeypatch.setattr(books, "DELETED_MAX", 0)
+    book.take([(entry, b"x"), (entry, None)], lambda _: to_record(SECRET, minted.key.revoked("bob", NOW + 1)))
+    assert len(book._deleted) == 0
+
+
 def test_a_session_ends_with_its_key_or_when_it_is_ended() -> None:
     minted = made()
     session = Session("5e", minted.key.key_id, NOW + 100)

@@ -12,7 +12,7 @@ from cluster.operations.delete import DeleteFacts, plan_delete
 from cluster.operations.errors import Absent, Conflict, Invalid, Refused
 from cluster.operations.plans import Plan
 from cluster.operations.redrive import place_of, plan_redrive
-from cluster.operations.replay import ReplayFacts, ReplayWish, check_wish, plan_replay
+from cluster.operations.replay import ReplayFacts, ReplayWish, check_wish, plan_replay, require_none
 from cluster.operations.reset import ResetFacts, ResetWish, plan_reset
 from schemas.topics import ALERTS, CONTROL, DEALS, OPERATIONS, STATE
 
@@ -31,6 +31,13 @@ def test_the_hash_is_of_what_is_done_not_of_what_moves_by_itself(monkeypatch: py
     monkeypatch.setattr(plans, "PLAN_BYTES_MAX", 20)
     with pytest.raises(Invalid, match="ask for less"):
         plan.to_json()
+
+
+def test_a_replay_begins_with_topics_of_its_own_or_not_at_all() -> None:
+    require_none(set())
+    for there in ({"june.charts"}, {"june.charts", "june.alerts", "june.dlq", "june.state"}):
+        with pytest.raises(Conflict, match=r"june.charts.* is there by now: plan again"):
+            require_none(there)
 
 
 @pytest.mark.parametrize("text", ["noon", "", "2026-13-01", "-5", "9" * 30, "99999-01-01"])

@@ -139,6 +139,23 @@ def test_one_that_is_cancelled_says_what_was_done(desk: Desk) -> None:
         operations.cancel("9")
 
 
+def test_one_that_is_cancelled_while_it_is_being_kept_is_cancelled(desk: Desk) -> None:
+    script = Scripted()
+    operations = desk.start(script)
+    assert operations.page(1)["items"] == []
+    write = operations._must_journal().write
+
+    def cancelled_meanwhile(*records: Any) -> None:
+        operations.cancel("0")
+        write(*records)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations._journal, "write", cancelled_meanwhile)
+        begun = operations.begin(request())
+    assert ended(operations, begun["id"])["state"] == "cancelled"
+    assert operations._unwanted == set()
+
+
 def test_the_same_key_begins_nothing_new(desk: Desk) -> None:
     script = Scripted()
     operations = desk.start(script)
@@ -221,6 +238,29 @@ def test_nothing_begins_that_cannot_be_kept(desk: Desk) -> None:
     assert (told["state"], told["error"]) == ("failed", "not begun: it could not be kept: no broker answers")
     assert script.works == []
     wait_for(lambda: not operations._unsaved, "that it failed is written as soon as it can be", 20)
+
+
+def test_a_key_whose_operation_could_not_be_kept_begins_one_the_next_time(desk: Desk) -> None:
+    script = Scripted()
+    script.go.set()
+    operations = desk.start(script)
+    wait_for(lambda: operations._journal is not None, "the journal is read", 20)
+    journal, error = operations._must_journal(), ReopenError("no broker")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "write", fail)
+        with pytest.raises(ReopenError, match="no broker"):
+            operations.begin(request(key="k"))
+        assert operations.known("ada", "k", "b") is None
+    begun = operations.begin(request(key="k"))
+    assert (ended(operations, begun["id"])["state"], begun["id"]) == ("done", "1")
+    wait_for(lambda: not operations._unsaved, "it is written", 20)
+    again = desk.start(Scripted())
+    assert [item["state"] for item in again.page(9)["items"]] == ["done", "failed"]
+    assert again.known("ada", "k", "b")["id"] == begun["id"]  # type: ignore[index]
 
 
 def test_what_cannot_be_written_now_is_written_later(desk: Desk) -> None:

@@ -1,6 +1,6 @@
 // One alert: its facts, its life, and the actions that move it on. Every action is a form, none a prompt.
 
-import { ApiError, explain, get, onceKey, send } from "/web/api.js";
+import { ApiError, explain, get, onceKey, send, tagOf } from "/web/api.js";
 import { element, say } from "/web/element.js";
 import { count, detectorName, names, number, ruleName, time } from "/web/format.js";
 import { link } from "/web/router.js";
@@ -42,7 +42,7 @@ export class Life {
     if (this.id === id && id !== null) return;
     this.id = id;
     if (!id) return this.root.replaceChildren(element("p", { class: "quiet" }, "Choose an alert to see what it is and what became of it."));
-    if (listed) this.draw(listed, "");
+    if (listed) { this.draw(listed, ""); this.tag = null; }
     else this.root.replaceChildren(element("p", { class: "quiet" }, "asking …"));
     await this.load(listed);
   }
@@ -54,6 +54,8 @@ export class Life {
       const alert = await get(pathOf(id));
       if (this.id !== id) return;
       if (anyway || this.root.querySelector("form") === null) this.draw(alert, words);
+      else if (this.tag === null && JSON.stringify(listed?.life) === JSON.stringify(alert.life)) this.tag = tagOf(pathOf(id)); // the list knew all of it
+      else if (tagOf(pathOf(id)) !== this.tag) this.warn(alert);
       this.known(alert);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -68,7 +70,15 @@ export class Life {
     if (this.id) this.load(null);
   }
 
+  /** Somebody did something while a form is open: what is sent from it is refused, for it was filled in for another state. */
+  warn(alert) {
+    const newest = alert.life?.history?.at(-1);
+    const words = newest ? `${newest.by}: ${newest.action.toLowerCase().replaceAll("_", " ")}` : "its life cycle is another one";
+    this.root.querySelector(".changed").replaceChildren(`It has changed since you opened this form (${words}). What you send now will be refused; `, element("button", { type: "button", onclick: () => this.load(null, "", true) }, "show how it stands"));
+  }
+
   draw(alert, words) {
+    this.tag = tagOf(pathOf(this.id)); // of what is shown: what is done is done about this, not about what came since
     const { what, where } = names(alert.series), open = alert.state === "OPEN";
     const status = statusOf(alert);
     this.root.replaceChildren(
@@ -88,7 +98,7 @@ export class Life {
   }
 
   actions(alert) {
-    const at = element("div", { class: "action-form" });
+    const at = element("div", { class: "action-form" }), changed = element("p", { class: "notice changed", role: "alert" });
     const words = (name) => (name === "acknowledge" && alert.life.status !== "open" ? ACTIONS[name].again : ACTIONS[name].words);
     const buttons = actionsOf(alert.life).map((name, i) => element("button", {
       type: "button", class: i === 0 ? "first-choice" : "", "data-action": name, "aria-expanded": "false",
@@ -99,14 +109,14 @@ export class Life {
         sheet.querySelector("input, textarea, select").focus();
       },
     }, words(name)));
-    return element("div", { class: "actions" }, element("h3", {}, "What to do"), element("div", { class: "controls", role: "group", "aria-label": "Actions" }, ...buttons), at);
+    return element("div", { class: "actions" }, element("h3", {}, "What to do"), element("div", { class: "controls", role: "group", "aria-label": "Actions" }, ...buttons), changed, at);
   }
 
   async act(action, values) {
     const filled = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "" && value !== false));
     const body = ACTIONS[action].body?.(filled) ?? { action, ...filled };
     try {
-      await send("POST", `${pathOf(this.id)}/actions`, body, { match: pathOf(this.id), once: onceKey() });
+      await send("POST", `${pathOf(this.id)}/actions`, body, { match: this.tag, once: onceKey() });
     } catch (error) {
       if (!(error instanceof ApiError) || ![409, 412].includes(error.status)) throw error;
       await this.load(null, explain(error), true); // how it stands now, and why nothing was done

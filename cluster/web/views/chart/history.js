@@ -1,11 +1,11 @@
 // What people did to a series: versions of its limits with author and approver, excluded measurements; and how to do it.
 
-import { ApiError, get, path, send } from "/web/api.js";
+import { ApiError, all, get, path, send } from "/web/api.js";
 import { element } from "/web/element.js";
 import { number, time } from "/web/format.js";
 import { asks, problem, sign, table } from "/web/widgets.js";
 
-const SHOWN_MAX = 50, AGAIN_MS = 2_000, AGAIN_MAX = 5; // asked again while the server still reads where changes were made
+const SHOWN_MAX = 50, EXCLUSIONS_PAGES = 25, PAGE = 200, AGAIN_MS = 2_000, AGAIN_MAX = 5; // asked again while the server still reads where changes were made
 const NOTHING = () => ({ limits: [], excluded: new Map() });
 
 export class History {
@@ -40,7 +40,7 @@ export class History {
 
   async load() {
     const series = this.series;
-    const [limits, exclusions] = await Promise.allSettled([get(path("/limits", { series, limit: SHOWN_MAX })), get(path("/exclusions", { series, limit: SHOWN_MAX }))]);
+    const [limits, exclusions] = await Promise.allSettled([get(path("/limits", { series, limit: SHOWN_MAX })), all("/exclusions", { series, limit: PAGE }, EXCLUSIONS_PAGES)]);
     if (this.series !== series) return;
     for (const one of [limits, exclusions]) if (one.status === "rejected" && !(one.reason instanceof ApiError)) throw one.reason;
     this.versions = limits.value?.items ?? [];
@@ -82,7 +82,9 @@ export class History {
       { head: "offset", figure: true, cell: (one) => String(one.offset) }, { head: "why", cell: (one) => one.comment ?? one.reason ?? "" },
       { head: "by", cell: (one) => one.author ?? one.by ?? "–" }, { head: "when (UTC)", cell: (one) => time(one.created_ms ?? one.at_ms) }, { head: "", cell: (one) => this.includeButton(one) },
     ];
-    return [this.exclusions.length ? table("Excluded measurements: they do not count", columns, this.exclusions, { id: "exclusions" }) : element("p", { class: "quiet" }, "No measurement is excluded. To exclude one, choose its point in the chart.")];
+    const shown = this.exclusions.slice(0, SHOWN_MAX), { more } = answer.value;
+    const caption = `Excluded measurements: they do not count${shown.length < this.exclusions.length || more ? ` (the newest ${shown.length} of ${this.exclusions.length}${more ? " or more" : ""})` : ""}`;
+    return [shown.length ? table(caption, columns, shown, { id: "exclusions" }) : element("p", { class: "quiet" }, "No measurement is excluded. To exclude one, choose its point in the chart.")];
   }
 
   // ---- what can be done

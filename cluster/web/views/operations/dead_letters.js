@@ -1,9 +1,10 @@
 // Dead letters: records that could not be processed, why, what is in them; and how to send them in again.
 
-import { ApiError, get, onceKey, path, send } from "/web/api.js";
-import { element, say } from "/web/element.js";
+import { ApiError, get, path } from "/web/api.js";
+import { element } from "/web/element.js";
 import { bytes, count, counted, time } from "/web/format.js";
 import { link, note } from "/web/router.js";
+import { planned, started } from "/web/views/operations/plan.js";
 import { dialog, facts, form, more, problem, sign, table } from "/web/widgets.js";
 
 const PAGE = 50, SELECTED_MAX = 500;
@@ -14,19 +15,27 @@ class DeadLetters {
     this.items = [];
     this.next = null;
     this.selected = new Set(); // places
-    this.filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
     this.summary = element("div", {});
     this.wrong = element("p", { class: "problem", role: "alert" });
     this.body = element("div", {});
     this.result = element("div", { id: "redrive", role: "status" });
-    root.append(this.summary, form([
-      { name: "topic", label: "Topic", value: this.filter.topic, max: 249 }, { name: "reason", label: "Reason", value: this.filter.reason, max: 100 },
-      { name: "since", label: "Since (UTC)", kind: "datetime-local", value: this.filter.since }, { name: "search", label: "Words", kind: "search", value: this.filter.search, max: 200 },
-    ], "Filter", async (values) => { this.filter = values; note("operations", { part: "dead-letters", ...values }); this.selected.clear(); await this.load(null); }, { inline: true }),
+    this.controls = element("div", {});
+    root.append(this.summary, this.controls,
     element("p", { class: "controls" }, element("button", { type: "button", onclick: () => this.redrive("selected") }, "Re-drive selected"), element("button", { type: "button", onclick: () => this.redrive("filter") }, "Re-drive all like these")),
     this.wrong, this.result, this.body);
-    this.load(null);
+    this.change(query);
     this.count();
+  }
+
+  /** Show what an address asks for: the fields say so, and what was selected before is not hidden among what is not shown. */
+  change(query) {
+    this.filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
+    this.selected.clear();
+    this.controls.replaceChildren(form([
+      { name: "topic", label: "Topic", value: this.filter.topic, max: 249 }, { name: "reason", label: "Reason", value: this.filter.reason, max: 100 },
+      { name: "since", label: "Since (UTC)", kind: "datetime-local", value: this.filter.since }, { name: "search", label: "Words", kind: "search", value: this.filter.search, max: 200 },
+    ], "Filter", async (values) => { this.filter = values; note("operations", { part: "dead-letters", ...values }); this.selected.clear(); await this.load(null); }, { inline: true }));
+    return this.load(null);
   }
 
   asked() {
@@ -90,38 +99,19 @@ class DeadLetters {
     const filled = Object.fromEntries(Object.entries(this.asked()).filter(([, value]) => value !== ""));
     const body = what === "selected" ? { places: [...this.selected].slice(0, SELECTED_MAX) } : { filter: filled };
     try {
-      this.confirm(body, await send("POST", "/dead-letters/redrive", { ...body, dry_run: true }));
+      await planned("Re-drive", "These records are sent to their topics again, as they are.", { path: "/dead-letters/redrive", body }, async (operation) => {
+        this.selected.clear();
+        this.result.replaceChildren(started(operation));
+        await Promise.all([this.load(null), this.count()]);
+      });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.wrong.replaceChildren(problem(error));
     }
   }
-
-  confirm(body, { plan, plan_hash: hash }) {
-    const once = onceKey(); // a second click is the same operation
-    const open = dialog("Re-drive: this is what would be done", element("p", {}, "These records are sent to their topics again, as they are."), planTable(plan),
-      form([], "Apply this plan", async () => {
-        const done = await send("POST", "/dead-letters/redrive", { ...body, plan_hash: hash }, { once });
-        open.close();
-        this.selected.clear();
-        this.result.replaceChildren(element("p", {}, `Operation ${done.id ?? ""} was started. `, element("a", { href: link("operations", { part: "running" }) }, "See how far it is")));
-        say("The operation was started");
-        await Promise.all([this.load(null), this.count()]);
-      }, { cancel: () => open.close() }));
-  }
-}
-
-/** A plan, name by name. */
-export function planTable(plan) {
-  const words = (value) => {
-    if (value === null || value === undefined) return "none";
-    if (Array.isArray(value)) return value.map(words).join("; ") || "none";
-    return typeof value === "object" ? Object.entries(value).map(([name, one]) => `${name.replaceAll("_", " ")}: ${words(one)}`).join(", ") || "none" : String(value);
-  };
-  return table("The plan", [{ head: "what", cell: ([name]) => name.replaceAll("_", " ") }, { head: "value", cell: ([, value]) => words(value).slice(0, 2_000) }], Object.entries(plan));
 }
 
 export function open(root, query) {
   const view = new DeadLetters(root, query);
-  return { change: (next) => { view.filter = Object.fromEntries(FILTERS.map((name) => [name, next.get(name) ?? ""])); view.load(null); } };
+  return { change: (next) => view.change(next) };
 }

@@ -4,6 +4,7 @@ import { get } from "/web/api.js";
 import { element } from "/web/element.js";
 import { count, counted, milliseconds, seconds } from "/web/format.js";
 import { listed } from "/web/views/operations/listed.js";
+import { placeOf, planButton } from "/web/views/operations/plan.js";
 import { facts, sign, table } from "/web/widgets.js";
 
 const EVERY_MS = 3_000;
@@ -32,12 +33,28 @@ function partitions(group) {
   return shown;
 }
 
+const at = (when) => new Date(`${when}Z`).toISOString();
+const TIME = (name, label, hint) => ({ name, label, kind: "datetime-local", hint });
+
+/** What can be done: a pipeline's records are judged again beside it; a plain group's offsets are set. */
+function controls(group) {
+  const said = placeOf(`group ${group.group}`);
+  const replay = () => planButton("Judge again", `Judge again with ${group.group}`, "A stretch of the input is judged with this pipeline's detectors into topics of its own, next to the live ones. Every series begins in Phase I.", () => [
+    { name: "output", label: "Name of the output", required: true, max: 31, hint: "small letters, digits and hyphens; its topics are <name>.charts and so on" },
+    TIME("from", "From (UTC)", "published since; empty = the earliest that is kept"), TIME("to", "To (UTC)", "empty = as far as it reaches when it begins"),
+  ], ({ output, from, to }) => ({ path: "/events/replay", body: { pipeline: group.group, output, from: from ? { time: at(from) } : "earliest", ...(to ? { to: { time: at(to) } } : {}) } }), said);
+  const reset = () => planButton("Set its offsets", `Set the offsets of ${group.group}`, "From there on the group reads, when it starts again. A group with members is refused: stop it first.", () => [
+    { name: "to", label: "To", kind: "select", options: [["earliest", "the earliest record"], ["latest", "behind the latest record"], ["time", "what was published since"]] }, TIME("time", "Since (UTC)", "for “what was published since”"),
+  ], ({ to, time }) => ({ path: "/events/reset", body: { group: group.group, to: to === "time" ? { time: time ? at(time) : "" } : to } }), said);
+  return [element("p", { class: "controls" }, group.kind === "pipeline" ? replay() : reset()), said];
+}
+
 function groupOf(group) {
   const lag = group.lag ?? group.partitions.reduce((sum, one) => sum + (one.lag ?? 0), 0);
   return element("article", { class: "group", "data-group": group.group }, element("h3", {}, group.group, element("span", { class: "quiet" }, group.kind === "pipeline" ? " pipeline" : " consumer group")),
     element("p", {}, group.status ? statusWords(group.status) : "", group.why ? ` ${group.why}` : ""),
     facts([["lag", `${count(lag)} records`], group.lag_s !== undefined ? ["lag in time", seconds(group.lag_s)] : null, ["state", group.state ?? "–"], ["members", group.members === undefined ? "–" : Array.isArray(group.members) ? String(group.members.length) : String(group.members)]]),
-    partitions(group));
+    ...controls(group), partitions(group));
 }
 
 const OWNERS = [

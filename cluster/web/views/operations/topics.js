@@ -5,6 +5,7 @@ import { element } from "/web/element.js";
 import { bytes, count, counted, number, seconds } from "/web/format.js";
 import { link } from "/web/router.js";
 import { listed } from "/web/views/operations/listed.js";
+import { placeOf, planButton } from "/web/views/operations/plan.js";
 import { facts, problem, sign, table } from "/web/widgets.js";
 
 const EVERY_MS = 5_000;
@@ -34,7 +35,9 @@ async function one(name) {
   try {
     const topic = await get(`/events/topics/${encodeURIComponent(name)}`);
     const configs = Object.entries(topic.configs ?? {}).map(([key, said]) => ({ key, value: said.value, usual: said.default }));
-    return [back, element("h3", {}, topic.name), element("p", {}, topic.doc ?? ""), facts([["state", state(topic)], ["records", count(records(topic))], ["size", bytes(topic.size_bytes)], ["records a second", topic.rates ? number(topic.rates.in_per_s, 3) : "–"], ["key", topic.key ?? "–"], ["written by", listOf(topic.writers)], ["read by", listOf(topic.readers)]]),
+    const at = placeOf(`topic ${name}`);
+    const remove = planButton("Delete this topic", `Delete ${topic.name}`, "A topic that is deleted is gone, with all of its records. Internal topics and those that hold state are refused.", () => [], () => ({ method: "DELETE", path: `/events/topics/${encodeURIComponent(name)}`, body: {} }), at);
+    return [back, element("h3", {}, topic.name), element("p", {}, topic.doc ?? ""), element("p", { class: "controls" }, remove), at, facts([["state", state(topic)], ["records", count(records(topic))], ["size", bytes(topic.size_bytes)], ["records a second", topic.rates ? number(topic.rates.in_per_s, 3) : "–"], ["key", topic.key ?? "–"], ["written by", listOf(topic.writers)], ["read by", listOf(topic.readers)]]),
       table("Partitions", PARTITIONS, topic.partitions), element("details", {}, element("summary", {}, counted(configs.length, "setting")), table("Settings", [{ head: "name", cell: (c) => c.key }, { head: "value", cell: (c) => String(c.value) }, { head: "else it would be", cell: (c) => (c.value === c.usual ? "the same" : String(c.usual)) }], configs))];
   } catch (error) {
     return [back, problem(error)];
