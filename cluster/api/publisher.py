@@ -11,10 +11,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import ray
-from ray.actor import ActorHandle
-
-from actors.calls import answer
 from actors.kafka.client import Cluster
 from actors.kafka.delivery import PublishError
 from actors.names import NAMESPACE
@@ -23,7 +19,9 @@ from cluster.api.facts import within
 from cluster.api.problems import Unavailable
 from schemas.registry import SchemaRefused
 
-if TYPE_CHECKING:  # slow to import, and not wanted by every request
+if TYPE_CHECKING:  # slow to import, and not wanted by every request; Ray not by the document
+    from ray.actor import ActorHandle
+
     from actors.producers.events import EventDesk, Sent, Wrong
 
 ACKNOWLEDGED_S = 15.0  # for all events of a request to be acknowledged
@@ -104,6 +102,8 @@ def publisher_name(pipeline: str) -> str:
 
 def connect(cluster: Cluster, pipeline: str) -> ActorHandle[Any]:
     """Return the publisher of a pipeline's API; it is started if it does not run."""
+    import ray  # noqa: PLC0415
+
     with contextlib.suppress(ValueError):
         return ray.get_actor(publisher_name(pipeline), namespace=NAMESPACE)
     actor = ray.remote(EventRoom).options(
@@ -133,6 +133,10 @@ async def publish(
 
 def stop(pipeline: str) -> None:
     """End the publisher, if it runs, after what it has taken is delivered."""
+    import ray  # noqa: PLC0415
+
+    from actors.calls import answer  # noqa: PLC0415
+
     try:
         handle = ray.get_actor(publisher_name(pipeline), namespace=NAMESPACE)
     except ValueError:

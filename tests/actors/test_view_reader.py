@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from actors.view.board import Board
@@ -15,7 +16,7 @@ from actors.view.reader import Reader, Sources
 from cluster.local import Endpoints
 from schemas.charts import pack
 from tests.actors.view_support import block
-from tests.cluster.output_line import OutputLine
+from tests.cluster.output_line import CALL_S, OutputLine
 from tests.cluster.relay import Relay
 from tests.cluster.served import wait_for
 
@@ -74,9 +75,29 @@ def test_alerts_wait_for_a_registry_that_is_away(stack: Endpoints) -> None:
         relay.close()
 
 
+def stable(line: OutputLine) -> bool:
+    """Say whether whoever reads only what is committed is given all of the charts."""
+
+    def end(isolation: str) -> int:
+        settings = {
+            "bootstrap.servers": line.cluster.bootstrap_servers,
+            "group.id": "ends",
+            "isolation.level": isolation,
+        }
+        consumer = Consumer(settings)
+        try:
+            found: int = consumer.get_watermark_offsets(TopicPartition(line.sources.charts, line.partition), CALL_S)[1]
+        finally:
+            consumer.close()
+        return found
+
+    return end("read_committed") == end("read_uncommitted") > 0
+
+
 def test_what_is_there_already_counts_but_has_no_latency(stack: Endpoints) -> None:
     line = OutputLine(stack)
     line.publish(line.in_control(["a", "b"], 10))
+    wait_for(lambda: stable(line), "the transaction's end is in its topics")  # a commit returns a little before
     with reading(line) as reader:
         wait_for(lambda: reader.caught_up, "it has caught up")
         said = board_of(reader).summary(0)

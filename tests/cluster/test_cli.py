@@ -16,6 +16,7 @@ from actors import supervisor
 from actors.errors import ConfigError
 from cluster import cli
 from cluster.local import Endpoints
+from tests.fixtures_stack import prepared
 from tests.integration.line import TestLine, wait_owner
 
 runner = CliRunner()
@@ -46,7 +47,10 @@ def test_a_configuration_error_is_one_line_and_exit_code_2(
     assert line.startswith("chipquality: bad configuration: serve.port = 'no'")
 
 
-def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> None:
+def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(stack)  # scaling is recorded in the audit trail
+    monkeypatch.setenv("CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS", stack.bootstrap_servers)
+    monkeypatch.setenv("CHIPQUALITY_REGISTRY__URL", stack.registry_url)
     line = TestLine(stack, settings={"hosting": "owner"})
     supervisor.start_pipeline(line.pipeline())
     supervisor.wait_live(line.name)
@@ -65,7 +69,7 @@ def test_pipeline_list_shows_what_runs(stack: Endpoints, ray_cluster: None) -> N
         found = json.loads(runner.invoke(cli.app, ["pipeline", "list", "--output", "json"]).output)
         assert line.name in [status["pipeline"] for status in found]
         scaled = runner.invoke(cli.app, ["pipeline", "scale", line.name, "2"])
-        assert (scaled.exit_code, f"{line.name}  2 slots  deal 3" in scaled.output) == (0, True)
+        assert (scaled.exit_code, f"{line.name}  2 slots  deal 3" in scaled.output) == (0, True), scaled.output
         assert "  slot 1  live  incarnation 1  re-opened 0×  {1: 20}" in scaled.output
         for wrong, says in ((["nobody", "1"], "no pipeline 'nobody' runs"), ([line.name, "3"], "3 slots: a pipeline")):
             refused = runner.invoke(cli.app, ["pipeline", "scale", *wrong])

@@ -62,6 +62,7 @@ def ask(*arguments: str) -> Any:
 
 def test_charts_and_pareto() -> None:
     wait_for(lambda: ask("pareto", "rule")["items"], "the alert is read")
+    wait_for(lambda: ask("charts", "list")["items"], "so are the points, which are of another topic")
     assert ask("charts", "list", "--search", "CD")["items"][0]["series"] == SERIES
     assert "1 of 1 series" in call("charts", "list").output
     chart = ask("charts", "show", SERIES, "--points", "5")

@@ -42,7 +42,7 @@ export class Life {
     if (this.id === id && id !== null) return;
     this.id = id;
     if (!id) return this.root.replaceChildren(element("p", { class: "quiet" }, "Choose an alert to see what it is and what became of it."));
-    if (listed) { this.draw(listed, ""); this.tag = null; }
+    if (listed) this.draw(listed, "", false);
     else this.root.replaceChildren(element("p", { class: "quiet" }, "asking …"));
     this.loading = this.load(listed);
     await this.loading;
@@ -55,13 +55,12 @@ export class Life {
       const alert = await get(pathOf(id));
       if (this.id !== id) return;
       if (anyway || this.root.querySelector("form") === null) this.draw(alert, words);
-      else if (this.tag === null && JSON.stringify(listed?.life) === JSON.stringify(alert.life)) this.tag = tagOf(pathOf(id)); // the list knew all of it
       else if (tagOf(pathOf(id)) !== this.tag) this.warn(alert);
       this.known(alert);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (this.id !== id) return;
-      if (listed) this.draw(listed, error.absent ? "This server keeps no life cycle of alerts: what is done about them cannot be noted here." : explain(error));
+      if (listed) this.draw(listed, error.absent ? "This server keeps no life cycle of alerts: what is done about them cannot be noted here." : explain(error), false);
       else this.root.replaceChildren(element("p", { class: "quiet" }, explain(error)));
     }
   }
@@ -78,7 +77,8 @@ export class Life {
     this.root.querySelector(".changed").replaceChildren(`It has changed since you opened this form (${words}). What you send now will be refused; `, element("button", { type: "button", onclick: () => this.load(null, "", true) }, "show how it stands"));
   }
 
-  draw(alert, words) {
+  /** `whole`: all of it is known, and with it the version that an action is about; what the list knows can only be looked at. */
+  draw(alert, words, whole = true) {
     this.tag = tagOf(pathOf(this.id)); // of what is shown: what is done is done about this, not about what came since
     const { what, where } = names(alert.series), open = alert.state === "OPEN";
     const status = statusOf(alert);
@@ -95,7 +95,7 @@ export class Life {
       ]),
       alert.detail ? element("pre", { class: "detail", tabindex: "0", role: "region", "aria-label": "Detail" }, alert.detail) : "",
       element("p", {}, element("a", { href: link("chart", { series: alert.series, tab: `${detectorName(alert.detector)}/` }) }, "Show its chart")),
-      ...(alert.life ? [this.actions(alert), steps(alert.life), history(alert.life)] : []));
+      ...(alert.life && whole ? [this.actions(alert), steps(alert.life), history(alert.life)] : []));
   }
 
   actions(alert) {

@@ -104,7 +104,7 @@ export class History {
 
   approveButton(one) {
     return asks("Approve", `Approve ${nameOf(one)}`, () => [{ name: "from", label: "Effective from (UTC, event time)", kind: "datetime-local", hint: "empty = at once" }], "Approve", async ({ from }) => {
-      await send("POST", `/limits/${encodeURIComponent(one.change_id)}/approve`, from ? { effective_from: new Date(`${from}Z`).toISOString() } : {});
+      await send("POST", `/limits/${encodeURIComponent(one.change_id)}/approve`, { series: one.series ?? this.series, ...(from ? { effective_from: new Date(`${from}Z`).toISOString() } : {}) });
     }, () => this.load());
   }
 
