@@ -1,6 +1,6 @@
 """make bench-api: what the API and the stream take and give, while a pipeline streams; by Serve's own proxy, and by HAProxy.
 
-    .venv/bin/python -m tests.bench.api [--seconds 30] [--rate 1000] [--haproxy /path/of/haproxy]
+    .venv/bin/python -m tests.bench.api [--seconds 30] [--rate 500] [--haproxy /path/of/haproxy]
 
 Everything runs on this machine: a broker, a registry, Ray, the product, its producer, READERS readers of the stream, a wall of
 WALL live charts over one stream, and a page that asks for one thing after the other. HAProxy is left out unless a binary is named
@@ -146,7 +146,7 @@ def main() -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.api", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--rate", type=int, default=1_000, help="measurements a second")
+    parser.add_argument("--rate", type=int, default=500, help="measurements a second")
     parser.add_argument("--replicas", type=int, default=1, help="of the API, and of the stream")
     parser.add_argument("--haproxy", type=Path, help="a binary of HAProxy, 2.8 or newer: measure that ingress too")
     parser.add_argument("--only", action="append", choices=(PLAIN, HAPROXY), help="this ingress; all without it")
