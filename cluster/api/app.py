@@ -56,7 +56,9 @@ HEALTH_S = 2.0  # between two looks whether a replica lives; who dies is replace
 SURGE_PERCENT = 50  # one replica more while they are replaced, of one or two
 SERVE_SETTINGS = {  # of Serve's controller, also in a Ray that is not ours
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # after 5 s it kills a proxy that a busy machine has not started yet
-    "RAY_SERVE_PROXY_USE_GRPC": "1",  # from proxy to replica: half the processor time of a call to an actor
+    # from proxy to replica by gRPC, sent by the loop that has the request: half the processor time of a call to an actor
+    "RAY_SERVE_PROXY_USE_GRPC": "1",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
 }
 API_APP, STREAM_APP = "api", "stream"
 
