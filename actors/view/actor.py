@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from ray.actor import ActorHandle
 
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
+from actors.switching import switch_soon
 from actors.view import vector as vectors
 from actors.view.alert_book import Chosen
 from actors.view.board import Board
@@ -30,7 +30,6 @@ CHANGES_WAIT_S_MAX = 10.0  # of one long poll
 CALLS_MAX = 1_000  # long polls at once; further ones wait
 GAUGES_S = 2.0
 STOP_S = 10.0
-SWITCH_S = 0.0005  # who asks does not wait 5 ms, as Python has it, for the thread that reads
 
 T = TypeVar("T")
 
@@ -51,7 +50,7 @@ class ChartView:
         notes: tuple[str, ...] = (),
         also: tuple[str, ...] = (),
     ) -> None:
-        sys.setswitchinterval(SWITCH_S)
+        switch_soon()
         self._board = Board(pipeline, also=also)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
+from actors.switching import switch_soon
 from cluster.access.door import Door
 from cluster.access.secret import Secret, secret_of
 from cluster.access.wiring import Access, AccessSettings
@@ -59,6 +60,8 @@ SERVE_SETTINGS = {  # of Serve's controller, also in a Ray that is not ours
     # from proxy to replica by gRPC, sent by the loop that has the request: half the processor time of a call to an actor
     "RAY_SERVE_PROXY_USE_GRPC": "1",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # what waits goes to threads by itself: a request is answered by the loop that took it
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
 }
 API_APP, STREAM_APP = "api", "stream"
 
@@ -273,11 +276,13 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
     quality = QualitySettings(pipeline, vectors=vector_families(config), shared=True)
 
     def api() -> FastAPI:
+        switch_soon()
         facts = ClusterFacts(where, pipeline)
         facts.sample()
         return build_api(facts, Access(settings), Quality(where, quality))
 
     def stream() -> FastAPI:
+        switch_soon()
         return build_stream(ViewFacts(pipeline), Access(settings))
 
     common: dict[str, Any] = {
