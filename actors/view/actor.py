@@ -18,6 +18,7 @@ from ray.actor import ActorHandle
 
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
+from actors.switching import switch_soon
 from actors.view import vector as vectors
 from actors.view.alert_book import Chosen
 from actors.view.board import Board
@@ -49,6 +50,7 @@ class ChartView:
         notes: tuple[str, ...] = (),
         also: tuple[str, ...] = (),
     ) -> None:
+        switch_soon()
         self._board = Board(pipeline, also=also)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None

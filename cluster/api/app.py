@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ConfigError
 from actors.kafka.client import Cluster
+from actors.switching import switch_soon
 from cluster.access.door import Door
 from cluster.access.secret import Secret, secret_of
 from cluster.access.wiring import Access, AccessSettings
@@ -44,7 +45,9 @@ from cluster.detectors import vector_families
 from cluster.packages import store_of
 
 STREAMS_MAX = 500  # readers of the stream at once
-STREAMS_WAITING_MAX = 50  # further ones that wait; the next gets 503
+STREAMS_WAITING_MAX = (
+    500  # that wait to be passed on: all of a replica come again at once when it is killed; the next gets 503
+)
 REQUESTS_MAX = 100
 REQUESTS_WAITING_MAX = 400
 KEYS_WAIT_S = 8.0  # a replica that has not read the keys by then serves without: it says so to whoever asks
@@ -55,6 +58,11 @@ HEALTH_S = 2.0  # between two looks whether a replica lives; who dies is replace
 SURGE_PERCENT = 50  # one replica more while they are replaced, of one or two
 SERVE_SETTINGS = {  # of Serve's controller, also in a Ray that is not ours
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # after 5 s it kills a proxy that a busy machine has not started yet
+    # from proxy to replica by gRPC, sent by the loop that has the request: half the processor time of a call to an actor
+    "RAY_SERVE_PROXY_USE_GRPC": "1",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # what waits goes to threads by itself: a request is answered by the loop that took it
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
 }
 API_APP, STREAM_APP = "api", "stream"
 
@@ -281,11 +289,13 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
     quality = QualitySettings(pipeline, vectors=vector_families(config), shared=True)
 
     def api() -> FastAPI:
+        switch_soon()
         facts = ClusterFacts(where, pipeline)
         facts.sample()
         return build_api(facts, Access(settings), Quality(where, quality), store)
 
     def stream() -> FastAPI:
+        switch_soon()
         return build_stream(ViewFacts(pipeline), Access(settings))
 
     common: dict[str, Any] = {

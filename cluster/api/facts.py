@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -25,10 +26,13 @@ REGISTRY_MAX = 4  # questions to the registry at once
 REGISTRY_TIMEOUT_S = 30.0  # of a question to the registry that takes many requests
 SETTINGS_KEEP_S = 10.0  # settings of topics change seldom
 PIPELINES_MAX = 50  # beside ours, that are asked
+ACTORS_MAX = 100  # that are known
 SUPERVISOR = "supervisor:"
 KEEP_S = 1.0  # an answer of Kafka or the registry serves everyone who asks within this time
 
 if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
     from cluster.lag_sampler import Lags, Sampler
     from cluster.owner_times import OwnerTimes
     from cluster.topics_told import Settings
@@ -150,10 +154,11 @@ class ViewFacts:
 
     def __init__(self, pipeline: str) -> None:
         self.pipeline = pipeline
+        self.actors = Actors()
 
     async def view(self, method: str, *arguments: Any) -> Any:
         """Ask the view actor. Raises Unavailable."""
-        return await ask_actor(f"view:{self.pipeline}", "view", method, *arguments)
+        return await self.actors.ask(f"view:{self.pipeline}", "view", method, *arguments)
 
 
 class ClusterFacts(ViewFacts):
@@ -200,7 +205,7 @@ class ClusterFacts(ViewFacts):
 
     async def owners(self) -> dict[str, Any]:
         """Return the deal of the pipeline and the status of each owner, from its supervisor. Raises Unavailable."""
-        status: dict[str, Any] = await ask_actor(f"supervisor:{self.pipeline}", "owners", "status")
+        status: dict[str, Any] = await self.actors.ask(f"supervisor:{self.pipeline}", "owners", "status")
         return status
 
     async def other_pipelines(self) -> dict[str, dict[str, Any] | None]:
@@ -209,7 +214,9 @@ class ClusterFacts(ViewFacts):
 
         actors = await within(asyncio.to_thread(named, SUPERVISOR), CALL_TIMEOUT_S, "owners")
         others = [name for name in actors if name != f"{SUPERVISOR}{self.pipeline}"][:PIPELINES_MAX]
-        said = await asyncio.gather(*(ask_actor(name, "owners", "status") for name in others), return_exceptions=True)
+        said = await asyncio.gather(
+            *(self.actors.ask(name, "owners", "status") for name in others), return_exceptions=True
+        )
         found: dict[str, dict[str, Any] | None] = {}
         for name, status in zip(others, said, strict=True):
             if isinstance(status, BaseException) and not isinstance(status, Unavailable):
@@ -246,14 +253,46 @@ class ClusterFacts(ViewFacts):
         return await within(self._asking.ask(lambda: ask(self._registry)), REGISTRY_TIMEOUT_S, "registry")
 
 
-async def ask_actor(name: str, part: str, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-    """Call a named actor. Raises Unavailable if it is not there or does not answer; ValueError passes through."""
+class Actors:
+    """Named actors, looked up once: a name is a question to Ray's head, for which the whole process waits."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, ActorHandle[Any]] = OrderedDict()
+
+    async def ask(self, name: str, part: str, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        """Call an actor. Raises Unavailable if it is not there or does not answer; ValueError passes through."""
+        import ray  # noqa: PLC0415
+
+        known = self._known.get(name)
+        if known is not None:
+            try:
+                return await _answer(known, part, method, arguments, timeout_s)
+            except Unavailable as error:
+                if not isinstance(error.__cause__, ray.exceptions.RayActorError):
+                    raise
+                self._known.pop(name, None)
+                if (await _found(name, part))._actor_id == known._actor_id:
+                    raise  # Ray starts the same one again
+        handle = self._known[name] = await _found(name, part)
+        while len(self._known) > ACTORS_MAX:
+            self._known.popitem(last=False)
+        return await _answer(handle, part, method, arguments, timeout_s)
+
+
+async def _found(name: str, part: str) -> ActorHandle[Any]:
     import ray  # noqa: PLC0415
 
     try:
-        handle = ray.get_actor(name, namespace=NAMESPACE)
+        return await asyncio.to_thread(ray.get_actor, name, namespace=NAMESPACE)
     except ValueError as error:
         raise Unavailable(part, f"no actor {name} runs") from error
+
+
+async def _answer(
+    handle: ActorHandle[Any], part: str, method: str, arguments: tuple[Any, ...], timeout_s: float
+) -> Any:
+    import ray  # noqa: PLC0415
+
     try:
         return await within(getattr(handle, method).remote(*arguments), timeout_s, part)
     except ray.exceptions.RayTaskError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import pytest
 import schemathesis
 import yaml
 from fastapi.routing import iter_route_contexts
+from ray.serve._private.thirdparty.get_asgi_route_name import extract_route_patterns
 from typer.testing import CliRunner
 
 from cluster import cli
@@ -149,6 +151,13 @@ def test_it_is_openapi() -> None:
     schemathesis.openapi.from_dict(copy.deepcopy(DOCUMENT)).validate()
     with pytest.raises(jsonschema_rs.ValidationError):
         schemathesis.openapi.from_dict(DOCUMENT | {"security": "none"}).validate()
+
+
+def test_serves_proxy_knows_every_parameter_of_a_path() -> None:
+    """It builds all routes anew with every request if it knows one not, and has only Starlette's own convertors of them."""
+    patterns = [pattern.path for pattern in extract_route_patterns(APP)]
+    assert "/events/{category}" in patterns
+    assert set(re.findall(r"{\w+:(\w+)}", " ".join(patterns))) <= {"str", "path", "int", "float", "uuid"}
 
 
 def test_names_of_operations_are_their_own() -> None:

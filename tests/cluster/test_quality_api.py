@@ -319,6 +319,11 @@ def test_events_of_every_category(line: QualityLine, category: str) -> None:
     assert (first["topic"].startswith("fab."), first["offset"] >= 0, first["repeated"]) == (True, True, False)
 
 
+def test_events_of_no_category(line: QualityLine) -> None:
+    told = line.post("/events/health", {"event": EVENTS["user"]}, 404)
+    assert told["detail"].startswith("there is no category health: it is one of measurement, ")
+
+
 def test_many_events_and_the_same_again(line: QualityLine) -> None:
     single = {"equipment": "E1", "characteristic": f"m{RUN}"}
     events = [

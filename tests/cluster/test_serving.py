@@ -27,6 +27,7 @@ from tests.cluster.test_api import events
 KAFKA_S = 60.0  # for another test's open transaction to end
 SERIES = [f"KILL|A|R|{number}|torn" for number in range(12)]
 READERS = 6
+ONCE = {"Idempotency-Key": uuid.uuid4().hex}
 PAUSE_S = 0.04  # between two requests of a caller: the processors are for those who start, too
 PATHS = ("/status", "/charts?limit=5", "/alerts?limit=5", "/events/topics?limit=5", "/session", "/detectors", "/keys")
 
@@ -73,9 +74,11 @@ class Changer(Caller):
 
     def __init__(self, served: Served, over: threading.Event, group: str) -> None:
         super().__init__(served, over)
-        self.reset = {"group": group, "to": "earliest"}
-        self.plan_hash = ""
-        self.begun: set[str] = set()
+        asked = {"group": group, "to": "earliest"}
+        # a plan looks at every pipeline of the broker, of other tests too: it is made before
+        planned = wait_for(lambda: begun(served.http, {**asked, "dry_run": True}, 200), "a plan is made")
+        self.asked = {**asked, "plan_hash": planned["plan_hash"]}
+        self.begun = {wait_for(lambda: begun(served.http, self.asked, 202), "the operation begins")["id"]}
         self.places: list[tuple[str, int, int]] = []
 
     def ask(self, http: httpx.Client, turn: int) -> None:
@@ -85,10 +88,14 @@ class Changer(Caller):
         places = {(one["topic"], one["partition"], one["offset"]) for one in said}
         assert len(places) == 1, said
         self.places += places
-        if not self.plan_hash:
-            self.plan_hash = post(http, "/events/reset", {**self.reset, "dry_run": True}, 200)["plan_hash"]
-        asked = {**self.reset, "plan_hash": self.plan_hash}
-        self.begun.add(post(http, "/events/reset", asked, 202, {"Idempotency-Key": "rolling"})["id"])
+        self.begun.add(post(http, "/events/reset", self.asked, 202, ONCE)["id"])
+
+
+def begun(http: httpx.Client, body: Any, status: int) -> Any:
+    """Return the answer to a reset; None if Kafka does not answer just now."""
+    answer = http.post("/events/reset", json=body, headers=ONCE)
+    assert answer.status_code in (status, 503), answer.text
+    return answer.json() if answer.status_code == status else None
 
 
 def post(http: httpx.Client, path: str, body: Any, status: int, headers: dict[str, str] | None = None) -> Any:

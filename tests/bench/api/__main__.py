@@ -1,6 +1,6 @@
 """make bench-api: what the API and the stream take and give, while a pipeline streams; by Serve's own proxy, and by HAProxy.
 
-    .venv/bin/python -m tests.bench.api [--seconds 30] [--rate 1000] [--haproxy /path/of/haproxy]
+    .venv/bin/python -m tests.bench.api [--seconds 30] [--rate 200] [--hosting owner] [--haproxy /path/of/haproxy]
 
 Everything runs on this machine: a broker, a registry, Ray, the product, its producer, READERS readers of the stream, a wall of
 WALL live charts over one stream, and a page that asks for one thing after the other. HAProxy is left out unless a binary is named
@@ -39,7 +39,7 @@ PLAIN, HAPROXY = "proxy", "haproxy"
 
 def measure(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Return what one ingress does: the one that the environment says."""
-    config = configured(folder, asked.replicas)
+    config = configured(folder, asked.replicas, asked.hosting)
     log_to_file(config)
     with Product(config, lambda what, seconds: _say(f"{what}: {seconds:.1f} s")) as product:
         wait_page(product.page_url)
@@ -132,7 +132,12 @@ def _one(ingress: str, asked: argparse.Namespace) -> dict[str, Any]:
         further = by_haproxy(asked.haproxy.resolve(), folder) if ingress == HAPROXY else {}
         out = folder / "said.json"
         command = [sys.executable, "-m", "tests.bench.api", "--in", str(folder), "--json", str(out)]
-        numbers = {"--seconds": asked.seconds, "--rate": asked.rate, "--replicas": asked.replicas}
+        numbers = {
+            "--seconds": asked.seconds,
+            "--rate": asked.rate,
+            "--replicas": asked.replicas,
+            "--hosting": asked.hosting,
+        }
         command += [str(part) for pair in numbers.items() for part in pair]
         subprocess.run(command, env={**os.environ, **further}, check=True)
         return dict(json.loads(out.read_text()))
@@ -146,7 +151,10 @@ def main() -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.api", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--rate", type=int, default=1_000, help="measurements a second")
+    parser.add_argument("--rate", type=int, default=200, help="measurements a second")
+    parser.add_argument(
+        "--hosting", choices=("owner", "actor"), default="owner", help="of detectors; see docs/performance.md"
+    )
     parser.add_argument("--replicas", type=int, default=1, help="of the API, and of the stream")
     parser.add_argument("--haproxy", type=Path, help="a binary of HAProxy, 2.8 or newer: measure that ingress too")
     parser.add_argument("--only", action="append", choices=(PLAIN, HAPROXY), help="this ingress; all without it")

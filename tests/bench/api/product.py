@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from cluster.config import AccessConfig, Config, LocalConfig, RayConfig, ServeConfig, load
+from cluster.config import AccessConfig, Config, LocalConfig, PipelineConfig, RayConfig, ServeConfig, load
 from cluster.local.preflight import free_ports
 from cluster.product import Product
 from schemas.registry import Registry
@@ -23,7 +23,7 @@ END_S = 60.0
 HAPROXY_MIN_DRAIN_S = "1"  # a replica waits so long for load balancers to leave it; 30 by default
 
 
-def configured(folder: Path, replicas: int) -> Config:
+def configured(folder: Path, replicas: int, hosting: str) -> Config:
     """Return settings that are in nobody's way."""
     kafka, registry, dashboard, port = free_ports(4)
     fast = AccessConfig(
@@ -35,6 +35,7 @@ def configured(folder: Path, replicas: int) -> Config:
         ray=RayConfig(dashboard_port=dashboard),
         serve=ServeConfig(port=port, replicas=replicas),
         access=fast,
+        pipeline=PipelineConfig(hosting=hosting),
     )
 
 

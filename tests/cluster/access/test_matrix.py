@@ -68,7 +68,7 @@ def may(role: str, need: Need) -> bool:
 
 def address_of(endpoint: Endpoint) -> str:
     """Return the endpoint's address with names that its route takes."""
-    return re.sub(r"\{[^}]*\}", "1", endpoint.path.replace("{category:event_category}", "measurement"))
+    return re.sub(r"\{[^}]*\}", "1", endpoint.path.replace("{category}", "measurement"))
 
 
 class Stops:

@@ -44,7 +44,8 @@ export class Life {
     if (!id) return this.root.replaceChildren(element("p", { class: "quiet" }, "Choose an alert to see what it is and what became of it."));
     if (listed) this.draw(listed, "", false);
     else this.root.replaceChildren(element("p", { class: "quiet" }, "asking …"));
-    await this.load(listed);
+    this.loading = this.load(listed);
+    await this.loading;
   }
 
   /** Ask for all of it and show it. A form that is open is not taken away, unless it is done with (`anyway`). */
@@ -113,6 +114,7 @@ export class Life {
   }
 
   async act(action, values) {
+    await this.loading; // who is quick sends what the list said: its version is known only when all of it has come
     const filled = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "" && value !== false));
     const body = ACTIONS[action].body?.(filled) ?? { action, ...filled };
     try {
