@@ -10,6 +10,7 @@ const PARTS = {
   schemas: ["Schemas", () => import("/web/views/operations/schemas.js")],
   "dead-letters": ["Dead letters", () => import("/web/views/operations/dead_letters.js")],
   running: ["Operations in progress", () => import("/web/views/operations/running.js")],
+  jobs: ["Jobs", () => import("/web/views/operations/jobs.js")],
   detectors: ["Detectors", () => import("/web/views/operations/detectors.js")],
 };
 const FIRST = "pipelines";
