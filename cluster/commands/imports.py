@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actors.kafka.errors import ConfigError
+from cluster.commands.recording import record
 from cluster.commands.telling import NOT_WELL, Output, OutputOption, one_line, refuse, tell
 from cluster.config import load
 
@@ -203,6 +204,7 @@ def _published(source: Source, plan: Plan, again: bool) -> dict[str, Any]:
         publisher.check()
         events = (found for found in source.events(check=plan.bad_rows > 0) if not isinstance(found, BadRow))
         delivered = Feed(publisher, source.name[:200]).publish(events, Progress("published", plan.events))
+    record(cluster, "events.import", f"file {source.name}", None, {"delivered": delivered, "before": before})
     return {"before": before, "delivered": delivered}
 
 

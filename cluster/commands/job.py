@@ -11,12 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cluster.commands.carrying_out import FAILED, AddressOption, connected, in_one_line
+from cluster.commands.recording import record
 from cluster.commands.telling import Output, OutputOption, table
+
+if TYPE_CHECKING:
+    from actors.kafka.client import Cluster
 
 app = typer.Typer(help="Scheduled jobs: rejudging, limits, training.", no_args_is_help=True)
 
@@ -46,21 +50,23 @@ def schedule(
     from cluster.jobs.job import CatchUp, Job
     from cluster.operations.errors import Invalid
 
-    with _asking(address) as ask:
+    with _asking(address) as (ask, cluster):
         if catch_up not in {*CatchUp}:
             raise Invalid(f"--catch-up {catch_up}: none, last, all")
         job = Job(
             name, kind, _parameters(parameters), cron, zone, CatchUp(catch_up), catch_up_max, retries, backoff_s, timeout_s,
             by=getpass.getuser(),
         )  # fmt: skip
+        before = _known(ask, name)
         told = ask("schedule", job)
+        record(cluster, "jobs.schedule", f"job {name}", before, job.told())
     _print(told, [_job_line(told)], output)
 
 
 @app.command("list")
 def list_jobs(output: OutputOption = Output.text, address: AddressOption = None) -> None:
     """List the jobs, when each is due next, and how its newest run stands."""
-    with _asking(address) as ask:
+    with _asking(address) as (ask, _):
         found = ask("page", LIST_MAX)["items"]
     rows = [
         [
@@ -76,7 +82,7 @@ def list_jobs(output: OutputOption = Output.text, address: AddressOption = None)
 @app.command()
 def show(name: NameArgument, output: OutputOption = Output.text, address: AddressOption = None) -> None:
     """Show one job: what it does, when, its newest run, the current version of what it makes."""
-    with _asking(address) as ask:
+    with _asking(address) as (ask, _):
         told = ask("get", name)
     _print(told, [_job_line(told), json.dumps(told, indent=1)], output)
 
@@ -89,8 +95,9 @@ def run(
     address: AddressOption = None,
 ) -> None:
     """Run a job now, whatever its schedule."""
-    with _asking(address) as ask:
+    with _asking(address) as (ask, cluster):
         told = ask("start", name, getpass.getuser())
+        record(cluster, "jobs.run", f"job {name}", None, {"id": told["id"]})
         said = ""
         while wait and told["state"] not in ENDED:
             time.sleep(LOOK_S)
@@ -111,8 +118,9 @@ def cancel(
     address: AddressOption = None,
 ) -> None:
     """Have the run of a job end."""
-    with _asking(address) as ask:
+    with _asking(address) as (ask, cluster):
         told = ask("cancel", name)
+        record(cluster, "jobs.cancel", f"job {told['job']}", None, {"id": told["id"]})
     _print(told, [_run_line(told)], output)
 
 
@@ -124,7 +132,7 @@ def history(
     address: AddressOption = None,
 ) -> None:
     """Show the runs of a job, the newest first."""
-    with _asking(address) as ask:
+    with _asking(address) as (ask, _):
         found = ask("history", name, limit)["items"]
     _print(found, [_run_line(run) for run in found] or ["No runs."], output)
 
@@ -132,7 +140,7 @@ def history(
 @app.command()
 def current(name: NameArgument, output: OutputOption = Output.text, address: AddressOption = None) -> None:
     """Show the current version of what a job makes: its topics, or the artefact."""
-    with _asking(address) as ask:
+    with _asking(address) as (ask, _):
         told = ask("current", name)
     _print(
         told, [f"{name} v{told['version']} since {_time(told['since_ms'])}", json.dumps(told["made"], indent=1)], output
@@ -142,14 +150,15 @@ def current(name: NameArgument, output: OutputOption = Output.text, address: Add
 @app.command()
 def remove(name: NameArgument, output: OutputOption = Output.text, address: AddressOption = None) -> None:
     """Have a job no more, nor its history; what it has made stays."""
-    with _asking(address) as ask:
+    with _asking(address) as (ask, cluster):
         told = ask("remove", name)
+        record(cluster, "jobs.remove", f"job {name}", told, None)
     _print(told, [f"{name} is removed"], output)
 
 
 @contextmanager
-def _asking(address: str | None) -> Iterator[Any]:
-    """Give how the scheduler is asked; it is started if it does not run."""
+def _asking(address: str | None) -> Iterator[tuple[Any, Cluster]]:
+    """Give how the scheduler is asked, and where Kafka is; it is started if it does not run."""
     from cluster.jobs import actor
     from cluster.packages import store_of
 
@@ -157,7 +166,17 @@ def _asking(address: str | None) -> Iterator[Any]:
         config, cluster = connected(address)
         settings = actor.Settings(cluster, config.pipeline.name, store_of(config).url)
         handle = actor.connect(settings)
-        yield lambda method, *arguments: actor.ask(handle, method, *arguments)
+        yield lambda method, *arguments: actor.ask(handle, method, *arguments), cluster
+
+
+def _known(ask: Any, name: str) -> dict[str, Any] | None:
+    from cluster.operations.errors import Absent
+
+    try:
+        told: dict[str, Any] = ask("get", name)
+    except Absent:
+        return None
+    return told
 
 
 def _parameters(text: str) -> dict[str, Any]:

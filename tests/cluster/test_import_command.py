@@ -29,6 +29,7 @@ from schemas.decode import decode_event
 from schemas.registry import Registry
 from schemas.topics import INSPECTION, MEASUREMENTS
 from tests.actors.inputs.lots import HERE, File
+from tests.cluster.audit_trail import actions
 from tests.fixtures_stack import prepared
 
 NOON_MS = 1_777_888_800_000
@@ -222,7 +223,9 @@ def prepared_partitions(cluster: Cluster, topic: str) -> list[Any]:
 
 
 @pytest.mark.usefixtures("_there")
-def test_a_lot_is_published_once(lot: Path, cluster: Cluster, since: Any) -> None:
+def test_a_lot_is_published_once(lot: Path, stack: Endpoints, since: Any) -> None:
+    trail = f"file {lot.name}"
+    told = len(actions(stack, trail))
     assert imported("stdf", lot).splitlines()[-1] == "published 3 measurements of 2 series, 5 inspection events"
     measured, inspected = since(MEASUREMENTS), since(INSPECTION)
     assert {(e["characteristic"], e.get("value"), *e.get("values", ())) for e in measured} == {
@@ -241,6 +244,7 @@ def test_a_lot_is_published_once(lot: Path, cluster: Cluster, since: Any) -> Non
     assert (forced["before"], forced["delivered"]) == ("no", {"measurement": 3, "inspection": 5})
     ids = [e["event_id"] for e in since(MEASUREMENTS)]
     assert (len(ids), len(set(ids))) == (6, 3)  # what comes twice has its id
+    assert actions(stack, trail)[told:] == ["events.import", "events.import"]  # what published nothing changed nothing
 
 
 @pytest.mark.usefixtures("_there")

@@ -18,20 +18,23 @@ from cluster.commands import recording
 READS = {
     "alerts list", "alerts show", "arl cusum", "arl ewma", "arl shewhart", "asyncapi", "audit list",
     "capability report", "charts list", "charts show", "config", "consumers list", "consumers show",
-    "dead-letters list", "dead-letters show", "detectors list", "detectors show", "keys list", "limits list",
-    "local status", "metrics errors", "metrics latency", "metrics show", "metrics throughput", "openapi",
+    "dead-letters list", "dead-letters show", "detector check", "detector compare", "detector list", "detector show",
+    "detectors list", "detectors show", "job current", "job history", "job list", "job show", "keys list",
+    "limits list", "local status", "metrics errors", "metrics latency", "metrics show", "metrics throughput", "openapi",
     "operations list", "operations show", "pareto", "pipeline check", "pipeline list", "schemas check", "schemas diff",
     "schemas list", "schemas show", "topics diff", "topics list", "topics show", "wafer-maps list", "wafer-maps show",
 }  # fmt: skip
 CHANGES = {
     "alerts ack", "alerts cause", "alerts close", "alerts comment", "alerts reopen", "alerts step",
-    "dead-letters redrive", "events publish", "groups reset", "keys create", "keys revoke", "limits apply",
-    "limits exclude", "limits include", "limits propose", "limits reset", "operations cancel", "pipeline repair",
-    "pipeline scale", "replay", "schemas level", "topics delete",
+    "dead-letters redrive", "detector deploy", "detector promote", "detector remove", "detector rollback",
+    "events publish", "groups reset", "import csv", "import parquet", "import stdf", "job cancel", "job remove",
+    "job run", "job schedule", "keys create", "keys revoke", "limits apply", "limits exclude", "limits include",
+    "limits propose", "limits reset", "operations cancel", "pipeline repair", "pipeline scale", "replay",
+    "schemas level", "topics delete",
 }  # fmt: skip
 ELSE = {  # starts or stops what runs, writes a file, tells people, or makes the topic that the trail stands in
-    "demo", "fit covariance", "fit isolation-forest", "fit pca", "fit reference", "local down", "local up",
-    "notify run", "notify test", "run", "topics apply",
+    "backtest", "demo", "detector new", "fit covariance", "fit isolation-forest", "fit pca", "fit reference",
+    "local down", "local up", "notify run", "notify test", "run", "topics apply",
 }  # fmt: skip
 
 
