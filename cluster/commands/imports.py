@@ -204,7 +204,7 @@ def _published(source: Source, plan: Plan, again: bool) -> dict[str, Any]:
         publisher.check()
         events = (found for found in source.events(check=plan.bad_rows > 0) if not isinstance(found, BadRow))
         delivered = Feed(publisher, source.name[:200]).publish(events, Progress("published", plan.events))
-    record(cluster, "events.import", f"file {source.name}", None, {"delivered": delivered, "before": before})
+    record(cluster, "events.import", f"file {source.path.name}", None, {"delivered": delivered, "before": before})
     return {"before": before, "delivered": delivered}
 
 
