@@ -14,6 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cluster.api.stream import STREAM_SERIES_MAX
+from cluster.jobs import actor as scheduler
+from cluster.jobs.job import Job
 from tests.cluster.inspected import inspected, letter
 from tests.cluster.page_checks import accessible, fits, picture, stands
 from tests.cluster.served import Served
@@ -39,6 +41,18 @@ def filled(served: Served) -> Served:
     letter(served, "a service", line.pipeline, 1)
     served.read_up_to(line.next_offset)
     return served
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nightly(served: Served) -> Iterator[Job]:
+    """A job by hand, and the scheduler that has it. Ray's dashboard does not run here, so no run of it begins."""
+    job = Job(f"nightly-{uuid.uuid4().hex[:6]}", "limits", {"series": ["*"]}, by="tests")
+    line = served.line
+    handle = scheduler.connect(scheduler.Settings(line.cluster, line.pipeline, "file:///nowhere"))
+    scheduler.ask(handle, "schedule", job)
+    yield job
+    scheduler.ask(handle, "remove", job.name)
+    scheduler.stop(line.pipeline)
 
 
 def goto(page: Page, filled: Served, address: str) -> None:
@@ -78,6 +92,7 @@ PARTS = {
     "schemas": "#schemas tbody tr",
     "dead-letters": "#dead-letters tbody tr",
     "running": "#part .listed[data-loaded]",
+    "jobs": "#jobs tbody tr",
     "detectors": "#detectors tbody tr",
 }
 
@@ -219,6 +234,21 @@ def test_alerts_are_filtered_and_come_newest_first(page: Page, filled: Served) -
     expect(page.locator("#alerts-words")).to_have_text("No alert is like this.")
     page.reload()
     expect(page.get_by_label("Words")).to_have_value("nobody is called this")
+
+
+def test_a_job_is_run_and_its_run_cancelled(page: Page, filled: Served, nightly: Job) -> None:
+    goto(page, filled, "operations?part=jobs")
+    row = page.locator("#jobs tbody tr", has_text=nightly.name)
+    for words in ("limits", "by hand", "never run", "none yet", "tests"):
+        expect(row).to_contain_text(words)
+    row.get_by_role("button", name="Run now").click()
+    row.get_by_role("button", name="Cancel its run").click()
+    expect(row).to_contain_text("· cancelled")
+    row.get_by_role("button", name="Runs").click()
+    run = page.locator("#runs tbody tr")
+    expect(run).to_have_count(1)
+    expect(run).to_contain_text("cancelled")
+    expect(run).to_contain_text("hand, ")
 
 
 def test_detectors_say_their_versions(page: Page, filled: Served) -> None:
