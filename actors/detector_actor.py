@@ -24,6 +24,7 @@ from actors.packages.errors import PackageRefused
 from actors.packages.limits import Guest, confine, relieve
 from actors.packages.packaged import prepare, resolve
 from actors.packages.watching import PREPARE_S, within
+from actors.priority import take_what_is_left
 from models.detector import Detector
 
 SPARE = ""  # stands for the family of an actor that has none
@@ -52,6 +53,8 @@ class DetectorActor:
         self._trouble: PackageRefused | None = None
         if guest is not None:
             confine(guest.limits)
+            if guest.idle:
+                take_what_is_left()
         self._folds: dict[str, FamilyFold] = {}  # those whose kernels are loaded; only the family's own has partitions
         for name in (family,) if family != SPARE else families:
             self._load(name)

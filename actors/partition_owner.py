@@ -30,6 +30,7 @@ from actors.hosts import Hosts, InOwner
 from actors.kafka.log import SystemClock
 from actors.names import LOG_FORMAT
 from actors.pipeline import Pipeline
+from actors.priority import take_what_is_left
 from actors.slot import Slot
 from actors.surroundings import Codec, Surroundings
 from actors.turn import Turn
@@ -227,7 +228,8 @@ class PartitionOwner:
     def __init__(self, pipeline: Pipeline, seat: Seat) -> None:
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
         collect_seldom()
-        os.nice(pipeline.owner_nice)
+        if pipeline.idle:
+            take_what_is_left()
         group = get_current_placement_group()
         turn = Turn(group.id.hex()) if group is not None and pipeline.standby else None
         self._loop = OwnerLoop(pipeline, seat, turn)

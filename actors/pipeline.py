@@ -59,7 +59,7 @@ class Pipeline:
     )
     guest: Guest | None = None  # its detectors are somebody's packages: how their processes are held (actors/packages)
     changes_of: str = ""  # the pipeline whose changes of limits it makes too; empty: its own
-    owner_nice: int = 0  # of its owners: so much they leave the processors to others
+    idle: bool = False  # its owners take what processor time is left
     log: Callable[[Cluster], Log] = KafkaLog
 
     @property

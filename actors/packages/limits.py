@@ -11,7 +11,6 @@ it. Processor time is limited by being nice, and by one thread for BLAS and Open
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigError
+from actors.priority import be_nicer
 
 RELIEF_BYTES = 256 * 1024 * 1024  # beyond the limit, for the process to go on when the code has used all of it
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -32,7 +32,7 @@ class Limits:
     memory_bytes: int = 1024 * 1024 * 1024  # beyond what the process has before it meets the code
     step_s: float = 3.0  # for a step; then the process is killed
     load_s: float = 10.0  # to import and construct; the first step, in which kernels compile, has as much
-    nice: int = 10
+    nice: int = 10  # beyond that of the product's own processes
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -67,6 +67,7 @@ class Guest:
     """How the detector processes of a pipeline run that judges by somebody's code."""
 
     limits: Limits = field(default_factory=Limits)
+    idle: bool = False  # they take what processor time is left
 
     def runtime_env(self) -> dict[str, Any]:
         """Return Ray's runtime environment of these processes: none that other work has, or will have."""
@@ -75,7 +76,7 @@ class Guest:
 
 def confine(limits: Limits) -> None:
     """Hold this process to its limits of memory and processor, from now on."""
-    os.nice(max(0, limits.nice - os.nice(0)))
+    be_nicer(limits.nice)
     allowed = data_bytes() + limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed + RELIEF_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -28,7 +28,6 @@ from cluster.deployments.record import Deployment, Offsets, Phase, phase_of
 from cluster.operations.errors import Refused
 from schemas.topics import ALERTS, CHARTS, MEASUREMENTS, STATE, TOPICS, Topic, dead_letter_topic, late_topic
 
-OWNER_NICE = 10  # the pipeline beside it comes first
 SHADOW_COMMIT_MS = 500  # nobody waits for verdicts in shadow: few transactions
 STEP_ROWS_MAX = (
     4_000  # of one step: short ones, so that a slow detector keeps to its limit of time, and others get their turn
@@ -75,7 +74,8 @@ def satellite(base: Pipeline, deployment: Deployment, share: Share, ends: Offset
     if deployment.description is None:
         raise Refused(f"deployment {deployment.name} is not examined yet")
     limits = Limits.of_json(deployment.limits)
-    part = EVERY_SERIES if phase_of(share) is Phase.shadow else share  # in shadow all go to its own topics
+    shadow = phase_of(share) is Phase.shadow  # nobody waits for it: it has what the others leave
+    part = EVERY_SERIES if shadow else share  # in shadow all go to its own topics
     assignment = Assignment(Packaged.of_json(deployment.description), deployment.series, deployment.label, part)
     return replace(
         base,
@@ -85,12 +85,12 @@ def satellite(base: Pipeline, deployment: Deployment, share: Share, ends: Offset
         hosting="actor",
         standby=False,
         slots=1,
-        guest=Guest(limits),
-        owner_nice=OWNER_NICE,
+        guest=Guest(limits, idle=shadow),
+        idle=shadow,
         step_rows_max=min(base.step_rows_max, STEP_ROWS_MAX),
         step_samples_max=min(base.step_samples_max, STEP_ROWS_MAX),
         step_timeout_s=limits.step_s,
-        commit_interval_ms=SHADOW_COMMIT_MS if phase_of(share) is Phase.shadow else base.commit_interval_ms,
+        commit_interval_ms=SHADOW_COMMIT_MS if shadow else base.commit_interval_ms,
         changes_of=base.name,
         log=Stretch(base.input_topic, deployment.starts, ends),
     )
