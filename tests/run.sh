@@ -1,8 +1,7 @@
 #!/bin/sh
 # The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests that take less than seconds, no broker, no Ray.
-# `all` runs three groups at once, because most of them wait most of the time: tests on a shared broker, Ray and browser, in two
-# processes with a broker and a Ray each; beside them tests that start processes of their own, which take longest; and pure tests, which
-# get what the others leave (SCHED_IDLE). Tests that measure a time that was promised run last, alone.
+# `all`: tests on a shared broker, Ray and browser, in two processes with a broker and a Ray each; then tests that start whole products,
+# one after the other; beside both pure tests, which get what they leave. Tests that measure a time that was promised run last, alone.
 # BIN is the virtual environment's bin folder; further arguments go to pytest.
 set -eu
 BIN=${BIN:-.venv/bin}
@@ -46,17 +45,17 @@ stage "kernels compiled once, for all processes"
 
 rm -f .coverage .coverage.*
 said=$(mktemp -d)
-types='' processes='' pures=''
-# Each of the three is the leader of a process group: none of its processes outlives a run that is broken off. Not of a session:
-# Linux shares processor time out among sessions first (sched_autogroup), and being nice counts within one only.
-trap 'for one in $types $processes $pures; do kill -- "-$one" 2>/dev/null || true; done; rm -rf "$said"' EXIT
+types='' pures=''
+# Each of the two is a session, and the leader of its processes: none outlives a run that is broken off. Linux shares processor
+# time out among sessions first (sched_autogroup): as a session that is as nice as can be, they have what the others leave.
+trap 'for one in $types $pures; do kill -- "-$one" 2>/dev/null || true; done; rm -rf "$said"' EXIT
 trap 'exit 130' INT TERM HUP
 
 idle="nice -n 19"
 if command -v chrt >/dev/null 2>&1; then idle="chrt --idle 0"; fi
-set -m
-# shellcheck disable=SC2086
-$idle "$BIN/mypy" </dev/null >"$said/types" 2>&1 &
+beside() { exec setsid sh -c 'echo 19 2>/dev/null >/proc/self/autogroup || true; exec "$@"' sh $idle "$@"; }
+
+beside "$BIN/mypy" </dev/null >"$said/types" 2>&1 &
 types=$!
 
 # what is compiled once need not be compiled by every process of the run, even where the environment says so
@@ -66,23 +65,19 @@ PYTHONPATH=$PWD/tests/site
 COVERAGE_FILE=$PWD/.coverage # also of processes that have another working directory
 export TESTS_COVERAGE PYTHONPATH COVERAGE_FILE
 
-sh "$0" processes "$@" </dev/null >"$said/processes" 2>&1 &
-processes=$!
-# shellcheck disable=SC2086
-$idle sh "$0" pure "$@" </dev/null >"$said/pure" 2>&1 &
+beside sh "$0" pure "$@" </dev/null >"$said/pure" 2>&1 &
 pures=$!
-set +m
 
 failed=''
-stage "tests on a real broker, real Ray and a real browser; beside them processes, pure tests and types"
+stage "tests on a real broker, real Ray and a real browser; beside them, with the time that is left, pure tests and types"
 tests "not ($pure) and not processes and not quiet" -n 2 --dist loadfile "$@" || failed="$failed broker-and-Ray"
-wait $processes || failed="$failed processes"
+sh "$0" processes "$@" || failed="$failed processes"
 wait $pures || failed="$failed pure"
-cat "$said/processes" "$said/pure"
+cat "$said/pure"
 stage "types"
 wait $types || failed="$failed types"
 cat "$said/types"
-types='' processes='' pures=''
+types='' pures=''
 stage "tests that measure a promised time, alone"
 tests quiet "$@" || failed="$failed quiet"
 [ -z "$failed" ] || { echo "failed, see above:$failed" >&2; exit 1; }

@@ -147,7 +147,7 @@ def test_an_alert_that_the_view_has_forgotten_still_has_its_life(line: QualityLi
         ("/series/no/reset", {"reason": "r"}, 422, "no row of series no"),
         ("/events/measurement", {}, 422, 'an object with "event", or with "events", is wanted'),
         ("/events/measurement", {"events": []}, 422, "events: 1 to 500"),
-        ("/events/nonsense", {"events": []}, 404, "Not Found"),
+        ("/events/nonsense", {"events": []}, 404, "there is no category nonsense: it is one of measurement, "),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(line: QualityLine, path: str, body: Any, status: int, words: str) -> None:
