@@ -50,9 +50,11 @@ FAILED, REFUSED = 1, 2
 
 
 def submit_and_follow(
-    client: Any, plan: BacktestPlan, folder: Path, tell: Callable[[int, str], None]
+    client: Any, plan: BacktestPlan, folder: Path, tell: Callable[[int, str], None], address: str | None = None
 ) -> dict[str, Any]:
     """Have the cluster of a JobSubmissionClient carry a plan out; return what report.json says.
+
+    `address`: of that cluster, "host:port"; without it the job takes what Ray tells it, which is the newest Ray of the machine.
 
     Whatever ends this, KeyboardInterrupt above all, stops the job, waits until it has ended, and removes what it left.
     Raises Refused, BacktestFailed.
@@ -68,7 +70,7 @@ def submit_and_follow(
         begun = True
         _submit(
             client,
-            entrypoint=shlex.join([sys.executable, "-m", "cluster.backtest.job", str(part.resolve())]),
+            entrypoint=shlex.join(_command(part, address)),
             submission_id=submission,
             metadata={"kind": "backtest", "detector": plan.wish.target[:200], "topic": plan.wish.topic},
         )
@@ -89,6 +91,10 @@ def submit_and_follow(
             stop(client, submission)
         for left in (part, part_of(folder)):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _command(part: Path, address: str | None) -> list[str]:
+    return [sys.executable, "-m", "cluster.backtest.job", str(part.resolve()), *([address] if address else [])]
 
 
 def _submit(client: Any, **job: Any) -> None:
@@ -240,7 +246,8 @@ def _end(part: Path, why: str, code: int) -> int:
 
 def main() -> int:
     """Connect to the cluster whose job this is."""
-    ray.init(namespace=NAMESPACE, log_to_driver=False)
+    address = sys.argv[2] if len(sys.argv) > 2 else None
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
     return carry_out_asked(Path(sys.argv[1]))
 
 

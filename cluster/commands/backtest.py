@@ -102,13 +102,14 @@ def _as_job(
     plan: BacktestPlan, report: Path, told: Callable[[int, str], None], config: Any, address: str | None
 ) -> dict[str, Any]:
     from cluster.backtest.job import submit_and_follow
-    from cluster.ray_address import jobs_of
+    from cluster.ray_address import jobs_of, ray_of
 
     try:
-        client = jobs_of(config, address)
+        where = ray_of(config, address)
+        client = jobs_of(config, where)
     except ConfigError as error:
         raise ConfigError(f"{error}; --local needs no Ray") from error
-    return submit_and_follow(client, plan, report, told)
+    return submit_and_follow(client, plan, report, told, None if "://" in where else where)
 
 
 @contextmanager

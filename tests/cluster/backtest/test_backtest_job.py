@@ -69,6 +69,7 @@ def test_a_job_says_what_the_command_itself_says(line: BacktestLine, head: str, 
     assert reports[0] == reports[1], here.output
     told = newest(head)
     assert told.status == JobStatus.SUCCEEDED
+    assert told.entrypoint.endswith(f" {head}"), "by itself a job takes the newest Ray of the machine"
     assert told.metadata == {"kind": "backtest", "detector": f"{mine}:Raises", "topic": line.input}
     assert sorted(path.name for path in Path().iterdir() if path.is_dir() and path.name != "__pycache__") == [
         "here",
