@@ -63,6 +63,8 @@ TAGS = {
     "dead letters": "What could not be processed, and sending it on its way again.",
     "quality": "Charts, alerts, limits, capability, events.",
     "management": "What changes much: replay, reset, deletion, scaling.",
+    "deployments": "Detectors deployed at run time: packages, shadow, canary, live, and back.",
+    "jobs": "What is done on a schedule: judging history again, limits, training.",
     "operations": "What was asked for that takes a while.",
     "access": "Who may do what, and who did what.",
     "stream": "Live points and alerts, as server-sent events.",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from cluster.api.access import Caller, needs
 from cluster.api.carrying_out import ACCEPTED, Change, Dangerous, IdempotencyKey, Management, carry_out, management_of
@@ -29,6 +29,25 @@ Mode = Annotated[str, Field(max_length=20, description="shadow, canary:10%, live
 class Deploy(Dangerous):
     """What is deployed, beside which detectors, and how."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "edge",
+                    "package": "9f2c".ljust(64, "0"),
+                    "mode": "canary:10%",
+                    "parameters": {"limit": 4.0},
+                    "series": ["ETCH-*"],
+                    "limits": {"step_s": 2.0},
+                    "from": "earliest",
+                    "replaces": "edge-1",
+                    "dry_run": True,
+                },
+                {"name": "edge", "package": "9f2c".ljust(64, "0"), "plan_hash": "3f0c9a51d2e4b768"},
+            ]
+        }
+    )
+
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="of the deployment, and of its topics")]
     package: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="digest, as POST /packages answered")]
     mode: Mode = "shadow"
@@ -47,11 +66,19 @@ class Deploy(Dangerous):
 class Promote(Dangerous):
     """How much a deployment judges live."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"mode": "canary:10%", "dry_run": True}, {"mode": "live", "plan_hash": "3f0c9a51d2e4b768"}]
+        }
+    )
+
     mode: Mode = "live"
 
 
 class Change_(Dangerous):  # noqa: N801 - what is changed stands in the path
     """A rollback or a removal: nothing more to say."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"dry_run": True}, {"plan_hash": "3f0c9a51d2e4b768"}]})
 
 
 async def _there(management: Management) -> dict[str, Any]:
@@ -62,7 +89,15 @@ def _asked(body: Dangerous, **more: Any) -> dict[str, Any]:
     return body.model_dump(mode="json", by_alias=True, exclude={"dry_run", "plan_hash"}) | more
 
 
-@router.post("/packages", status_code=201, summary="Put a detector package into the store")
+_PACKED = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.post(
+    "/packages",
+    status_code=201,
+    openapi_extra={"requestBody": {"required": True, "content": _PACKED}},
+    summary="Put a detector package into the store",
+)
 async def put_package(request: Request, caller: Annotated[Caller, needs("detectors", "manage")]) -> JSONResponse:
     """Keep a project's zip or a wheel, sent as it is; the answer says by which digest it is deployed."""
     from actors.packages import PackageStore, read_package_bytes  # noqa: PLC0415
@@ -143,7 +178,7 @@ def _told(record: Any, said: dict[str, Any] | None) -> dict[str, Any]:
 async def deploy(
     request: Request,
     body: Deploy,
-    caller: Annotated[Caller, needs("detectors", "manage")],
+    caller: Annotated[Caller, needs("detectors", "manage", "body.name")],
     idempotency_key: IdempotencyKey = "",
 ) -> JSONResponse:
     """Examine a package, warm its detector up on what is retained, and have it judge in the mode that is wanted."""

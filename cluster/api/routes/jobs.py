@@ -29,7 +29,21 @@ Name = Annotated[str, PathParameter(pattern=r"^[a-z][a-z0-9-]{0,30}$", descripti
 class Definition(BaseModel):
     """What a job does, when, and how patiently."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "rejudge",
+                    "parameters": {"last_s": 86_400, "detectors": [{"detector": "spc.ewma", "series": "*"}]},
+                    "cron": "30 2 * * *",
+                    "zone": "Europe/Berlin",
+                    "catch_up": "last",
+                },
+                {"kind": "train", "parameters": {"model": "pca", "vector": "wafer"}},
+            ]
+        },
+    )
 
     kind: Literal["rejudge", "limits", "train"]
     parameters: dict[str, JsonValue] = Field(
