@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 
 from cluster.access.wiring import Access
 from cluster.api.app import build_api
+from cluster.jobs import actor as scheduler
 from cluster.local import Endpoints
 from cluster.operations import actor as operations
 from schemas.registry import Registry
@@ -60,7 +62,7 @@ class Fuzzed:
     def _known(self) -> dict[str, list[Any]]:
         """Make something of each kind, and return their names. What deletes or changes finds nothing that is not ours."""
         line, alert = self.line, self.line.alert()
-        topic, subject = f"{self.mark}.topic", f"{self.mark}-value"
+        topic, subject = f"{self.mark}-topic", f"{self.mark}-value"
         line.line.admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
         registry = Registry(line.line.endpoints.registry_url)
         for text in ('"string"', '{"type": "string"}'):
@@ -70,6 +72,9 @@ class Fuzzed:
             "POST", "/limits/proposals", {"Content-Type": "application/json"}, requests.compat.json.dumps(asked)
         )
         assert answer.status_code == 201, answer.text
+        job = requests.compat.json.dumps({"kind": "limits", "parameters": {"series": ["*"]}})
+        answer_of_job = self.send("PUT", f"/jobs/{topic}", {"Content-Type": "application/json"}, job)
+        assert answer_of_job.status_code == 200, answer_of_job.text
         self._key("viewer")
         spare = next(key for key in self.access.following.book.listed() if key.name.endswith("-viewer"))
         return {
@@ -98,9 +103,12 @@ def fuzzed(stack: Endpoints) -> Iterator[Fuzzed]:
     with quality_line(stack) as line:
         access = Access(settings(stack))
         assert access.following.wait(30), access.following.trouble
-        app = build_api(Here(line.line, line.view), access, line.app.state.quality)
-        try:
-            yield Fuzzed(line, app, access)
-        finally:
-            operations.stop(line.line.name)
-            access.close()
+        with TemporaryDirectory() as store:
+            app = build_api(Here(line.line, line.view), access, line.app.state.quality, store)
+            scheduler.connect(scheduler.Settings(line.line.cluster, line.line.name, store))
+            try:
+                yield Fuzzed(line, app, access)
+            finally:
+                scheduler.stop(line.line.name)
+                operations.stop(line.line.name)
+                access.close()

@@ -46,7 +46,8 @@ SLOW = {
 }
 FINDS_NOTHING = {  # of what is only looked at: there is none here, or a name would have to be guessed
     "GET /charts/{series}/contributions", "GET /dead-letters/{topic}/{partition}/{offset}", "GET /operations/{operation_id}",
-    "GET /wafer-maps/{inspection_id}", "GET /wafer-maps/{lot}/{wafer}",
+    "GET /deployments/{name}", "GET /deployments/{name}/compare", "GET /jobs/{name}/current", "GET /wafer-maps/{inspection_id}",
+    "GET /wafer-maps/{lot}/{wafer}",
 }  # fmt: skip
 QUERIES = {"GET /pareto": {"by": "rule"}, "GET /events/schemas/{subject}/diff": {"from": 1, "to": 1}}
 CHECKS = [

@@ -89,7 +89,7 @@ def _asked(body: Dangerous, **more: Any) -> dict[str, Any]:
     return body.model_dump(mode="json", by_alias=True, exclude={"dry_run", "plan_hash"}) | more
 
 
-_PACKED = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
+_PACKED = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 @router.post(

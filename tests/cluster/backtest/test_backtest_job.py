@@ -30,8 +30,10 @@ pytestmark = pytest.mark.processes
 HEAD = """
 import sys
 import ray
-context = ray.init(address="local", _node_ip_address="127.0.0.1", num_cpus=2, include_dashboard=True, dashboard_host="127.0.0.1",
-                   dashboard_port=0, object_store_memory=100 * 1024 * 1024, log_to_driver=False)
+from cluster.ray_address import agent_on_a_free_port
+with agent_on_a_free_port():
+    ray.init(address="local", _node_ip_address="127.0.0.1", num_cpus=2, include_dashboard=True, dashboard_host="127.0.0.1",
+             dashboard_port=0, object_store_memory=100 * 1024 * 1024, log_to_driver=False)
 print("address", ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
