@@ -7,6 +7,7 @@ step and detector family, and is read here straight from the broker: with Kafka'
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
@@ -86,19 +87,24 @@ class Verdicts:
         `series` and `detectors` by name, None: all. `since` and `until` are event times (`until` does not belong to it; times
         without a zone are refused). Records are read to where the topic ends now. `input` is the measured value, `value` the
         statistic; `signals` are the rules that fired on it.
-        Raises ReopenError if Kafka does not answer.
+        A record that is no chart record is left out, with a warning that says where it is. Raises ReopenError if Kafka does not
+        answer.
         """
         edges = [_ms(edge) for edge in (since, until)]
         wanted = None if series is None else set(series)
         named = None if detectors is None else set(detectors)
-        for packed in self._records():
-            if step_of(packed).pipeline == self.pipeline:
-                part = _rows(unpack(packed), wanted, named, edges[0], edges[1])
-                if part is not None:
-                    yield part
+        for place, packed in self._records():
+            try:
+                block = unpack(packed) if step_of(packed).pipeline == self.pipeline else None
+            except ValueError as error:
+                warnings.warn(f"{place} is left out: {error}", stacklevel=2)
+                continue
+            part = None if block is None else _rows(block, wanted, named, edges[0], edges[1])
+            if part is not None:
+                yield part
 
-    def _records(self) -> Iterator[bytes]:
-        """Yield the values of all retained records."""
+    def _records(self) -> Iterator[tuple[str, bytes]]:
+        """Yield place and value of all retained records."""
         changes = Changes(self._cluster.bootstrap_servers, dict(self._cluster.client))
         bounds = changes.bounds([(self.topic, partition) for partition in changes.partitions(self.topic)])
         left = {partition: high for (_, partition), (low, high) in bounds.items() if low < high}
@@ -113,7 +119,9 @@ class Verdicts:
                 for batch in polled.batches:
                     deadline = time.monotonic() + QUIET_S
                     inside = batch.offset < left.get(batch.partition, 0)
-                    yield from (value for value, is_in in zip(batch.values, inside, strict=True) if is_in and value)
+                    for offset, value, is_in in zip(batch.offset, batch.values, inside, strict=True):
+                        if is_in and value:
+                            yield f"{self.topic}:{batch.partition}:{offset}", value
                     if batch.next_offset >= left.get(batch.partition, batch.next_offset + 1):
                         del left[batch.partition]
                 if left and time.monotonic() > deadline:

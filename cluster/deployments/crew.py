@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +11,7 @@ from ray.exceptions import GetTimeoutError
 
 from actors import supervisor
 from actors.engine.share import Share
+from actors.errors import ReopenError
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
 from actors.kafka.log import KafkaLog
@@ -19,6 +21,7 @@ from cluster.deployments.satellite import own_topics, satellite, satellite_name
 from cluster.operations.errors import Conflict, Refused
 
 ASK_S = 2.0  # for supervisors to answer
+COMMITTED_S, ASK_AGAIN_S = 60.0, 0.5  # for Kafka to say what is committed
 AT_ONCE = 4  # pipelines that are stopped at the same time
 
 
@@ -90,9 +93,15 @@ class Crew:
             writer.abandon()
 
     def committed(self, name: str) -> dict[int, int | None]:
-        """Return how far a deployment has judged."""
-        base = self.base()
-        return self._log.committed(satellite_name(name), base.input_topic, base.partitions)
+        """Return how far a deployment has judged; asked again while Kafka does not say, for COMMITTED_S."""
+        base, deadline = self.base(), time.monotonic() + COMMITTED_S
+        while True:
+            try:
+                return self._log.committed(satellite_name(name), base.input_topic, base.partitions)
+            except ReopenError:  # the coordinator of the group moves, or has too much to do
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(ASK_AGAIN_S)
 
     def statuses(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return what the supervisors of these say, by deployment; those that do not answer are left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pytest
+from confluent_kafka import Producer
 
 from cluster.client import ApiError, Chart, Client, NotReachedError, Verdicts, connection, tables, verdicts
 from cluster.client.connection import Connection
@@ -278,8 +280,15 @@ def test_the_client_does_not_wait_for_ray() -> None:
 
 
 def test_the_log_has_the_verdicts_that_the_api_tells(client: Client, served: Served) -> None:
-    reader = Verdicts(served.line.cluster.bootstrap_servers, served.line.pipeline, topic=served.line.sources.charts)
-    found = reader.read([SERIES[1]], detectors=["spc.individuals"])
+    line = served.line
+    reader = Verdicts(line.cluster.bootstrap_servers, line.pipeline, topic=line.sources.charts)
+    producer = Producer({"bootstrap.servers": line.cluster.bootstrap_servers})
+    producer.produce(line.sources.charts, b"no chart", partition=0)
+    producer.flush(20)
+    with pytest.warns(
+        UserWarning, match=rf"{re.escape(line.sources.charts)}:0:\d+ is left out: not a packed chart record"
+    ):
+        found = reader.read([SERIES[1]], detectors=["spc.individuals"])
     assert found.schema == verdicts.SCHEMA
     held = client.chart(SERIES[1]).verdicts.to_pandas()
     held = held[held["detector"] == "spc.individuals"].reset_index(drop=True)

@@ -17,6 +17,8 @@ from tests.cluster.deployments.deployed_line import ENDED, Deployed, deployed
 from tests.cluster.deployments.test_deploying import oracle, rows_of
 from tests.integration.line import wait_for
 
+pytestmark = pytest.mark.quiet  # gone in time is promised
+
 GONE_S = 10.0
 AT_RUN_TIME = {
     "raises": ("it raised on partition", "the thousandth row is not for me"),
