@@ -52,7 +52,7 @@ DESCRIPTION = """Live control charts, alerts and capability of a fab's measureme
 - Lists are `{"items": […], "next": …}`: `next` is the `cursor` of the next page, null at the end.
 - Errors are `application/problem+json` (RFC 9457): `detail` says in a sentence what to do. Headers or an address of more than
   64 KiB are refused with 431 and 414 before any route sees them.
-- Times are milliseconds since 1970 UTC and end in `_ms`, or stand in `at`.
+- Times are milliseconds since 1970 UTC: what ends in `_ms` or `_time`, `at`, and `timestamp` of an event.
 - What is dangerous has a dry run: `{"dry_run": true, …}` answers a plan and its hash, the same with `plan_hash` applies
   exactly that plan and answers 202 with an operation to poll.
 """

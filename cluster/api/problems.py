@@ -93,7 +93,10 @@ def install(app: FastAPI) -> None:
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         found = error.errors()
         errors = [
-            {"in": sayable(".".join(str(part) for part in one["loc"])), "detail": sayable(one["msg"])}
+            {
+                "in": sayable(".".join(str(part) for part in one["loc"])),
+                "detail": sayable(one["msg"].removeprefix("Value error, ")),
+            }
             for one in found[:ERRORS_MAX]
         ]
         detail = "; ".join(f"{one['in']}: {one['detail']}" for one in errors)

@@ -1,6 +1,6 @@
 """`chipquality keys`: keys of the API. Works on Kafka itself, so that there is a way in when no key is left.
 
-Exit codes: 0 done; 1 there is no such key; 2 refused, with the reason in one line.
+Exit codes: 0 done; 1 Kafka does not answer; 2 refused, or there is no such key, with the reason in one line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Keys of the API: who may use it, and for what.", no_args_is_help=True)
 
-NOT_THERE = 1  # exit code
+NOT_THERE = 2  # exit code: refused, as by other commands
 
 
 @app.command()
@@ -75,7 +75,7 @@ def revoke(
     key_id: Annotated[str, typer.Argument(help="The public part of the key: its id in the list.")],
     output: OutputOption = Output.text,
 ) -> None:
-    """Make a key worthless on all replicas within a second; its sessions end with it. Exit code 1: there is no such key."""
+    """Make a key worthless on all replicas within a second; its sessions end with it. Exit code 2: there is no such key."""
     with _desk() as (desk, book):
         before = book.get(key_id)
         key = desk.revoke(book, key_id, who())

@@ -20,18 +20,19 @@ const MEANINGS = {
   401: "You are not signed in",
   403: "Your role does not allow this",
   404: "It is not there",
-  409: "It has changed since you saw it, so nothing was done. What is shown now is how it stands",
   412: "Somebody changed it meanwhile, so nothing was done. What is shown now is how it stands",
   422: "This cannot be accepted as it is",
   429: "Too many requests: wait a moment",
   503: "A part that the answer needs does not answer",
 };
 
+const CHANGED = "It has changed since you saw it, so nothing was done. What is shown now is how it stands"; // the plan is another one
+
 /** What went wrong, in words that say what to do. */
 export function explain(error) {
   if (!(error instanceof ApiError)) return `The page failed: ${error.message}`;
   if (error.absent) return `This server has no ${error.path.split("?")[0]}: its release is older than this page, or the part is not switched on.`;
-  const meaning = MEANINGS[error.status];
+  const meaning = error.status === 409 && error.body.plan ? CHANGED : MEANINGS[error.status];
   return meaning ? `${meaning}: ${error.message}` : error.message;
 }
 

@@ -42,6 +42,7 @@ async function show(views, first) {
   if (shown?.name === name && shown.change) return shown.change(query);
   turn += 1;
   const mine = turn;
+  for (const open of document.querySelectorAll("dialog[open]")) open.close(); // it belongs to what is left
   shown?.close?.();
   shown = null;
   const root = element("div", { class: `view ${view ? name : ""}` });

@@ -55,7 +55,7 @@ def test_made_listed_and_revoked(configured: None, stack: Endpoints) -> None:
     assert text.rpartition("_")[2] not in listed + json.dumps(shown)
     assert actions(stack, f"key {key.key_id}") == ["keys.create", "keys.revoke"]
     missing = RUN.invoke(app, ["keys", "revoke", "nobody"])
-    assert missing.exit_code == 1
+    assert missing.exit_code == 2
     assert "no key 'nobody'" in missing.output
 
 

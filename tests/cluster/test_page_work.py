@@ -283,6 +283,9 @@ def test_a_dead_letter_is_re_driven_after_a_look_at_the_plan(page: Page, filled:
     expect(done).to_contain_text("● done")
     expect(done).to_contain_text("1 record")
     stands(page, "operations-running", (360, 1280))
+    goto(page, filled, f"operations?part=dead-letters&search={source}")
+    expect(rows.last).to_contain_text("● re-driven")
+    expect(rows.first).to_contain_text("○ waits")
 
 
 def test_a_chip_of_dead_letters_says_what_is_shown_and_nothing_hidden_is_selected(page: Page, filled: Served) -> None:
@@ -313,8 +316,18 @@ def test_a_topic_is_deleted_after_a_look_at_the_plan(page: Page, filled: Served)
     expect(page.locator("#operations tbody tr", has_text=name).first).to_contain_text("● done")
     assert name not in admin.list_topics(timeout=CALL_S).topics
     goto(page, filled, f"operations?part=topics&name={quote('quality.state')}")
-    page.get_by_role("button", name="Delete this topic").click()
-    expect(page.locator("#part .told .problem")).to_contain_text("quality.state")
+    expect(page.locator("#part")).to_contain_text("It is one of the product's: it is never deleted.")
+    expect(page.get_by_role("button", name="Delete this topic")).to_have_count(0)
+
+
+def test_a_dialog_does_not_outlive_the_view_that_opened_it(page: Page, filled: Served) -> None:
+    goto(page, filled, "alerts")
+    goto(page, filled, "operations?part=pipelines")
+    page.get_by_role("button", name="Judge again").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#worklist")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_the_offsets_of_a_group_are_set_and_a_pipeline_judges_again(page: Page, filled: Served) -> None:

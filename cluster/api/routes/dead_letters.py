@@ -231,6 +231,7 @@ def _item(letter: Letter, redrives: Redrives) -> dict[str, Any]:
         "at_ms": letter.written_ms,
         "source": fields["source"],
         "attempts": fields["attempts"],
+        "waits": redrives.of(letter) is None,
         "redriven": redrives.times(letter) + (redrives.of(letter) is not None),
         "bytes": len(fields["value"] or b""),
         "truncated": fields["truncated"],

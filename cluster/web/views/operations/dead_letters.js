@@ -47,7 +47,7 @@ class DeadLetters {
     try {
       const found = await get("/dead-letters/summary");
       const rows = found.items ?? Object.entries(found.by_reason ?? {}).map(([reason, n]) => ({ reason, count: n }));
-      this.summary.replaceChildren(element("p", { class: "headline" }, `${count(found.total ?? rows.reduce((sum, row) => sum + row.count, 0))} records wait.`),
+      this.summary.replaceChildren(element("p", { class: "headline" }, `${counted(found.total ?? rows.reduce((sum, row) => sum + row.count, 0), "dead letter")}, with those that were re-driven.`),
         rows.length ? element("ul", { class: "chips" }, ...rows.map((row) => element("li", {}, element("a", { href: link("operations", { part: "dead-letters", topic: row.topic, reason: row.reason }) }, [row.topic, row.reason].filter(Boolean).join(" · ")), ` ${count(row.count)}`))) : "");
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -72,7 +72,7 @@ class DeadLetters {
     const columns = [
       { head: "select", cell: box }, { head: "record", cell: (one) => element("button", { type: "button", class: "link", onclick: () => this.show(one) }, `${one.topic}:${one.partition}:${one.offset}`) },
       { head: "reason", cell: (one) => one.reason }, { head: "detail", cell: (one) => one.detail }, { head: "set aside (UTC)", cell: (one) => time(one.at_ms) }, { head: "by", cell: (one) => one.source }, { head: "attempts", figure: true, cell: (one) => count(one.attempts) },
-      { head: "state", cell: (one) => (one.redriven ? sign("good", "re-driven") : sign("learning", "waits")) }, { head: "size", figure: true, cell: (one) => bytes(one.bytes) },
+      { head: "state", cell: (one) => (one.waits ? sign("learning", one.redriven ? `waits: failed again after ${counted(one.redriven, "re-drive")}` : "waits") : sign("good", "re-driven")) }, { head: "size", figure: true, cell: (one) => bytes(one.bytes) },
     ];
     this.body.replaceChildren(this.items.length ? table(`${counted(this.items.length, "dead letter")}, newest first`, columns, this.items, { id: "dead-letters" }) : element("p", { class: "quiet" }, "No dead letter is like this."), ...[more(this.next, () => this.load(this.next))].filter(Boolean));
   }

@@ -23,7 +23,7 @@ const COLUMNS = [
   { head: "topic", cell: (one) => element("a", { href: link("operations", { part: "topics", name: one.name }) }, one.name) },
   { head: "carries", cell: (one) => one.doc ?? (one.ours === false ? "not one of ours" : "") }, { head: "state", cell: state },
   { head: "partitions", figure: true, cell: (one) => String(one.partitions.length) }, { head: "records", figure: true, cell: (one) => count(records(one)) }, { head: "size", figure: true, cell: (one) => bytes(one.size_bytes) },
-  { head: "kept for", figure: true, cell: (one) => (one.retention_ms === undefined || one.retention_ms === null ? "–" : one.retention_ms < 0 ? "ever" : seconds(one.retention_ms / 1000)) }, { head: "cleanup", cell: (one) => one.cleanup ?? "–" },
+  { head: "kept for", figure: true, cell: (one) => (one.retention_ms === undefined || one.retention_ms === null ? "–" : one.retention_ms < 0 || one.cleanup === "compact" ? "ever" : seconds(one.retention_ms / 1000)) }, { head: "cleanup", cell: (one) => one.cleanup ?? "–" },
 ];
 const PARTITIONS = [
   { head: "partition", figure: true, cell: (one) => String(one.partition) }, { head: "leader", figure: true, cell: (one) => String(one.leader ?? "–") }, { head: "replicas", cell: (one) => (one.replicas ?? []).join(", ") || "–" },
@@ -37,7 +37,7 @@ async function one(name) {
     const configs = Object.entries(topic.configs ?? {}).map(([key, said]) => ({ key, value: said.value, usual: said.default }));
     const at = placeOf(`topic ${name}`);
     const remove = planButton("Delete this topic", `Delete ${topic.name}`, "A topic that is deleted is gone, with all of its records. Internal topics and those that hold state are refused.", () => [], () => ({ method: "DELETE", path: `/events/topics/${encodeURIComponent(name)}`, body: {} }), at);
-    return [back, element("h3", {}, topic.name), element("p", {}, topic.doc ?? ""), element("p", { class: "controls" }, remove), at, facts([["state", state(topic)], ["records", count(records(topic))], ["size", bytes(topic.size_bytes)], ["records a second", topic.rates ? number(topic.rates.in_per_s, 3) : "–"], ["key", topic.key ?? "–"], ["written by", listOf(topic.writers)], ["read by", listOf(topic.readers)]]),
+    return [back, element("h3", {}, topic.name), element("p", {}, topic.doc ?? ""), element("p", { class: "controls" }, topic.ours ? element("span", { class: "quiet" }, "It is one of the product's: it is never deleted.") : remove), at, facts([["state", state(topic)], ["records", count(records(topic))], ["size", bytes(topic.size_bytes)], ["records a second", topic.rates ? number(topic.rates.in_per_s, 3) : "–"], ["key", topic.key ?? "–"], ["written by", listOf(topic.writers)], ["read by", listOf(topic.readers)]]),
       table("Partitions", PARTITIONS, topic.partitions), element("details", {}, element("summary", {}, counted(configs.length, "setting")), table("Settings", [{ head: "name", cell: (c) => c.key }, { head: "value", cell: (c) => String(c.value) }, { head: "else it would be", cell: (c) => (c.value === c.usual ? "the same" : String(c.usual)) }], configs))];
   } catch (error) {
     return [back, problem(error)];
