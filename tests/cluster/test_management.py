@@ -268,7 +268,7 @@ def test_dead_letters_are_listed_searched_shown_and_counted(line: TestLine, api:
     assert [item["offset"] for item in newest] == [12, 11, 10]
     assert newest[1] | {"at_ms": 0, "place": ""} == {
         "place": "", "topic": f"{line.name}.again", "partition": 0, "offset": 11, "reason": "malformed", "detail": "detail 11",
-        "at_ms": 0, "source": letters, "attempts": 1, "redriven": 0, "bytes": 22, "truncated": False,
+        "at_ms": 0, "source": letters, "attempts": 1, "waits": True, "redriven": 0, "bytes": 22, "truncated": False,
     }  # fmt: skip
     assert [item["offset"] for item in found(reason="no_value")] == [12]
     assert [item["offset"] for item in found(search="hostile <B>")] == [11]
