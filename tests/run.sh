@@ -53,6 +53,7 @@ trap 'exit 130' INT TERM HUP
 
 idle="nice -n 19"
 if command -v chrt >/dev/null 2>&1; then idle="chrt --idle 0"; fi
+# shellcheck disable=SC2086 # two words
 beside() { exec setsid sh -c 'echo 19 2>/dev/null >/proc/self/autogroup || true; exec "$@"' sh $idle "$@"; }
 
 beside "$BIN/mypy" </dev/null >"$said/types" 2>&1 &

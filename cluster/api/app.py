@@ -285,6 +285,15 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
             controller_options={"runtime_env": {"env_vars": SERVE_SETTINGS}},
         )
 
+    serve.run_many(_applications(config, pipeline, where, settings))
+    host = f"[{config.serve.host}]" if ":" in config.serve.host else config.serve.host
+    return f"{'https' if config.serve.tls_cert_file else 'http'}://{host}:{config.serve.port}/"
+
+
+def _applications(config: Config, pipeline: str, where: Cluster, settings: AccessSettings) -> list[Any]:
+    """Return what Serve is to run: the API, and the stream beside it, whose readers stay for hours."""
+    from ray import serve  # noqa: PLC0415  (a second of imports that other commands do not need)
+
     store = store_of(config).url
     quality = QualitySettings(pipeline, vectors=vector_families(config), shared=True)
 
@@ -319,14 +328,10 @@ def deploy(config: Config, pipeline: str, cluster: Cluster | None = None, secret
         graceful_shutdown_timeout_s=STREAM_DRAIN_S,
         **common,
     )(serve.ingress(stream)())
-    serve.run_many(
-        [
-            serve.RunTarget(api_deployment.bind(), name=API_APP, route_prefix="/"),
-            serve.RunTarget(stream_deployment.bind(), name=STREAM_APP, route_prefix="/stream"),
-        ]
-    )
-    host = f"[{config.serve.host}]" if ":" in config.serve.host else config.serve.host
-    return f"{'https' if config.serve.tls_cert_file else 'http'}://{host}:{config.serve.port}/"
+    return [
+        serve.RunTarget(api_deployment.bind(), name=API_APP, route_prefix="/"),
+        serve.RunTarget(stream_deployment.bind(), name=STREAM_APP, route_prefix="/stream"),
+    ]
 
 
 def _tls(config: Config) -> dict[str, str]:

@@ -135,6 +135,7 @@ def test_offsets_of_an_idle_group_are_committed_again() -> None:
     on.broker.offsets.clear()  # they have expired
     on.clock.passes(RECOMMIT_S - 10)
     on.until(lambda: on.committed(0) == on.committed(1) == 20, slot)
+    assert on.broker.offsets, "they are there again"
     slot.close()
 
 

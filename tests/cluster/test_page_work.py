@@ -106,6 +106,23 @@ def test_an_alert_is_acknowledged_its_cause_named_and_closed(page: Page, filled:
     stands(page, "alert-life", (360, 1280))
 
 
+def test_what_is_refused_is_said_in_the_servers_words(page: Page, filled: Served) -> None:
+    """Nothing has changed since it was seen: it is only that whoever asks has the alert already."""
+    filled.line.publish([(SERIES, 10.0)] * 5 + [(SERIES, -20.0)], lsl=5.0, usl=15.0)
+    goto(page, filled, "alerts?status=open&words=removal")
+    page.locator("#worklist button", has_text="REMOVAL").first.click()
+    history = page.locator("#alert .history-list li")
+    page.locator("[data-action=acknowledge]").click()
+    page.locator("#alert form button[type=submit]").click()
+    expect(history.first).to_contain_text("acknowledge")
+    page.locator("[data-action=acknowledge]").click()
+    page.locator("#alert form button[type=submit]").click()
+    refused = page.locator("#alert [role=alert]", has_text="has it already").first
+    expect(refused).to_be_visible()
+    expect(refused).not_to_contain_text("It has changed")
+    expect(history).to_have_count(1)
+
+
 def test_an_action_that_came_too_late_is_explained(page: Page, filled: Served) -> None:
     filled.line.publish([(SERIES, 10.0)] * 5 + [(SERIES, -20.0)], lsl=5.0, usl=15.0)
     goto(page, filled, "alerts?status=open&words=removal")
