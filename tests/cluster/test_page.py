@@ -267,9 +267,9 @@ def test_a_chart_is_zoomed_by_dragging_by_buttons_and_by_keyboard(page: Page, fi
     page.mouse.move(box["x"] + 300, box["y"] + 120, steps=3)
     page.mouse.up()
     expect(chart).not_to_have_attribute("data-window", "all")
-    dragged = window(page)
+    dragged, points = window(page), number(page, "points")
     filled.line.publish([(SERIES, 10.0)])
-    expect(chart).not_to_have_attribute("data-draws", str(number(page, "draws")))
+    expect(chart).not_to_have_attribute("data-points", str(points))
     assert window(page) == dragged, "what is looked at stays when a point comes"
     page.get_by_role("button", name="Zoom in").click()
     assert window(page) != dragged
