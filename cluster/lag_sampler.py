@@ -36,9 +36,9 @@ class Lags:
         self._history = LagHistory()
         self._lock = threading.Lock()
 
-    def take(self, at_ms: int) -> None:
-        """Take a sample. Raises ReopenError if Kafka does not answer."""
-        groups = self._admin.groups()
+    def take(self, at_ms: int, only: str | None = None) -> list[dict[str, Any]]:
+        """Take a sample, of one group or of all; return it as `Admin.groups` does. Raises ReopenError if Kafka is silent."""
+        groups = self._admin.groups(only)
         ends = ends_of(self._admin.topics())
         with self._lock:
             self._watch.add(groups, ends, at_ms)
@@ -48,6 +48,7 @@ class Lags:
             looked = look(self._cluster, rests)
             with self._lock:
                 self._watch.looked(looked.empty, looked.full)
+        return groups
 
     def consumers(
         self, groups: Sequence[Mapping[str, Any]], pipelines: Mapping[str, Mapping[str, Any] | None], now_ms: int
@@ -70,7 +71,7 @@ class Lags:
 class Sampler(threading.Thread):
     """Does something every SAMPLE_S until stopped; what Kafka does not answer is tried again at the next turn."""
 
-    def __init__(self, take: Callable[[int], None], every_s: float = SAMPLE_S) -> None:
+    def __init__(self, take: Callable[[int], object], every_s: float = SAMPLE_S) -> None:
         super().__init__(name="lag-sampler", daemon=True)
         self.trouble: str | None = None  # why the last sample is missing
         self._take, self._every_s = take, every_s

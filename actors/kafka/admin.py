@@ -133,14 +133,14 @@ class Admin:
             for name in chosen
         ]
 
-    def groups(self) -> list[dict[str, Any]]:
-        """Return consumer groups by name: state, members, and per partition committed offset, end and lag.
+    def groups(self, only: str | None = None) -> list[dict[str, Any]]:
+        """Return consumer groups by name, or one: state, members, and per partition committed offset, end and lag.
 
         `{"group", "state", "members", "partitions": [{"topic", "partition", "committed", "end", "lag", "member"}, …]}`. A group
         without members may well have an owner that assigns partitions itself (ours do). end and lag are None where the topic is
         gone; member, `{"client_id", "host"}`, where none of the group has the partition.
         """
-        return groups(self._client, self._offsets)
+        return groups(self._client, self._offsets, only)
 
     def end_offsets(self, topic: str, isolation: Isolation = "read_uncommitted") -> dict[int, int]:
         """Return the end of each partition: its high watermark, or with read_committed its last stable offset.

@@ -17,11 +17,11 @@ _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _Offsets = Callable[[Sequence[TopicPartition], OffsetSpec, Any], dict[tuple[str, int], int]]
 
 
-def groups(client: AdminClient, offsets: _Offsets) -> list[dict[str, Any]]:
-    """Return consumer groups by name, at most GROUPS_MAX. `offsets` asks for offsets of partitions. Raises ReopenError."""
+def groups(client: AdminClient, offsets: _Offsets, only: str | None = None) -> list[dict[str, Any]]:
+    """Return consumer groups by name, at most GROUPS_MAX, or one. `offsets` asks for ends. Raises ReopenError."""
     with translated("list consumer groups"):
         listed = result(client.list_consumer_groups(request_timeout=CALL_TIMEOUT_S))
-        names = sorted(group.group_id for group in listed.valid)[:GROUPS_MAX]
+        names = sorted(group.group_id for group in listed.valid if only in {None, group.group_id})[:GROUPS_MAX]
         if not names:
             if listed.errors:  # no broker could be asked
                 raise KafkaException(listed.errors[0])

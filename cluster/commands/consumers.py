@@ -53,7 +53,7 @@ def show(
 ) -> None:
     """Show a group by partition. Who owns a pipeline's partitions, `chipquality pipeline list` shows: it asks Ray."""
     with one_line():
-        found = next((each for each in _watched(watch_s, group) if each["group"] == group), None)
+        found = next(iter(_watched(watch_s, only=group)), None)
     if found is None:
         raise refuse(f"no group {group!r} has committed an offset")
     rows = [
@@ -69,18 +69,16 @@ def show(
 
 
 def _watched(watch_s: float, only: str | None = None) -> list[dict[str, Any]]:
-    """Return all groups, after as many samples as a status takes if one that counts lags."""
+    """Return all groups, or one, after as many samples as a status takes if one of them lags."""
     config = load()
     cluster = cluster_of(config)
     pipelines: Mapping[str, None] = {config.pipeline.name: None, config.vectors.name: None}
-    admin = Admin(cluster.bootstrap_servers, cluster.client)
-    lags = Lags(admin, cluster)
+    lags = Lags(Admin(cluster.bootstrap_servers, cluster.client), cluster)
     samples = SAMPLES if watch_s else 1
     for sample in range(samples):
         began = time.monotonic()
-        lags.take(int(time.time() * 1000))
-        found = lags.consumers(admin.groups(), pipelines, int(time.time() * 1000))
-        if all(group["status"] == "OK" for group in found if only in {None, group["group"]}):
+        found = lags.consumers(lags.take(int(time.time() * 1000), only), pipelines, int(time.time() * 1000))
+        if all(group["status"] == "OK" for group in found):
             break
         if sample < samples - 1:
             time.sleep(max(0.0, watch_s / (samples - 1) - (time.monotonic() - began)))

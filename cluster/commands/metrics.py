@@ -26,8 +26,7 @@ def show(output: OutputOption = Output.text, address: AddressOption = None) -> N
 
     with seeing(address) as seen:
         name = seen.config.pipeline.name
-        groups = Admin(seen.cluster.bootstrap_servers, seen.cluster.client).groups()
-        kafka = [group for group in groups if group["group"] == name]
+        kafka = Admin(seen.cluster.bootstrap_servers, seen.cluster.client).groups(only=name)
         items = figures.told({"view": seen.view("summary"), "owners": seen.owners(), "kafka": kafka})
     rows = [(item["name"], item["value"], item["unit"], item["doc"]) for item in items]
     tell({"pipeline": name, "items": items}, table(["figure", "value", "unit", "what"], rows), output)

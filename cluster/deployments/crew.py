@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from ray.exceptions import GetTimeoutError
 
@@ -23,6 +23,8 @@ from cluster.operations.errors import Conflict, Refused
 ASK_S = 2.0  # for supervisors to answer
 COMMITTED_S, ASK_AGAIN_S = 60.0, 0.5  # for Kafka to say what is committed
 AT_ONCE = 4  # pipelines that are stopped at the same time
+
+T = TypeVar("T")
 
 
 class Crew:
@@ -94,14 +96,8 @@ class Crew:
 
     def committed(self, name: str) -> dict[int, int | None]:
         """Return how far a deployment has judged; asked again while Kafka does not say, for COMMITTED_S."""
-        base, deadline = self.base(), time.monotonic() + COMMITTED_S
-        while True:
-            try:
-                return self._log.committed(satellite_name(name), base.input_topic, base.partitions)
-            except ReopenError:  # the coordinator of the group moves, or has too much to do
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(ASK_AGAIN_S)
+        base = self.base()
+        return answered(lambda: self._log.committed(satellite_name(name), base.input_topic, base.partitions))
 
     def statuses(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return what the supervisors of these say, by deployment; those that do not answer are left out."""
@@ -124,6 +120,21 @@ class Crew:
     def close(self) -> None:
         """Leave."""
         self._log.close()
+
+
+def answered(ask: Callable[[], T], within_s: float = COMMITTED_S, again_s: float = ASK_AGAIN_S) -> T:
+    """Return an answer, asking again after `again_s` while the group's coordinator moves or has too much to do.
+
+    Raises ReopenError if there is none within `within_s`.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return ask()
+        except ReopenError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(again_s)
 
 
 def base_state(name: str) -> str:

@@ -154,7 +154,9 @@ def test_offsets_and_lag(admin: Admin, stack: Endpoints, topics: dict[str, Topic
     consumer = Consumer({"bootstrap.servers": stack.bootstrap_servers, "group.id": group, "enable.auto.commit": False})
     consumer.commit(offsets=[TopicPartition(name, 0, 2), TopicPartition(name, 1, 5)], asynchronous=False)
     consumer.close()
-    [told] = [item for item in admin.groups() if item["group"] == group]
+    [told] = admin.groups(only=group)
+    assert told in admin.groups()
+    assert admin.groups(only="no-such") == []
     assert (told["state"], told["members"]) == ("empty", 0)
     assert told["partitions"] == [
         {"topic": name, "partition": 0, "committed": 2, "end": 5, "lag": 3, "member": None},
@@ -184,10 +186,10 @@ def test_a_live_group_shows_its_members(admin: Admin, stack: Endpoints, topics: 
     for _ in range(200):
         if consumer.poll(0.1) is None and assigned.is_set():
             break
-    [told] = [item for item in admin.groups() if item["group"] == group]
+    [told] = admin.groups(only=group)
     assert (told["state"], told["members"], told["partitions"]) == ("stable", 1, [])
     consumer.commit(offsets=[TopicPartition(name, 0, 0)], asynchronous=False)
-    [told] = [item for item in admin.groups() if item["group"] == group]
+    [told] = admin.groups(only=group)
     assert told["partitions"][0]["member"]["client_id"] == "rdkafka"
     consumer.close()
 
