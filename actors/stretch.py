@@ -20,6 +20,8 @@ from typing import TypeVar
 import numpy as np
 
 from actors.engine.fold import Decodes, Topics
+from actors.engine.judge import assigned
+from actors.engine.share import EVERY_SERIES
 from actors.errors import ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.log import KafkaLog
@@ -80,11 +82,19 @@ def replay_topics(pipeline: Pipeline, output: str, *, control: bool = False) -> 
 def replayed(pipeline: Pipeline, output: str, stretch: Stretch, *, control: bool = False) -> Pipeline:
     """Return the pipeline that judges a stretch as `pipeline` does, into topics of its own; its families in its owners.
 
-    Those of a guest in processes of their own, as ever.
+    Those of a guest in processes of their own, as ever, and every series, also where it is a canary.
     """
+    families = pipeline.families
+    if pipeline.guest is not None:
+        families = {
+            name: tuple(each._replace(share=EVERY_SERIES) for each in assigned(family))
+            for name, family in families.items()
+        }
     return replace(
         pipeline,
         name=replay_name(output),
+        families=families,
+        changes_of="",
         topics=replay_topics(pipeline, output, control=control),
         hosting="owner" if pipeline.guest is None else "actor",
         standby=False,

@@ -42,6 +42,8 @@ def reset(
 
 
 def _show(plan: dict[str, Any]) -> None:
+    if plan["new"]:
+        typer.echo(f"there is no group {plan['group']} yet: this makes it")
     for item, estimated in zip(plan["offsets"], plan["estimate"]["offsets"], strict=True):
         before = "none" if item["committed"] is None else item["committed"]
         to = f"its end, {estimated['to']} now" if item["to"] is None else item["to"]

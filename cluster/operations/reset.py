@@ -73,7 +73,12 @@ def plan_reset(wish: ResetWish, facts: ResetFacts) -> Plan:
         estimate.append({"topic": topic, "partition": partition, "to": to, "end": high, "lag": high - to})
     if not places:
         raise Invalid("none of the partitions named is one of the group's")
-    return Plan("reset", f"group {group}", {"group": group, "offsets": places}, {"offsets": estimate})
+    return Plan(
+        "reset",
+        f"group {group}",
+        {"group": group, "new": standing.state == "dead", "offsets": places},
+        {"offsets": estimate},
+    )
 
 
 def _target(to: Bound, partition: int, low: int, high: int, by_time: int | None) -> int | None:

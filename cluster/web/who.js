@@ -4,6 +4,8 @@ import { ApiError, get, send } from "/web/api.js";
 import { byId, element } from "/web/element.js";
 import { enter, takeKey } from "/web/session.js";
 
+export const signedIn = { name: "" }; // as the server calls them
+
 /** Sign in with the key of the address, if it has one. */
 async function withKey() {
   const key = takeKey();
@@ -15,6 +17,7 @@ export async function showWho() {
   try {
     if (await withKey()) return location.reload();
     const who = await get("/session");
+    signedIn.name = who.name;
     const out = who.method === undefined || who.method === "SESSION" ? element("button", { type: "button", onclick: async () => {
       await send("DELETE", "/session");
       location.reload();

@@ -226,6 +226,10 @@ def test_a_plain_group_is_reset_when_it_has_no_members(line: TestLine, api: Api)
     api.done("POST", "/events/reset", plan_hash, **by_time)
     assert committed(line, group) == {0: 0, 1: 0}
     api("POST", "/events/reset", {"group": "nobody", "to": "earliest", "dry_run": True}, status=404)
+    for wrong in ("somewhere", {"offset": "x"}, {"offset": 1, "time": 5}, {}):
+        said = api("POST", "/events/reset", {"group": group, "to": wrong, "dry_run": True}, status=422)
+        assert said["detail"].startswith("body.to: earliest, latest, {offset: a whole number"), said
+        assert len(said["errors"]) == 1
 
 
 def test_a_pipeline_is_never_reset_and_the_refusal_says_why_and_what_instead(line: TestLine, api: Api) -> None:
@@ -440,6 +444,8 @@ def test_commands_show_the_plan_and_apply_it(line: TestLine, api: Api, output: s
     assert (deleted["action"], json.loads(deleted["after"])["operation"]) == ("topics.delete", done.stderr.split()[1])
 
     group = f"{line.name}-plain"
+    shown = command("groups", "reset", f"{group}-new", "--topic", line.input, "--to", "200").stdout
+    assert shown.startswith(f"there is no group {group}-new yet: this makes it\n")
     shown = command("groups", "reset", group, "--to", "200").stdout
     assert f"{line.input}:0  " in shown
     plan_hash = shown.split()[-3]

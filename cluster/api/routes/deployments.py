@@ -10,10 +10,10 @@ from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 
 from cluster.api.access import Caller, needs
+from cluster.api.bounds import AnyBound, bound
 from cluster.api.carrying_out import ACCEPTED, Change, Dangerous, IdempotencyKey, Management, carry_out, management_of
 from cluster.api.problems import DOCUMENTED, Problem
 from cluster.api.routes.common import NOT_FOUND
-from cluster.api.routes.management import At, _bound
 
 router = APIRouter(tags=["deployments"], responses={**DOCUMENTED, **NOT_FOUND})
 
@@ -57,9 +57,7 @@ class Deploy(Dangerous):
         Field(default_factory=lambda: ["*"])
     )
     limits: dict[str, float] = Field(default_factory=dict, description="cpus, memory_bytes, step_s, load_s, nice")
-    since: At | Annotated[str, Field(pattern="^(earliest|latest)$")] = Field(
-        "earliest", alias="from", description="where the warm-up begins"
-    )
+    since: Annotated[AnyBound, Field(alias="from", description="where the warm-up begins")] = "earliest"
     replaces: Annotated[str | None, Field(max_length=NAME_MAX)] = None
 
 
@@ -187,7 +185,7 @@ async def deploy(
     management, there = management_of(request), await _there(management_of(request))
     wish = DeployWish(
         body.name, body.package, _store(request), body.mode, body.target, body.parameters, body.series, body.limits,
-        _bound(body.since), body.replaces,
+        bound(body.since), body.replaces,
     )  # fmt: skip
     change = Change(
         "detectors.deploy",

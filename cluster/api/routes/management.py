@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Body, Request
 from fastapi import Path as PathParameter
@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cluster.api.access import Caller, needs
+from cluster.api.bounds import AnyBound, Since, Until, bound
 from cluster.api.carrying_out import (
     ACCEPTED,
     Change,
@@ -19,56 +20,15 @@ from cluster.api.carrying_out import (
     carry_out,
     management_of,
 )
-from cluster.api.problems import DOCUMENTED, Problem
+from cluster.api.problems import DOCUMENTED
 from cluster.api.routes.common import NOT_FOUND
-from cluster.operations.bounds import EARLIEST, LATEST, OFFSET_MAX, TIME_MAX_MS, Bound, when_ms
-from cluster.operations.errors import Invalid
 
 router = APIRouter(tags=["management"], responses={**DOCUMENTED, **ACCEPTED, **NOT_FOUND})
 
 NAME_MAX = 249  # characters of a topic's or a group's name, as Kafka has it
-TIME_CHARS_MAX = 40
-PARTITIONS_MAX = 1_000  # named one by one
 SLOTS_MAX = 10_000
 
-Offset = Annotated[int, Field(ge=0, le=OFFSET_MAX)]
-Time = Annotated[int, Field(ge=0, le=TIME_MAX_MS)] | Annotated[str, Field(max_length=TIME_CHARS_MAX)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
-
-
-class At(BaseModel):
-    """An offset, a time of publishing (Kafka's timestamp), or an event time: one of them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    offset: Offset | Annotated[dict[Annotated[int, Field(ge=0)], Offset], Field(max_length=PARTITIONS_MAX)] | None = (
-        Field(None, description="of every partition, or by partition")
-    )
-    time: Time | None = Field(None, description="ISO 8601, or milliseconds since 1970 UTC")
-    event_time: Time | None = Field(None, description="likewise; what the payload says")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(given is not None for given in (self.offset, self.time, self.event_time)) != 1:
-            raise ValueError("one of offset, time, event_time")
-        return self
-
-    def bound(self) -> Bound:
-        """Return it as the plans have it. Raises Problem for a time that is none."""
-        try:
-            if self.time is not None:
-                return Bound(time_ms=when_ms(self.time))
-            if self.event_time is not None:
-                return Bound(event_time_ms=when_ms(self.event_time))
-        except Invalid as error:
-            raise Problem(422, str(error)) from error
-        return Bound(offset=self.offset) if isinstance(self.offset, int) else Bound(offsets=self.offset)
-
-
-def _bound(said: str | At) -> Bound:
-    if isinstance(said, At):
-        return said.bound()
-    return EARLIEST if said == "earliest" else LATEST
 
 
 class Replay(Dangerous):
@@ -85,8 +45,8 @@ class Replay(Dangerous):
     )
 
     pipeline: Annotated[str, Field(min_length=1, max_length=60, description="that runs; its detectors judge")]
-    since: Annotated[Literal["earliest"] | At, Field(alias="from", description="the first that is judged")]
-    to: Annotated[Literal["latest"] | At, Field(description="the first that is not judged any more")] = "latest"
+    since: Annotated[Since, Field(alias="from", description="the first that is judged")]
+    to: Annotated[Until, Field(description="the first that is not judged any more")] = "latest"
     output: Annotated[
         str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="makes <output>.charts, .alerts, .dlq, .state")
     ]
@@ -112,7 +72,7 @@ class Reset(Dangerous):
     group: Name | None = None
     pipeline: Name | None = Field(None, description="is refused, with the reason and the way: a replay")
     topic: Name | None = Field(None, description="unless given, every topic that the group has committed offsets on")
-    to: Literal["earliest", "latest"] | At
+    to: AnyBound
 
     @model_validator(mode="after")
     def _one_name(self) -> Self:
@@ -155,7 +115,7 @@ async def replay(
     from cluster.operations.replay import ReplayWish, replay_plan  # noqa: PLC0415 - it needs Ray's and Kafka's clients
 
     management = management_of(request)
-    wish = ReplayWish(body.pipeline, body.output, _bound(body.since), _bound(body.to))
+    wish = ReplayWish(body.pipeline, body.output, bound(body.since), bound(body.to))
     change = Change(
         "replay.begin",
         f"pipeline {body.pipeline}",
@@ -176,7 +136,7 @@ async def reset(
     from cluster.operations.reset import ResetWish, reset_plan  # noqa: PLC0415
 
     management = management_of(request)
-    wish = ResetWish(_bound(body.to), body.group or "", body.pipeline or "", body.topic)
+    wish = ResetWish(bound(body.to), body.group or "", body.pipeline or "", body.topic)
     name = f"group {body.group}" if body.group else f"pipeline {body.pipeline}"
     change = Change("consumers.reset", name, lambda: reset_plan(management.cluster, wish), _asked(body))
     return await carry_out(request, caller, change, body, idempotency_key)

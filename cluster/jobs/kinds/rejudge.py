@@ -20,6 +20,7 @@ from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
 from actors.pipeline import Pipeline
 from cluster.config import DetectorConfig
+from cluster.deployments.satellite import satellite_name
 from cluster.jobs.book import VERSIONS_MAX
 from cluster.jobs.stage import Outcome, Stage
 from cluster.operations import actor as operations
@@ -58,6 +59,11 @@ class RejudgeParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     pipeline: str | None = Field(None, max_length=60, description="that runs; the main one unless given")
+    deployment: str | None = Field(
+        None,
+        max_length=31,
+        description="instead: of a deployed detector, whose version judges; all series, whatever its mode",
+    )
     since: str = Field("earliest", alias="from", max_length=40, description="earliest, an offset, or a time")
     to: str = Field("latest", max_length=40, description="the first that is not judged: latest, an offset, or a time")
     last_s: float | None = Field(
@@ -76,6 +82,8 @@ class RejudgeParameters(BaseModel):
     def _one_stretch(self) -> Self:
         if self.last_s is not None and (self.since, self.to) != ("earliest", "latest"):
             raise ValueError("either last_s, or from and to")
+        if self.deployment is not None and (self.pipeline is not None or self.detectors):
+            raise ValueError("deployment stands alone: without pipeline and detectors")
         self.bounds(0)  # a time that is none is refused when the job is defined
         return self
 
@@ -152,7 +160,7 @@ def _followed(stage: Stage, handle: Any, operation: dict[str, Any]) -> dict[str,
 
 
 def _wish(stage: Stage, parameters: RejudgeParameters, output: str) -> ReplayWish:
-    name = parameters.pipeline or stage.pipeline
+    name = satellite_name(parameters.deployment) if parameters.deployment else parameters.pipeline or stage.pipeline
     since, until = parameters.bounds(stage.run.due_ms)
     try:
         pipeline = supervisor.pipeline_of(name)

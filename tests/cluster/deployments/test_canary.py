@@ -8,13 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from actors.engine.share import place_of
-from cluster import cli
 from cluster.deployments.record import Phase
+from cluster.jobs.kinds.rejudge import run_rejudge
 from cluster.local import Endpoints
+from cluster.operations.errors import Absent
+from models.detector import Detector
 from tests.cluster.deployments.deployed_line import Deployed, deployed
 from tests.cluster.deployments.guests import detector, stored
-from tests.cluster.deployments.test_deploying import check_live, rows_of
+from tests.cluster.deployments.test_deploying import check_live, oracle, rows_of, told
 from tests.cluster.in_process import Api
+from tests.cluster.jobs.local_desk import Local
 from tests.integration.line import series_of, wait_for
 
 SERIES = 12
@@ -24,6 +27,17 @@ SERIES = 12
 def beside(stack: Endpoints, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with deployed(stack, tmp_path_factory.mktemp("store")) as found:
         yield found
+
+
+def history_is_judged_by(beside: Deployed, name: str, by: Detector, label: str) -> None:
+    """A job judges all there is by a deployed version: every series, whatever its share, bit for bit as a fold of it all."""
+    line, desk = beside.line, Local()
+    outcome = run_rejudge(desk.stage(line, str(beside.store), "rejudge", deployment=name))
+    assert outcome.result["pipeline"] == f"detector-{name}"
+    assert outcome.result["records"] == sum(line.ends().values())
+    [made] = desk.swapped
+    for partition, blocks in beside.blocks(made["topics"]["charts"]).items():
+        assert rows_of(blocks, label) == oracle(line, partition, told(by, label), label)
 
 
 def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
@@ -47,9 +61,9 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         assert plan["topics"] == ["v2.charts", "v2.alerts", "v2.dlq", "v2.state"]
         api.done("POST", "/deployments", plan_hash, **body)
         line.write_noise(900, 3, SERIES)
-        told = {item["name"]: item for item in api("GET", "/deployments")["items"]}
-        assert (told["v1"]["phase"], told["v2"]["phase"]) == ("canary", "canary")
-        assert told["v2"]["now"]["state"] == "live"
+        items = {item["name"]: item for item in api("GET", "/deployments")["items"]}
+        assert (items["v1"]["phase"], items["v2"]["phase"]) == ("canary", "canary")
+        assert items["v2"]["now"]["state"] == "live"
         for name in ("v1", "v2"):
             wait_for(lambda name=name: beside.reached(name), "all is judged")
         compared = api("GET", "/deployments/v2/compare")
@@ -61,6 +75,7 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         against = api("GET", "/deployments/v2/compare?against=spc.individuals")
         assert (against["rows"] > 0, against["statistics"]) == (True, {})
         api("GET", "/deployments/v2/compare?against=nobody", status=404)
+        history_is_judged_by(beside, "v2", detector(limit=11.5), label="v1")
         _, plan_hash = api.planned("POST", "/deployments/v2/rollback")
         api.done("POST", "/deployments/v2/rollback", plan_hash)
         line.write_noise(300, 4, SERIES)
@@ -69,6 +84,8 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         assert api("GET", "/deployments/v2")["phase"] == "stopped"
         api("GET", "/deployments/v3", status=404)
         api("POST", "/deployments/v2/rollback", {"dry_run": True}, status=409)
+        with pytest.raises(Absent, match="detector-v3"):
+            run_rejudge(Local().stage(line, str(beside.store), "rejudge", deployment="v3"))
     counts = check_live(beside, {"v1": detector(limit=11.0), "v2": detector(limit=11.5)}, "v1")
     assert min(counts.values()) > 200, counts
     own = beside.blocks("v2.charts")
@@ -79,4 +96,3 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         assert len(in_shadow) + len(in_live) >= 2_100
     assert beside.records()["v2"].phase is Phase.stopped
     assert json.dumps(beside.records()["v2"].told())
-    assert cli.app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from cluster.jobs.kinds.limits import moved, run_limits
 from cluster.jobs.kinds.train import code_hash, run_train
 from cluster.jobs.planner import Sight
 from cluster.jobs.ray_jobs import RayJobs
-from cluster.jobs.run import Run, State, Trigger
 from cluster.jobs.scheduler import RayUnavailableError
 from cluster.jobs.stage import Stage
 from cluster.local import Endpoints
@@ -39,6 +38,7 @@ from schemas.charts import unpack
 from schemas.decode import decode_event
 from schemas.topics import ML
 from tests.cluster.in_process import Api
+from tests.cluster.jobs.local_desk import Local
 from tests.cluster.served import free_port, wait_for
 from tests.fixtures_stack import prepared
 from tests.integration.line import TestLine, series_of
@@ -234,6 +234,7 @@ def test_what_is_refused(api: Api) -> None:
         ({"kind": "rejudge", "parameters": {"surplus": 1}}, "surplus"),
         ({"kind": "rejudge", "parameters": {"from": "noon"}}, "is no time"),
         ({"kind": "rejudge", "parameters": {"from": "earliest", "to": "5", "last_s": 5}}, "either last_s"),
+        ({"kind": "rejudge", "parameters": {"deployment": "tail", "pipeline": "main"}}, "deployment stands alone"),
         ({"kind": "limits", "parameters": {}}, "series"),
         ({"kind": "train", "parameters": {"model": "pca"}}, "either vector or series"),
         ({"kind": "train", "parameters": {"model": "pca", "series": "s"}}, "fitted to a vector"),
@@ -257,33 +258,8 @@ def test_what_is_refused(api: Api) -> None:
     api("DELETE", "/jobs/june/runs", status=404)
 
 
-class Local:
-    """What a run says, kept here."""
-
-    def __init__(self) -> None:
-        self.notes: dict[str, Any] = {}
-        self.told: list[str] = []
-        self.swapped: list[Mapping[str, Any]] = []
-        self.dies_at = ""
-
-    def note(self, submission_id: str, notes: Mapping[str, Any]) -> None:
-        self.notes |= notes
-
-    def swap(self, submission_id: str, made: Mapping[str, Any], keep: int) -> Run:
-        self.swapped.append(made)
-        return Run("x", 1, 1, Trigger.hand, "train", {}, "", notes=self.notes)
-
-    def tell(self, submission_id: str, done: int, of: int, what: str) -> None:
-        self.told.append(what)
-        if what == self.dies_at:
-            raise KeyboardInterrupt
-
-
 def stage(site: Site, desk: Local, kind: str, **parameters: Any) -> Stage:
-    run = Run(
-        "local", 1_780_000_000_000, 1, Trigger.hand, kind, parameters, "ada", State.running, attempt=1, notes=desk.notes
-    )
-    return Stage(site.line.cluster, site.line.name, site.settings.store, run, desk)
+    return desk.stage(site.line, site.settings.store, kind, **parameters)
 
 
 def control(site: Site) -> list[Change]:

@@ -83,6 +83,13 @@ def test_a_group_is_set_to_what_there_is() -> None:
     assert reset(EARLIEST, Standing("empty", 0, {("t", 0): 6})).hash != reset(EARLIEST).hash
 
 
+def test_a_reset_says_whether_it_makes_the_group() -> None:
+    assert [reset(EARLIEST, Standing(state, 0, {}), topic="t").does["new"] for state in ("dead", "empty")] == [
+        True,
+        False,
+    ]
+
+
 @pytest.mark.parametrize(
     ("to", "standing", "further", "error", "says"),
     [

@@ -5,6 +5,7 @@ import { element, say } from "/web/element.js";
 import { count, detectorName, names, number, ruleName, time } from "/web/format.js";
 import { link } from "/web/router.js";
 import { actionsOf, statusOf } from "/web/views/alerts/status.js";
+import { signedIn } from "/web/who.js";
 import { facts, form, sign } from "/web/widgets.js";
 
 const TEXT_MAX = 1_000;
@@ -101,7 +102,7 @@ export class Life {
   actions(alert) {
     const at = element("div", { class: "action-form" }), changed = element("p", { class: "notice changed", role: "alert" });
     const words = (name) => (name === "acknowledge" && alert.life.status !== "open" ? ACTIONS[name].again : ACTIONS[name].words);
-    const buttons = actionsOf(alert.life).map((name, i) => element("button", {
+    const buttons = actionsOf(alert.life, signedIn.name).map((name, i) => element("button", {
       type: "button", class: i === 0 ? "first-choice" : "", "data-action": name, "aria-expanded": "false",
       onclick: (event) => {
         for (const other of buttons) other.setAttribute("aria-expanded", String(other === event.currentTarget));

@@ -16,8 +16,8 @@ export function statusOf(alert) {
   return { status, style, words: [status === "open" ? "new" : said, escalated ? "escalated" : "", assigned ? `with ${assigned}` : ""].filter(Boolean).join(" · "), full: said };
 }
 
-/** What can be done, what comes next in the life cycle first. A cause is named before an alert is closed. */
-export function actionsOf({ status, steps }) {
+/** What `name` can do, what comes next in the life cycle first. A cause is named before an alert is closed; who has it needs not take it over. */
+export function actionsOf({ status, steps, assigned }, name) {
   const planned = (steps ?? []).some((step) => !step.done);
   return {
     open: ["acknowledge", "comment"],
@@ -25,5 +25,5 @@ export function actionsOf({ status, steps }) {
     caused: ["plan_step", "close", "assign_cause", "comment", "acknowledge"],
     in_ocap: [...(planned ? ["do_step", "plan_step"] : ["close", "plan_step"]), "assign_cause", "comment", "acknowledge"],
     closed: ["reopen", "comment"],
-  }[status]?.flatMap((name) => (planned && name === "plan_step" && status !== "in_ocap" ? ["do_step", name] : [name])) ?? ["comment"];
+  }[status]?.flatMap((action) => (planned && action === "plan_step" && status !== "in_ocap" ? ["do_step", action] : [action])).filter((action) => action !== "acknowledge" || status === "open" || assigned !== name) ?? ["comment"];
 }
