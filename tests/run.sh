@@ -1,7 +1,8 @@
 #!/bin/sh
 # The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests that take less than seconds, no broker, no Ray.
 # `all`: tests on a shared broker, Ray and browser, in two processes with a broker and a Ray each; then tests that start whole products,
-# one after the other; beside both pure tests, which get what they leave. Tests that measure a time that was promised run last, alone.
+# one after the other; beside both pure tests, which get what they leave. Tests that measure a time that was promised, or want the
+# machine, run last, alone.
 # BIN is the virtual environment's bin folder; further arguments go to pytest.
 set -eu
 BIN=${BIN:-.venv/bin}
@@ -79,7 +80,7 @@ stage "types"
 wait $types || failed="$failed types"
 cat "$said/types"
 types='' pures=''
-stage "tests that measure a promised time, alone"
+stage "tests that measure a promised time, or run much at once: alone"
 tests quiet "$@" || failed="$failed quiet"
 [ -z "$failed" ] || { echo "failed, see above:$failed" >&2; exit 1; }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -16,9 +17,15 @@ from actors.kafka.groups import GROUPS_MAX
 
 Place = tuple[str, int]  # topic, partition
 
+GONE_S, LOOK_S = 30.0, 0.1  # for brokers to say that topics are gone; between two looks
+
 _NO_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID})
 _IN_USE = frozenset({KafkaError.NON_EMPTY_GROUP, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS})
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+
+
+def _pause() -> None:
+    time.sleep(LOOK_S)
 
 
 class InUseError(RuntimeError):
@@ -109,13 +116,24 @@ class Changes(Admin):
             if code not in _NO_GROUP:
                 raise translate(error, f"delete group {group}") from error
 
-    def delete_topic(self, topic: str) -> None:
-        """Delete a topic with all of its records; nothing if there is none."""
-        try:
-            result(self._client.delete_topics([topic], request_timeout=CALL_TIMEOUT_S)[topic])
-        except KafkaException as error:
-            if kafka_error(error).code() not in _NO_TOPIC:
-                raise translate(error, f"delete {topic}") from error
+    def delete_topics(self, topics: Iterable[str], meanwhile: Callable[[], None] = _pause) -> list[str]:
+        """Delete topics with all of their records; return those that were there, when brokers say that they are gone.
+
+        `meanwhile` is called between two looks. Raises ReopenError if one is still there after GONE_S.
+        """
+        there = [topic for topic in topics if self.partitions(topic)]
+        for topic in there:
+            try:
+                result(self._client.delete_topics([topic], request_timeout=CALL_TIMEOUT_S)[topic])
+            except KafkaException as error:
+                if kafka_error(error).code() not in _NO_TOPIC:
+                    raise translate(error, f"delete {topic}") from error
+        deadline = time.monotonic() + GONE_S
+        while left := [topic for topic in there if self.partitions(topic)]:
+            if time.monotonic() > deadline:
+                raise ReopenError(f"{', '.join(left)}: marked to be deleted, and still there after {GONE_S:g} s")
+            meanwhile()
+        return there
 
     def replication(self, topic: str) -> int:
         """Return how many replicas a topic has, at least. Raises KeyError if there is no such topic."""

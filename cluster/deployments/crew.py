@@ -109,11 +109,9 @@ class Crew:
         return satellite_name(name) in supervisor.running()
 
     def forget(self, name: str) -> list[str]:
-        """Delete a deployment's topics and its group; return the topics."""
+        """Delete a deployment's topics and its group; return the topics when they are gone."""
         changes = self.changes()
-        gone = [topic for topic in own_topics(self.base(), name) if changes.partitions(topic)]
-        for topic in gone:
-            changes.delete_topic(topic)
+        gone = changes.delete_topics(own_topics(self.base(), name))
         changes.delete_group(satellite_name(name))
         return gone
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from actors.errors import ReopenError
 from actors.kafka.changes import Changes, GroupOfTopic
 from actors.kafka.client import Cluster
 from actors.pipeline import Pipeline
@@ -15,7 +13,6 @@ from cluster.operations.plans import Plan
 from cluster.operations.running import Work
 from schemas.topics import TOPICS
 
-GONE_S = 30.0  # for brokers to say that a topic is gone
 LOOK_S = 0.1
 
 
@@ -87,11 +84,6 @@ def run_delete(work: Work) -> str:
     if used_by:
         raise Conflict(f"{topic} is used by {', '.join(used_by)} by now")
     work.tell(0, records, f"deletes {topic}")
-    changes.delete_topic(topic)
-    deadline = time.monotonic() + GONE_S
-    while changes.partitions(topic):
-        if time.monotonic() > deadline:
-            raise ReopenError(f"{topic} is marked to be deleted, and still there after {GONE_S:g} s")
-        work.pause(LOOK_S, f"{topic} is marked to be deleted")
+    changes.delete_topics([topic], lambda: work.pause(LOOK_S, f"{topic} is marked to be deleted"))
     work.tell(records, records, "")
     return f"{topic} is gone, with {records} records"

@@ -35,7 +35,7 @@ def topic(stack: Endpoints, changes: Changes) -> Iterator[str]:
         producer.produce(name, b"v%d" % number, partition=0, timestamp=1_000 + number)
     assert producer.flush(20) == 0
     yield name
-    changes.delete_topic(name)
+    changes.delete_topics([name])
 
 
 def test_a_group_with_members_is_left_alone(stack: Endpoints, changes: Changes, topic: str) -> None:
@@ -66,7 +66,14 @@ def test_where_partitions_stand_and_where_times_are(changes: Changes, topic: str
     assert changes.at_time(places, 1_002) == {(topic, 0): 2, (topic, 1): None}
     assert changes.replication(topic) == 1
     assert changes.partitions("absent") == []
-    changes.delete_topic("absent")
+
+
+def test_topics_are_gone_when_their_deletion_returns(changes: Changes, topic: str) -> None:
+    looks = []
+    assert changes.delete_topics(["absent", topic], lambda: looks.append(topic)) == [topic]
+    assert changes.partitions(topic) == []
+    assert set(looks) <= {topic}
+    assert changes.delete_topics([topic]) == []
 
 
 def test_spans_of_several_partitions_are_read(stack: Endpoints, topic: str) -> None:

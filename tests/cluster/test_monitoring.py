@@ -362,7 +362,7 @@ def test_key_figures_have_units_and_say_what_is_missing(api: Monitored) -> None:
 def test_throughput_latency_and_errors_are_over_a_window(api: Monitored) -> None:
     now_ms = int(time.time() * 1000) - 6_000
     for i in range(3):
-        rows = block(["a", "b"], [1.0, 2.0], 2 * i, published_ms=now_ms - 40)
+        rows = block(["a", "b"], [1.0, 2.0], 2 * i, published_ms=now_ms - 40, pipeline=api.facts.pipeline)
         api.facts.board.add_block(rows, 0, i, now_ms, live=True, written_ms=now_ms - 10)
     for reason in ("malformed", "malformed", "too_long"):
         api.facts.board.add_dead_letter(reason, now_ms)

@@ -8,14 +8,13 @@ goes on whatever becomes of this process; an attempt after it finds the same ope
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actors import supervisor
 from actors.control_desk import ControlDesk, Places
-from actors.errors import ReopenError
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
 from actors.pipeline import Pipeline
@@ -34,7 +33,6 @@ from models.limit_versions import Limits, SeriesChange, versions
 
 LOOK_S = 0.5  # between two looks at the operation
 TRIES_MAX = 100  # operations of one run
-GONE_S = 30.0  # for brokers to say that topics are gone
 SERIES_MAX = 1_000  # that limits are given for one by one
 ENDS = ("charts", "alerts", "dlq", "state", "late", "control")
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -112,7 +110,7 @@ def run_rejudge(stage: Stage) -> Outcome:
     }
     dropped = stage.swap(made, parameters.keep)
     names = [f"{stage.run.job}.v{version}.{end}" for version in dropped for end in ENDS]
-    delete_topics(stage.cluster, names)
+    _changes(stage).delete_topics(names)
     records = plan["estimate"]["records"]
     return Outcome(f"{records} records judged into {output}, which is the current one", {"records": records, **made})
 
@@ -127,7 +125,7 @@ def _judge(stage: Stage, parameters: RejudgeParameters, output: str) -> Mapping[
         if operation is not None and operation["state"] in ("failed", "cancelled"):
             continue  # of an attempt before this one
         if operation is None:
-            delete_topics(stage.cluster, [f"{output}.{end}" for end in ENDS])  # a half that is left of one before
+            _changes(stage).delete_topics(f"{output}.{end}" for end in ENDS)  # a half that is left of one before
             plan = replay_plan(stage.cluster, _wish(stage, parameters, output))
             request = Request(plan.kind, plan.subject, plan.to_json(), plan.hash, by, key, asked)
             operation = operations.ask(handle, "begin", request)
@@ -194,14 +192,5 @@ def _given(desk: ControlDesk, given: GivenLimits) -> SeriesChange:
     return SeriesChange(given.series, partition, Limits(**given.model_dump(exclude={"series"})), 1)
 
 
-def delete_topics(cluster: Cluster, names: Sequence[str]) -> None:
-    """Delete those of the topics that are there, and wait until they are gone. Raises ReopenError."""
-    changes = Changes(cluster.bootstrap_servers, cluster.client)
-    there = [name for name in names if changes.partitions(name)]
-    for name in there:
-        changes.delete_topic(name)
-    deadline = time.monotonic() + GONE_S
-    while left := [name for name in there if changes.partitions(name)]:
-        if time.monotonic() > deadline:
-            raise ReopenError(f"{', '.join(left)} still there after {GONE_S:g} s")
-        time.sleep(0.1)
+def _changes(stage: Stage) -> Changes:
+    return Changes(stage.cluster.bootstrap_servers, stage.cluster.client)

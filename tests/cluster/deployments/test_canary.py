@@ -20,6 +20,8 @@ from tests.cluster.in_process import Api
 from tests.cluster.jobs.local_desk import Local
 from tests.integration.line import series_of, wait_for
 
+pytestmark = pytest.mark.quiet  # several pipelines at once: beside other tests they do little but wait
+
 SERIES = 12
 
 

@@ -29,6 +29,8 @@ from tests.faults.oracle import Oracle
 from tests.faults.reading import Entry
 from tests.integration.line import TestLine, wait_for
 
+pytestmark = pytest.mark.quiet  # several pipelines at once: beside other tests they do little but wait
+
 Rows = dict[tuple[int, int], tuple[Any, ...]]  # (partition, offset) → all that was said of the row, bit for bit
 
 
