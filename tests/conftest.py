@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ from hypothesis import settings
 # How long an example takes says nothing here: pure tests get what processor time the others leave, and run interpreted too.
 settings.register_profile("chipquality", deadline=None)
 settings.load_profile("chipquality")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # for the start of Python, and for an environment of their own: not for doctest
 collect_ignore = ["site", "bench/peers"]

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from cluster.cli import app
 from cluster.local.stack import Endpoints
-from tests.integration.line import TestLine, series_of
+from tests.integration.line import TestLine, series_of, wait_for
 
 ROWS = 1_500  # of each partition
 SHIFT = 300  # rows of a series between the begin of one shift and of the next
@@ -53,11 +59,32 @@ def run(line: TestLine, *arguments: object) -> Result:
     given = ["backtest", *map(str, arguments)]
     if "--topic" not in given:
         given += ["--topic", line.input]
-    env = {
+    return CliRunner().invoke(app, given, env=where(line))
+
+
+def where(line: TestLine) -> dict[str, str]:
+    """Return the settings that say where the line is."""
+    return {
         "CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS": line.endpoints.bootstrap_servers,
         "CHIPQUALITY_REGISTRY__URL": line.endpoints.registry_url,
     }
-    return CliRunner().invoke(app, given, env=env)
+
+
+@contextmanager
+def under_way(line: TestLine, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own that judges both partitions; it is ended with all that it has started."""
+    program = [sys.executable, "-c", "from cluster.cli import main; main()"]
+    command = [*program, "backtest", *arguments, "--topic", line.input]
+    process = subprocess.Popen(
+        command, env=os.environ | where(line), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        wait_for(lambda: len(list(Path().glob("backtest.part/verdicts/*"))) == 2, "both partitions are under way", 40)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def said(result: Result) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -23,8 +22,8 @@ from models import judge
 from models.anomaly import RobustZ
 from models.pca import PcaChart
 from tests.actors.packages.made import RAISES_AT_IMPORT, project
-from tests.cluster.backtest.backtest_line import BEGIN, MINUTE, ROWS, BacktestLine, run, said
-from tests.integration.line import TestLine, series_of, wait_for
+from tests.cluster.backtest.backtest_line import BEGIN, MINUTE, ROWS, BacktestLine, run, said, under_way
+from tests.integration.line import TestLine, series_of
 from tests.integration.test_vectors import MODEL, correlated, records
 
 DETECTOR = ("spc.individuals", "--parameters", '{"phase_one_rows": 50}')
@@ -245,28 +244,11 @@ def test_records_that_are_none_are_told(line: BacktestLine, tmp_path: Path) -> N
 
 @pytest.mark.processes
 def test_control_c_leaves_nothing(line: BacktestLine, tmp_path: Path, mine: str) -> None:
-    env = {
-        **os.environ,
-        "CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS": line.endpoints.bootstrap_servers,
-        "CHIPQUALITY_REGISTRY__URL": line.endpoints.registry_url,
-    }
-    command = [
-        sys.executable,
-        "-c",
-        "from cluster.cli import main; main()",
-        "backtest",
-        f"{mine}:Loops",
-        "--topic",
-        line.input,
-        "--local",
-    ]
-    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    started = psutil.Process(process.pid)
-    wait_for(lambda: len(list(Path().glob("backtest.part/verdicts/*"))) == 2, "both partitions are under way", 40)
-    children = started.children(recursive=True)
-    began = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    with under_way(line, f"{mine}:Loops", "--local") as process:
+        children = psutil.Process(process.pid).children(recursive=True)
+        began = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "stopped; nothing is left of it" in err
     assert time.monotonic() - began < 10

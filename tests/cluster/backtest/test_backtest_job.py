@@ -21,9 +21,8 @@ from cluster.backtest.plan import Wish
 from cluster.config import load
 from cluster.local.stack import Endpoints
 from cluster.ray_address import jobs_of
-from tests.cluster.backtest.backtest_line import BacktestLine, run
+from tests.cluster.backtest.backtest_line import BacktestLine, run, under_way
 from tests.cluster.backtest.test_backtest_command import mine  # noqa: F401 - a fixture
-from tests.integration.line import wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -80,22 +79,14 @@ def test_a_job_says_what_the_command_itself_says(line: BacktestLine, head: str, 
 
 
 def test_control_c_stops_the_job(line: BacktestLine, head: str, tmp_path: Path, mine: str) -> None:  # noqa: F811
-    env = {
-        **os.environ,
-        "CHIPQUALITY_KAFKA__BOOTSTRAP_SERVERS": line.endpoints.bootstrap_servers,
-        "CHIPQUALITY_REGISTRY__URL": line.endpoints.registry_url,
-    }
-    program = [sys.executable, "-c", "from cluster.cli import main; main()"]
-    command = [*program, "backtest", f"{mine}:Loops", "--topic", line.input, "--address", head]
-    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for(lambda: len(list(Path().glob("backtest.part/verdicts/*"))) == 2, "both partitions are under way", 40)
-    workers = [
-        each
-        for each in psutil.process_iter(["cmdline"])
-        if f"backtest:{line.input}" in " ".join(each.info["cmdline"] or [])
-    ]
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with under_way(line, f"{mine}:Loops", "--address", head) as process:
+        workers = [
+            each
+            for each in psutil.process_iter(["cmdline"])
+            if f"backtest:{line.input}" in " ".join(each.info["cmdline"] or [])
+        ]
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert newest(head).status == JobStatus.STOPPED
     _, alive = psutil.wait_procs(workers, 10)
