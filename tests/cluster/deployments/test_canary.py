@@ -77,6 +77,8 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         against = api("GET", "/deployments/v2/compare?against=spc.individuals")
         assert (against["rows"] > 0, against["statistics"]) == (True, {})
         api("GET", "/deployments/v2/compare?against=nobody", status=404)
+        with pytest.raises(Absent, match="detector-v3"):
+            run_rejudge(Local().stage(line, str(beside.store), "rejudge", deployment="v3"))
         history_is_judged_by(beside, "v2", detector(limit=11.5), label="v1")
         _, plan_hash = api.planned("POST", "/deployments/v2/rollback")
         api.done("POST", "/deployments/v2/rollback", plan_hash)
@@ -86,8 +88,6 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         assert api("GET", "/deployments/v2")["phase"] == "stopped"
         api("GET", "/deployments/v3", status=404)
         api("POST", "/deployments/v2/rollback", {"dry_run": True}, status=409)
-        with pytest.raises(Absent, match="detector-v3"):
-            run_rejudge(Local().stage(line, str(beside.store), "rejudge", deployment="v3"))
     counts = check_live(beside, {"v1": detector(limit=11.0), "v2": detector(limit=11.5)}, "v1")
     assert min(counts.values()) > 200, counts
     own = beside.blocks("v2.charts")
