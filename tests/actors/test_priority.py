@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +29,19 @@ print(os.nice(0))
 """
 
 
-def said(program: str) -> str:
+SESSION = """
+import os
+from pathlib import Path
+from actors.priority import take_what_is_left
+take_what_is_left()
+take_what_is_left()
+print(os.getsid(0) == os.getpid() == os.getpgid(0), Path("/proc/self/autogroup").read_text().split()[-2:])
+"""
+
+
+def said(program: str, **how: Any) -> str:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, **how
     ).stdout
 
 
@@ -40,3 +52,10 @@ def test_what_is_left() -> None:
 
 def test_without_the_class_it_is_as_nice_as_can_be() -> None:
     assert said(ELSEWHERE) == "19\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel shares nothing out among sessions")
+@pytest.mark.parametrize("group", [None, 0])
+def test_it_is_a_session_as_nice_as_can_be(group: int | None) -> None:
+    """Also where it leads a group, as Ray's workers do."""
+    assert said(SESSION, process_group=group) == "True ['nice', '19']\n"

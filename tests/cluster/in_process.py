@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 
 from actors.kafka.client import Cluster
 from cluster.api.app import build_api
 from cluster.api.facts import ClusterFacts
-from tests.cluster.served import wait_for
+from tests.cluster.served import free_port, wait_for
 
 ENDED = {"done", "failed", "cancelled"}
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """Let browsers reach an app; gives its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=free_port(), log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started, "it listens")
+        yield f"http://127.0.0.1:{server.config.port}/"
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 class Api:

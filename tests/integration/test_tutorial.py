@@ -66,6 +66,7 @@ def test_every_command_of_the_tutorial(running: Running, tmp_path: Path) -> None
     shown = heard["chipquality detector show edge"]
     assert "canary" in shown
     assert "live" in shown
+    assert "edge-again.v1" in heard["chipquality job current edge-again"]
     assert typed(f"{setting}; chipquality detector list", tmp_path, environment).splitlines()[1:] == []
     process.send_signal(signal.SIGINT)
     assert process.wait(STOP_S) == 0, running.error_file.read_text()

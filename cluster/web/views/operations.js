@@ -12,6 +12,7 @@ const PARTS = {
   running: ["Operations in progress", () => import("/web/views/operations/running.js")],
   jobs: ["Jobs", () => import("/web/views/operations/jobs.js")],
   detectors: ["Detectors", () => import("/web/views/operations/detectors.js")],
+  compare: ["Two detectors compared", () => import("/web/views/operations/compare.js"), "detectors"], // that part leads to it
 };
 const FIRST = "pipelines";
 
@@ -19,7 +20,7 @@ class Operations {
   constructor(root, query) {
     this.shown = {};
     this.turn = 0;
-    this.tabs = element("ul", { class: "tabs" }, ...Object.entries(PARTS).map(([name, [title]]) => element("li", {}, element("a", { href: link("operations", { part: name }), "data-part": name }, title))));
+    this.tabs = element("ul", { class: "tabs" }, ...Object.entries(PARTS).filter(([, [, , under]]) => !under).map(([name, [title]]) => element("li", {}, element("a", { href: link("operations", { part: name }), "data-part": name }, title))));
     this.body = element("div", { id: "part" });
     root.append(element("h1", { tabindex: "-1" }, "Operations"), element("nav", { "aria-label": "Parts of operations" }, this.tabs), this.body);
     this.change(query);
@@ -32,8 +33,8 @@ class Operations {
 
   async change(query) {
     const name = query.get("part") in PARTS ? query.get("part") : FIRST;
-    const [title, load] = PARTS[name];
-    for (const a of this.tabs.querySelectorAll("a")) a.dataset.part === name ? a.setAttribute("aria-current", "page") : a.removeAttribute("aria-current");
+    const [title, load, under = name] = PARTS[name];
+    for (const a of this.tabs.querySelectorAll("a")) a.dataset.part === under ? a.setAttribute("aria-current", "page") : a.removeAttribute("aria-current");
     if (this.name === name && this.shown.change) return this.shown.change(query);
     this.turn += 1;
     const turn = this.turn;

@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import BrowserContext, expect
 
 from actors.engine.share import place_of
+from cluster.api.app import build_api
+from cluster.api.facts import ClusterFacts
 from cluster.deployments.record import Phase
 from cluster.jobs.kinds.rejudge import run_rejudge
 from cluster.local import Endpoints
@@ -16,8 +19,9 @@ from models.detector import Detector
 from tests.cluster.deployments.deployed_line import Deployed, deployed
 from tests.cluster.deployments.guests import detector, stored
 from tests.cluster.deployments.test_deploying import check_live, oracle, rows_of, told
-from tests.cluster.in_process import Api
+from tests.cluster.in_process import Api, listening
 from tests.cluster.jobs.local_desk import Local
+from tests.cluster.page_checks import stands
 from tests.integration.line import series_of, wait_for
 
 pytestmark = pytest.mark.quiet  # several pipelines at once: beside other tests they do little but wait
@@ -98,3 +102,43 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         assert len(in_shadow) + len(in_live) >= 2_100
     assert beside.records()["v2"].phase is Phase.stopped
     assert json.dumps(beside.records()["v2"].told())
+
+
+def test_the_page_compares_promotes_rolls_back_and_removes(beside: Deployed, browser: BrowserContext) -> None:
+    app = build_api(ClusterFacts(beside.line.cluster, beside.line.name))
+    with listening(app) as url:
+        page = browser.new_page()
+        page.goto(f"{url}#/operations?part=detectors")
+        row = page.locator("#deployments tbody tr").filter(has_text="v2")
+        expect(row).to_contain_text("stopped")
+
+        row.get_by_role("link", name="Compare").click()
+        sides = page.locator("#sides tbody tr")
+        expect(sides.filter(has_text="signals, alone").locator("td").nth(2)).to_have_text(
+            "0"
+        )  # a higher limit signals less
+        expect(page.locator("#compared")).to_contain_text("Alerts of one alone")
+        expect(page.locator("#statistics")).to_contain_text("run")
+        stands(page, "compare", (360, 1280))
+        page.get_by_label("against").fill("nobody")
+        page.get_by_role("button", name="Compare").click()
+        expect(page.locator("#compared [role=alert], #compared .absent")).to_contain_text("no deployment 'nobody'")
+
+        page.get_by_role("link", name="All detectors").click()
+        for button, fields, phase in (
+            ("Promote", {"Judges live": "canary:30%"}, "canary"),
+            ("Roll back", {}, "stopped"),
+        ):
+            row.get_by_role("button", name=button).click()
+            for label, value in fields.items():
+                page.get_by_label(label).fill(value)
+                page.get_by_role("button", name="Show the plan").click()
+            page.get_by_role("button", name="Apply this plan").click()
+            expect(row).to_contain_text("was started")
+            wait_for(lambda phase=phase: beside.records()["v2"].phase.value == phase, f"it is in {phase}")
+            expect(row.locator("td").nth(1)).to_contain_text(phase)
+        row.get_by_role("button", name="Remove").click()
+        page.get_by_role("button", name="Apply this plan").click()
+        expect(row).to_have_count(0)
+        page.close()
+    assert set(beside.records()) == {"v1"}

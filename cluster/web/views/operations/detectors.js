@@ -24,13 +24,10 @@ async function troubles() {
 }
 
 export function open(root) {
-  const wrong = element("p", { class: "problem", role: "alert" });
-  const part = listed(root, EVERY_MS, () => all(wrong));
-  root.append(wrong);
-  return part;
+  return listed(root, EVERY_MS, all);
 }
 
-async function all(wrong) {
+async function all() {
   const { items } = await get("/detectors");
-  return [...(await troubles()), ...(await deployed(wrong)), items.length ? table("Detectors whose verdicts are held, of all series", COLUMNS, items, { id: "detectors" }) : element("p", { class: "quiet" }, "No detector has judged anything yet.")];
+  return [...(await troubles()), ...(await deployed()), items.length ? table("Detectors whose verdicts are held, of all series", COLUMNS, items, { id: "detectors" }) : element("p", { class: "quiet" }, "No detector has judged anything yet.")];
 }
