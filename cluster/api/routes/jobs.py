@@ -6,7 +6,6 @@ import asyncio
 import re
 from typing import Annotated, Any, Literal
 
-import ray
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse
@@ -147,6 +146,8 @@ async def _before(request: Request, name: str) -> Any:
 
 async def _asked(request: Request, method: str, *arguments: Any) -> Any:
     """Ask the scheduler, which the product has started. Raises Problem; ValueError for a bad cursor."""
+    import ray  # noqa: PLC0415 - the API's document has no use for it
+
     from cluster.jobs.actor import running  # noqa: PLC0415 - it needs Kafka's clients
 
     try:
