@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
@@ -19,7 +21,7 @@ from models.detector import Detector
 from tests.cluster.deployments.deployed_line import Deployed, deployed
 from tests.cluster.deployments.guests import detector, stored
 from tests.cluster.deployments.test_deploying import check_live, oracle, rows_of, told
-from tests.cluster.in_process import Api, listening
+from tests.cluster.in_process import ENDED, Api, listening
 from tests.cluster.jobs.local_desk import Local
 from tests.cluster.page_checks import stands
 from tests.integration.line import series_of, wait_for
@@ -104,6 +106,11 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
     assert json.dumps(beside.records()["v2"].told())
 
 
+def operations(url: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{url}operations", timeout=20).json()["items"]
+    return found
+
+
 def test_the_page_compares_promotes_rolls_back_and_removes(beside: Deployed, browser: BrowserContext) -> None:
     app = build_api(ClusterFacts(beside.line.cluster, beside.line.name))
     with listening(app) as url:
@@ -122,7 +129,7 @@ def test_the_page_compares_promotes_rolls_back_and_removes(beside: Deployed, bro
         stands(page, "compare", (360, 1280))
         page.get_by_label("against").fill("nobody")
         page.get_by_role("button", name="Compare").click()
-        expect(page.locator("#compared [role=alert], #compared .absent")).to_contain_text("no deployment 'nobody'")
+        expect(page.locator("#compared [role=alert], #compared .absent")).to_contain_text("no deployment nobody")
 
         page.get_by_role("link", name="All detectors").click()
         for button, fields, phase in (
@@ -134,9 +141,16 @@ def test_the_page_compares_promotes_rolls_back_and_removes(beside: Deployed, bro
                 page.get_by_label(label).fill(value)
                 page.get_by_role("button", name="Show the plan").click()
             page.get_by_role("button", name="Apply this plan").click()
-            expect(row).to_contain_text("was started")
+            expect(page.get_by_role("dialog")).to_have_count(0)
             wait_for(lambda phase=phase: beside.records()["v2"].phase.value == phase, f"it is in {phase}")
-            expect(row.locator("td").nth(1)).to_contain_text(phase)
+            wait_for(lambda: all(one["state"] in ENDED for one in operations(url)), "its operation has ended")
+            expect(row.locator("td").nth(1)).to_contain_text(phase)  # though the focus is back on the button
+        row.locator("summary", has_text="mode").click()
+        with page.expect_response("**/deployments"):
+            page.locator(
+                "#part-title"
+            ).click()  # who is no longer at it has the list go on, and what was opened stay so
+        expect(row.locator("details[open]")).to_have_count(1)
         row.get_by_role("button", name="Remove").click()
         page.get_by_role("button", name="Apply this plan").click()
         expect(row).to_have_count(0)

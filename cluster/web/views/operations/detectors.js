@@ -1,12 +1,12 @@
 // Detectors: which judge, in which version, by which rules, and what they have found.
 
-import { get, path } from "/web/api.js";
+import { ApiError, get, path } from "/web/api.js";
 import { wordsOf } from "/web/charts/marks.js";
 import { element } from "/web/element.js";
 import { count, counted } from "/web/format.js";
 import { deployed } from "/web/views/operations/deployments.js";
 import { listed } from "/web/views/operations/listed.js";
-import { sign, table } from "/web/widgets.js";
+import { problem, sign, table } from "/web/widgets.js";
 
 const EVERY_MS = 5_000, WINDOW_S = 900;
 const COLUMNS = [
@@ -27,7 +27,15 @@ export function open(root) {
   return listed(root, EVERY_MS, all);
 }
 
-async function all() {
-  const { items } = await get("/detectors");
-  return [...(await troubles()), ...(await deployed()), items.length ? table("Detectors whose verdicts are held, of all series", COLUMNS, items, { id: "detectors" }) : element("p", { class: "quiet" }, "No detector has judged anything yet.")];
+/** Detectors whose verdicts are held; a view that does not answer hides nothing of the rest. */
+async function held() {
+  try {
+    const { items } = await get("/detectors");
+    return items.length ? table("Detectors whose verdicts are held, of all series", COLUMNS, items, { id: "detectors" }) : element("p", { class: "quiet" }, "No detector has judged anything yet.");
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return problem(error);
+  }
 }
+
+const all = async () => [...(await troubles()), ...(await deployed()), await held()];
