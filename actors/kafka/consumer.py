@@ -34,6 +34,8 @@ POLL_BYTES_MAX = 16 * 1024 * 1024  # of keys and values in one poll: it ends wit
 BUNCH_ROWS_MAX = 1_024  # taken from librdkafka at once; fewer where records are large
 FETCH_AGAIN_MS = 10  # until a full queue is filled up; by librdkafka's 1,000 a backlog takes several times as long
 FETCH_BYTES = 1024 * 1024  # of one partition in one answer of the broker
+LUMP_BYTES = FETCH_BYTES // 2  # less than what a partition gives at once, or whoever is behind would wait too
+LUMP_MS = 500
 STATE_FETCH_BYTES = 8 * FETCH_BYTES  # pages are large, and all of them are wanted
 
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -110,8 +112,11 @@ def _not_listed(topic: str, error: KafkaException | TimeoutError) -> ReopenError
     return translate(error, f"list offsets of {topic}")
 
 
-def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES) -> Consumer:
-    """Return a read_committed consumer that is told what to read, and commits nothing."""
+def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES, *, lumps: bool = False) -> Consumer:
+    """Return a read_committed consumer that is told what to read, and commits nothing.
+
+    With `lumps` brokers keep what is new until there are LUMP_BYTES of it, or LUMP_MS are over.
+    """
     return Consumer(
         cluster.settings(
             group_id=group,
@@ -123,7 +128,8 @@ def assign_only(cluster: Cluster, group: str, fetch_bytes: int = FETCH_BYTES) ->
             enable_partition_eof=True,
             queued_max_messages_kbytes=QUEUE_KBYTES,
             fetch_message_max_bytes=fetch_bytes,
-            fetch_wait_max_ms=100,
+            fetch_min_bytes=LUMP_BYTES if lumps else 1,
+            fetch_wait_max_ms=LUMP_MS if lumps else 100,
             fetch_error_backoff_ms=50,
             fetch_queue_backoff_ms=FETCH_AGAIN_MS,
         )

@@ -39,10 +39,13 @@ class KafkaLog:
 
     Short questions (reading a topic to its end, committed offsets) are asked by consumers that are kept for the next one: a new
     one connects to every broker first, and a slot that opens asks half a dozen, beside a line that leaves it little time.
+
+    With `lumps` its readers have brokers send seldom and much: for those whose verdicts nobody waits for.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, lumps: bool = False) -> None:
         self._cluster = cluster
+        self._lumps = lumps
         self._offsets = Offsets(cluster)
         self._kept: dict[str, deque[Consumer]] = defaultdict(
             lambda: deque(maxlen=KEPT_MAX)
@@ -55,7 +58,9 @@ class KafkaLog:
 
     def reader(self, group: str, topic: str) -> PartitionReader:
         """Return a new consumer."""
-        return PartitionReader(self._cluster, group, topic)
+        return PartitionReader(
+            self._cluster, group, topic, consumer=assign_only(self._cluster, group, lumps=self._lumps)
+        )
 
     def first(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the first retained offset of each partition."""

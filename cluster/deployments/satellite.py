@@ -15,10 +15,12 @@ Dead letters and what is set aside always go to topics of its own: the pipeline 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from actors.engine.fold import Topics
 from actors.engine.judge import Assignment
 from actors.engine.share import EVERY_SERIES, Share
+from actors.kafka.log import KafkaLog
 from actors.names import SATELLITE
 from actors.packages.limits import Guest, Limits
 from actors.packages.packaged import Packaged
@@ -92,5 +94,5 @@ def satellite(base: Pipeline, deployment: Deployment, share: Share, ends: Offset
         step_timeout_s=limits.step_s,
         commit_interval_ms=SHADOW_COMMIT_MS if shadow else base.commit_interval_ms,
         changes_of=base.name,
-        log=Stretch(base.input_topic, deployment.starts, ends),
+        log=Stretch(base.input_topic, deployment.starts, ends, partial(KafkaLog, lumps=shadow)),
     )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import ray
 
+from actors import supervisor
 from actors.engine.judge import Assignment
 from actors.names import NAMESPACE
 from cluster.deployments.crew import stop_all
@@ -125,6 +126,11 @@ def test_a_detector_is_promoted_rolled_back_and_removed_under_load(beside: Deplo
         assert v1.history[1].began == v1.warm  # from exactly there, as it was logged
         v2 = beside.deploy("tail-2", parameters={"limit": 11.5}, replaces="tail")
         assert (v2.phase, v2.label) == (Phase.shadow, "tail")
+        live, shadow = (supervisor.pipeline_of(f"detector-{name}") for name in ("tail", "tail-2"))
+        assert [(each.idle, each.log.log.keywords) for each in (live, shadow)] == [
+            (False, {"lumps": False}),
+            (True, {"lumps": True}),
+        ]
         v2 = beside.promote("tail-2")
         old = beside.records()["tail"]
         assert (v2.phase, old.phase) == (Phase.live, Phase.stopped)
