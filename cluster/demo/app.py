@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import ssl
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from actors.calls import answer
+from actors.errors import ReopenError
 from actors.kafka.consumer import Offsets, PartitionReader, read_to_end
 from actors.producers.publisher import Publisher
 from actors.view import vector as vectors
@@ -37,6 +39,9 @@ PACED_EVENTS_PER_S = 10_000
 LINE_S = 1.0  # between two live lines
 CATCH_UP_S = 300.0  # for the pipeline to reach the end of what was produced
 ASK_S = 10.0
+TROUBLE_CHARS = 80  # of what a live line says of itself
+
+_LOG = logging.getLogger("chipquality.demo")
 
 
 @contextmanager
@@ -192,7 +197,7 @@ class Demo:
         self.streamer.start(wafers_per_s)
         told = False
         while not self.stop.is_set():
-            self.terminal.live(self._line())
+            self.terminal.live(self._figures())
             counts = self.streamer.counts
             if counts.error is not None:
                 raise counts.error
@@ -203,6 +208,16 @@ class Demo:
                 )
             self.stop.wait(LINE_S)
         return 0
+
+    def _figures(self) -> str:
+        """Return the live line; a broker or a view that is late with its answer ends nothing."""
+        from ray.exceptions import RayError  # noqa: PLC0415 - the product has imported it by now
+
+        try:
+            return self._line()
+        except (ReopenError, RayError) as error:
+            _LOG.warning("no figures: %s", error)
+            return f"no figures just now: {' '.join(str(error).split())[:TROUBLE_CHARS]}"
 
     def _line(self) -> str:
         summary, now = self.summary(), time.monotonic()
@@ -282,7 +297,7 @@ class Demo:
                 raise TimeoutError(f"{what}: not there after {CATCH_UP_S:.0f} s")
             if now - shown >= LINE_S:
                 shown = now
-                self.terminal.live(f"{what:<24}{self._line()}")
+                self.terminal.live(f"{what:<24}{self._figures()}")
             time.sleep(0.02)
 
     def _letters(self, topic: str, since: dict[int, int]) -> list[dict[str, Any]]:

@@ -125,6 +125,13 @@ def test_ctrl_c_stops_everything_and_vectors_were_judged(running: Running, tmp_p
     assert (first["grants"], first["state"], first["id"] in key) == (["admin"], "live", True)
     assert key not in (Path(running.environment["CHIPQUALITY_LOCAL__DIRECTORY"]) / "logs" / "product.log").read_text()
     assert len(running.started()) > 5
+    broker = next(each for each in running.started() if "kafka.Kafka" in each.cmdline())
+    broker.suspend()
+    try:
+        running.wait_for_text("no figures just now")
+    finally:
+        broker.resume()
+    until(lambda: "alerts" in running.error_file.read_text().rpartition("no figures")[2], "figures are back", START_S)
     process.send_signal(signal.SIGINT)
     assert process.wait(STOP_S) == 0, running.error_file.read_text()
     assert "stopped" in running.error_file.read_text()
