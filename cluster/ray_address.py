@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -132,7 +133,14 @@ def connect_ray(address: str) -> None:
     try:
         if host and port.isdigit():
             socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        logging.getLogger("ray").setLevel(logging.ERROR)  # that it connects, and by a token, is no news
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, ignore_reinit_error=True)
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            ignore_reinit_error=True,
+        )
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"no Ray cluster at {address} (ray.address): {error}") from error

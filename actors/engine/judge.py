@@ -45,6 +45,15 @@ class Assignment(NamedTuple):
         return self.label or self.detector.name
 
 
+def matches(key: str, patterns: Iterable[str]) -> bool:
+    """Say whether a series' key is one of those that patterns name.
+
+    >>> matches("E1|A|R|10|cd", ["E1|*"]), matches("E1|A|R|10|cd", ["cd", "E2|*"])
+    (True, False)
+    """
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
 def assigned(detectors: Iterable[Detector | Assignment]) -> tuple[Assignment, ...]:
     """Return assignments; a detector alone judges every series. Raises ConfigError for what a family cannot hold."""
     found = tuple(each if isinstance(each, Assignment) else Assignment(each) for each in detectors)
@@ -121,7 +130,7 @@ class Judge:
 
     def judges(self, key: str) -> bool:
         """Say whether a series is one of this detector's."""
-        return any(fnmatchcase(key, pattern) for pattern in self._patterns)
+        return matches(key, self._patterns)
 
     def step(self, seen: SeriesBatch, clean_rows: int, sample: np.ndarray | None = None) -> Judged:
         """Advance state and book by one batch; sample: which of its record each row is, if not all are the first.

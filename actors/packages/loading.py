@@ -192,4 +192,7 @@ def _plain(store: PackageStore, value: Any) -> Any:
 def _said(what: str, error: BaseException) -> PackageRefused:
     """Return what to raise for an error of somebody's code: SystemExit and KeyboardInterrupt among them."""
     last = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    return PackageRefused(f"{what}: {last[-1][:300] if last else type(error).__name__}", traceback.format_exc())
+    said = last[-1][:300] if last else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        said += f" ({Path(error.filename).name}, line {error.lineno})"
+    return PackageRefused(f"{what}: {said}", traceback.format_exc())

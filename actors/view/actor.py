@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import ray
 from ray.actor import ActorHandle
 
+from actors.engine.judge import matches
 from actors.kafka.client import Cluster
 from actors.names import NAMESPACE
 from actors.switching import switch_soon
@@ -121,6 +122,15 @@ class ChartView:
     async def series(self, limit: int, search: str = "", after: str | None = None) -> dict[str, Any]:
         """Return a page of series; see Board.series."""
         return self._ask(lambda board: board.series(limit, search=search, after=after))
+
+    async def matching(self, patterns: Sequence[str]) -> tuple[int, int]:
+        """Return how many of the series that are held patterns name, and how many are held."""
+
+        def count(board: Board) -> tuple[int, int]:
+            keys = board.rings.keys
+            return sum(matches(key, patterns) for key in keys), len(keys)
+
+        return self._ask(count)
 
     async def chart(self, series: str, points: int) -> dict[str, Any]:
         """Return the chart of a series; see Board.chart."""

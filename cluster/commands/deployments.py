@@ -216,6 +216,9 @@ def _show_deploy(plan: dict[str, Any]) -> None:
     begin = ", ".join(f"{p}:{at}" for p, at in since.items()) or "the first retained offsets"
     typer.echo(f"{plan['deployment']}: {plan['target']} of {plan['code']} {json.dumps(plan['parameters'])}")
     typer.echo(f"  judges {', '.join(plan['series'])} of {plan['input']} beside {plan['pipeline']}, as {plan['label']}")
+    if known := plan["estimate"]["series"]:
+        none = "" if known["matching"] else ": none: is the pattern right? (* and ? stand for any text)"
+        typer.echo(f"  of the {known['of']} series that are shown it judges {known['matching']}{none}")
     typer.echo(f"  warms up on {of} records from {begin}, then is in {plan['mode']}")
     if plan["replaces"]:
         typer.echo(f"  takes the place of {plan['replaces']} when it is promoted")

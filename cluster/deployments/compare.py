@@ -3,15 +3,16 @@
 Theory of operation
 -------------------
 Both have judged the same input, cut into other steps. So rows are matched by partition, offset and sample, over the stretch that
-both have judged. Of each row that both judged: are the statistics the same, bit for bit, and if not, how far apart; did one
-signal and not the other. Alerts are matched by partition, series and the offset at which they opened, whatever their rule.
+both have judged, of the series that both are for. Of each row that both were asked about: are the statistics the same, bit for
+bit, and if not, how far apart; did one signal and not the other. Alerts are matched by partition, series and the offset at which
+they opened, whatever their rule.
 
 Rules of this file: bounded. At most ROWS_MAX rows of each are held, the newest; EXAMPLES_MAX examples are told of each kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,11 +34,16 @@ class Opened(NamedTuple):
     rule: str
 
 
+def _every(_: str) -> bool:
+    return True
+
+
 @dataclass
 class Rows:
     """What one version said of rows, partition by partition."""
 
     label: str  # what its charts call it
+    asked: Callable[[str], bool] = _every  # of which series rows are held
     statistics: tuple[str, ...] = ()
     detector: str = ""  # identity
     count: int = 0
@@ -49,7 +55,9 @@ class Rows:
         said = block.detectors.get(self.label)
         if said is None:
             return
-        at = np.flatnonzero((block.offset >= first) & (block.offset < end))
+        ours = np.fromiter(map(self.asked, block.series_keys), np.bool_)
+        within = (block.offset >= first) & (block.offset < end)
+        at = np.flatnonzero(within & ours[block.series]) if len(within) else np.zeros(0, np.int64)
         self.statistics, self.detector = said.statistics, said.detector
         part = _part(block, said, at)
         self.parts.setdefault(block.partition, []).append(part)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from actors import supervisor
+from actors.engine.judge import assigned, matches
 from actors.errors import ReopenError
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
@@ -34,8 +35,13 @@ class Side(NamedTuple):
     label: str  # what its charts call it
     topics: tuple[str, ...]  # of charts
     alerts: tuple[str, ...]
+    series: tuple[str, ...]  # patterns of those it is for
     us_per_row: float | None
     step_ms: float | None
+
+    def asked(self, key: str) -> bool:
+        """Say whether it is asked about a series."""
+        return matches(key, self.series)
 
 
 def compared(
@@ -57,7 +63,7 @@ def compared(
     base = supervisor.pipeline_of(pipeline)
     other = against or record.replaces
     if other is None:
-        known = ", ".join(sorted({*there, *_labels(base)} - {name}))
+        known = ", ".join(sorted({*there, *_detectors(base)} - {name}))
         raise Invalid(f"{name} replaces nothing: say with what it is to be compared ({known})")
     a = _side(base, other, there, said)
     b = _side(base, name, there, said)
@@ -77,10 +83,9 @@ def compared(
     return {**sides, "offsets": offsets, **found}
 
 
-def _labels(base: Pipeline) -> list[str]:
-    from actors.engine.judge import assigned  # noqa: PLC0415
-
-    return [each.name for family in base.families.values() for each in assigned(family)]
+def _detectors(base: Pipeline) -> dict[str, tuple[str, ...]]:
+    """Return what charts call a pipeline's detectors → patterns of the series that each is for."""
+    return {each.name: each.series for family in base.families.values() for each in assigned(family)}
 
 
 def _side(base: Pipeline, name: str, there: Mapping[str, Deployment], said: Mapping[str, Any]) -> Side:
@@ -96,12 +101,14 @@ def _side(base: Pipeline, name: str, there: Mapping[str, Deployment], said: Mapp
             record.label,
             (base.topics.charts, f"{name}.charts"),
             (base.topics.alerts, f"{name}.alerts"),
+            record.series,
             cost.get("us_per_row"),
             step_ms,
         )
-    if name not in _labels(base):
+    series = _detectors(base).get(name)
+    if series is None:
         raise Absent(f"no deployment {shown(name)}, and pipeline {base.name} has no such detector")
-    return Side(name, base.name, name, (base.topics.charts,), (base.topics.alerts,), None, None)
+    return Side(name, base.name, name, (base.topics.charts,), (base.topics.alerts,), series, None, None)
 
 
 def _read(
@@ -125,14 +132,21 @@ def _read(
     if not spans:
         raise Conflict(f"{sides[0].name} and {sides[1].name} have no offsets in common that are retained")
     rows = []
+
+    def asked(key: str) -> bool:
+        return all(side.asked(key) for side in sides)
+
     for side, blocks in zip(sides, charts, strict=True):
-        held = Rows(side.label)
+        held = Rows(side.label, asked)
         for step, packed in blocks:
             first, end = spans.get(step.partition, (0, 0))
             if step.next_offset > first and step.first_offset < end:
                 held.add(unpack(packed), first, end)
         rows.append(held)
-    alerts = [list(_alerts(cluster, side, held.detector, deadline)) for side, held in zip(sides, rows, strict=True)]
+    alerts = [
+        [opened for opened in _alerts(cluster, side, held.detector, deadline) if asked(opened.series)]
+        for side, held in zip(sides, rows, strict=True)
+    ]
     return rows, alerts, spans
 
 

@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ray.exceptions import RayError
+
 from actors import supervisor
+from actors.calls import answer
 from actors.engine.judge import EVERY, assigned
 from actors.errors import ConfigError
 from actors.kafka.changes import Changes
@@ -16,6 +19,7 @@ from actors.packages.limits import Limits
 from actors.packages.package import Package
 from actors.packages.store import PackageStore
 from actors.pipeline import Pipeline
+from actors.view.actor import connect
 from cluster.deployments.carrying_out import check_promotion, check_removal, check_rollback
 from cluster.deployments.record import Deployment, mode_of, mode_text
 from cluster.deployments.satellite import own_topics
@@ -28,6 +32,7 @@ from schemas.topics import TOPICS
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 SERIES_MAX = 100  # patterns
 PATTERN_MAX = 300  # characters of one
+VIEW_S = 5.0  # for the view to answer
 
 
 class DeployWish(NamedTuple):
@@ -51,7 +56,8 @@ def deploy_plan(cluster: Cluster, pipeline: str, wish: DeployWish, there: Mappin
     if not NAME.fullmatch(wish.name):
         raise Invalid(f"name {shown(wish.name)!r}: a letter, then up to 30 letters, digits and hyphens, all small")
     if wish.name in there:
-        raise Conflict(f"there is a deployment {wish.name}: take another name, or remove it first")
+        phase = there[wish.name].phase.value
+        raise Conflict(f"there is a deployment {wish.name}, which is {phase}: take another name, or remove it first")
     if not wish.series or len(wish.series) > SERIES_MAX or any(len(each) > PATTERN_MAX for each in wish.series):
         raise Invalid(f"series: 1 to {SERIES_MAX} patterns of up to {PATTERN_MAX} characters")
     try:
@@ -90,7 +96,17 @@ def deploy_plan(cluster: Cluster, pipeline: str, wish: DeployWish, there: Mappin
         "topics": list(topics),
     }
     records = sum(end - min(max(low, since.get(str(p), low)), end) for p, (low, end) in bounds.items())
-    return Plan("deploy", f"deployments {label}", does, {"warm_up_records": records})
+    estimate = {"warm_up_records": records, "series": _known(pipeline, wish.series)}
+    return Plan("deploy", f"deployments {label}", does, estimate)
+
+
+def _known(pipeline: str, patterns: Sequence[str]) -> dict[str, int] | None:
+    """Return how many of the series that the page shows patterns name; None: the view does not run, or does not answer."""
+    try:
+        matching, of = answer(connect(pipeline).matching.remote(list(patterns)), VIEW_S)
+    except (ValueError, RayError):
+        return None
+    return {"matching": matching, "of": of}
 
 
 def promote_plan(pipeline: str, name: str, mode: str, there: Mapping[str, Deployment]) -> Plan:

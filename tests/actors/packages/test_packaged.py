@@ -14,6 +14,7 @@ import pytest
 
 from actors.engine.family import FamilyFold, configured
 from actors.engine.judge import Assignment, Judge, assigned
+from actors.engine.share import EVERY_SERIES
 from actors.packages import Packaged, PackageRefused, describing, resolve
 from actors.packages.loading import forget, load
 from actors.packages.packaged import packaged_in
@@ -72,7 +73,7 @@ def test_it_is_resolved_among_others(both: tuple[Detector, Packaged]) -> None:
     assert found[:2] == tuple(others)
     assert not packaged_in(found)
     assert packaged_in(here) == [packaged, packaged]
-    assert found[3][1:] == (("B*",), "label")  # type: ignore[index]
+    assert found[3][1:] == (("B*",), "label", EVERY_SERIES)  # type: ignore[index]
     assert type(found[2]).__module__ == "above_all"
 
 

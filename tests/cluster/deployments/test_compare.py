@@ -38,6 +38,15 @@ def rows(n: int, cuts: list[int], statistic: np.ndarray, signal: np.ndarray, val
     return held
 
 
+def test_rows_of_series_that_one_is_not_for_are_left_out() -> None:
+    n = 12
+    statistic, signal, valid = np.zeros((n, 1)), np.ones(n, np.uint32), np.ones(n, bool)
+    held = Rows("d", lambda key: key == "b")
+    held.add(block(0, n, statistic, signal, valid), 0, n)
+    found = compare(rows(n, [], statistic, signal, valid), held, [], [])
+    assert (held.count, found.rows, found.signals["both"], found.signals["only_a"]) == (4, 4, 4, 0)
+
+
 bits = st.lists(st.booleans(), min_size=12, max_size=12).map(np.array)
 
 
