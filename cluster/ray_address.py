@@ -117,10 +117,16 @@ def jobs_of(config: Config, address: str | None = None) -> Any:
     try:
         if host and port.isdigit():
             socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        _by_token()
         return JobSubmissionClient(where)
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"Ray's Jobs API does not answer at {where}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _by_token() -> None:
+    """Send the token that we have. That it is sent, and that Ray is there, is no news."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def connect_ray(address: str) -> None:
@@ -133,8 +139,7 @@ def connect_ray(address: str) -> None:
     try:
         if host and port.isdigit():
             socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
-        logging.getLogger("ray").setLevel(logging.ERROR)  # that it connects, and by a token, is no news
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        _by_token()
         ray.init(
             address=address,
             namespace=NAMESPACE,

@@ -43,6 +43,8 @@ def typed(command: str, folder: Path, environment: dict[str, str]) -> str:
         check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert "Connect" not in done.stderr, "that Ray is there is no news"
+    assert "WARNING" not in done.stderr
     return done.stdout
 
 
@@ -66,6 +68,14 @@ def test_every_command_of_the_tutorial(running: Running, tmp_path: Path) -> None
     shown = heard["chipquality detector show edge"]
     assert "canary" in shown
     assert "live" in shown
+    deploy = (
+        """chipquality detector deploy edge-roughness --name edge --series "*|f00?" --parameters '{"limit": 300}'"""
+    )
+    assert "of the 590 series that are shown it judges 10\n" in heard[deploy]
+    both, _, by_b, _ = map(
+        int, re.findall(r"\d+", heard["chipquality detector compare edge --against spc.individuals"])[:4]
+    )
+    assert both / 2 < by_b <= both, "of the ten series, not of all"
     assert "edge-again.v1" in heard["chipquality job current edge-again"]
     assert typed(f"{setting}; chipquality detector list", tmp_path, environment).splitlines()[1:] == []
     process.send_signal(signal.SIGINT)
