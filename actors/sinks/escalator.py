@@ -8,7 +8,6 @@ this process.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections import Counter
@@ -16,14 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray.actor import ActorHandle
 
 from actors.alert_desk import LIVES_PER_WRITE_MAX, AlertDesk, Wanted, alert_desk
+from actors.detached import detached, end
 from actors.errors import FencedError, ReopenError
 from actors.kafka.client import Cluster
 from actors.kafka.view_consumer import Place, ViewConsumer, ViewRecord
-from actors.names import LOG_FORMAT, NAMESPACE
+from actors.names import LOG_FORMAT
 from actors.sinks.escalation import STALE_S, Escalations, notice_of
 from actors.sinks.journey import Journey, Plan
 from actors.sinks.notifier import Notifier
@@ -40,6 +39,7 @@ _LOG = logging.getLogger("chipquality.escalation")
 NAME = "escalator"  # of the Ray actor
 BY = "chipquality"  # who escalates
 STOP_S = 60.0
+CPUS, CALLS_MAX = 0.05, 4  # calls at once; further ones wait
 RECORDS_BACK = 200_000  # offsets per partition that a new one reads back
 POLL_RECORDS_MAX = 500
 POLL_WAIT_S = 0.5  # also how late an escalation may be
@@ -243,26 +243,9 @@ class EscalatorActor:
 
 def start_escalator(task: EscalationTask, name: str = NAME) -> ActorHandle[Any]:
     """Start the escalation, or return the one that runs."""
-    actor = ray.remote(EscalatorActor).options(
-        name=name,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0.05,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=4,
-    )
-    handle: ActorHandle[Any] = actor.remote(task)  # type: ignore[assignment]
-    return handle
+    return detached(EscalatorActor, name, task, calls_max=CALLS_MAX, cpus=CPUS)
 
 
 def stop_escalator(name: str = NAME) -> None:
     """End the escalation, if there is one."""
-    try:
-        handle = ray.get_actor(name, namespace=NAMESPACE)
-    except ValueError:
-        return
-    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is killed now anyway
-        ray.get(handle.stop.remote(), timeout=STOP_S)
-    ray.kill(handle, no_restart=True)
+    end(name, STOP_S)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray.actor import ActorHandle
 
+from actors.detached import detached, end
 from actors.kafka.client import Cluster
-from actors.names import LOG_FORMAT, NAMESPACE
+from actors.names import LOG_FORMAT
 from actors.sinks.journey import Plan
 from actors.sinks.notifier import STALE_S, Notifier, NotSentError
 from actors.sinks.retrying import Handles, RetryingConsumer, run
@@ -23,6 +22,7 @@ from schemas.topics import ALERTS, NOTIFY
 
 NAME = "notifier"  # of the Ray actor
 STOP_S = 60.0  # until it has told what it holds back, and has left the group
+CPUS, CALLS_MAX = 0.05, 4  # calls at once; further ones wait
 PLAN = Plan(ALERTS, NOTIFY)
 
 
@@ -98,29 +98,12 @@ class NotifierActor:
 def start_notifier(task: NotifyTask, name: str = NAME) -> ActorHandle[Any]:
     """Start the notifier, or return the one that runs. Raises ConfigError, here and not in the actor, for bad routes."""
     NotifierLoop(task)
-    actor = ray.remote(NotifierActor).options(
-        name=name,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0.05,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=4,
-    )
-    handle: ActorHandle[Any] = actor.remote(task)  # type: ignore[assignment]
-    return handle
+    return detached(NotifierActor, name, task, calls_max=CALLS_MAX, cpus=CPUS)
 
 
 def stop_notifier(name: str = NAME) -> None:
     """End the notifier, if there is one."""
-    try:
-        handle = ray.get_actor(name, namespace=NAMESPACE)
-    except ValueError:
-        return
-    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is killed now anyway
-        ray.get(handle.stop.remote(), timeout=STOP_S)
-    ray.kill(handle, no_restart=True)
+    end(name, STOP_S)
 
 
 def try_routes(routes: Sequence[Route]) -> dict[str, str | None]:

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import ray
 from ray.actor import ActorHandle
 
+from actors.detached import connected, detached, end
 from actors.engine.judge import matches
 from actors.kafka.client import Cluster
-from actors.names import NAMESPACE
 from actors.switching import switch_soon
 from actors.view import vector as vectors
 from actors.view.alert_book import Chosen
@@ -29,6 +28,7 @@ from actors.view.reader import Reader, Sources
 
 CHANGES_WAIT_S_MAX = 10.0  # of one long poll
 CALLS_MAX = 1_000  # long polls at once; further ones wait
+CPUS = 0.05
 GAUGES_S = 2.0
 STOP_S = 10.0
 
@@ -222,31 +222,15 @@ def start(
     also: tuple[str, ...] = (),
 ) -> ActorHandle[Any]:
     """Start the view of a pipeline, and of those `also` shown, or return the one that runs. Ray starts it again if it dies."""
-    actor = ray.remote(ChartView).options(
-        name=view_name(pipeline),
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0.05,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=CALLS_MAX,
-    )
-    handle: ActorHandle[Any] = actor.remote(cluster, pipeline, sources or Sources(), notes, also)  # type: ignore[assignment]
-    return handle
+    settings = cluster, pipeline, sources or Sources(), notes, also
+    return detached(ChartView, view_name(pipeline), *settings, calls_max=CALLS_MAX, cpus=CPUS)
 
 
 def connect(pipeline: str) -> ActorHandle[Any]:
     """Return the running view of a pipeline. Raises ValueError if there is none."""
-    return ray.get_actor(view_name(pipeline), namespace=NAMESPACE)
+    return connected(view_name(pipeline))
 
 
 def stop(pipeline: str) -> None:
     """End the view of a pipeline, if there is one."""
-    try:
-        handle = connect(pipeline)
-    except ValueError:
-        return
-    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is killed now anyway
-        ray.get(handle.stop.remote(), timeout=STOP_S)
-    ray.kill(handle, no_restart=True)
+    end(view_name(pipeline), STOP_S)

@@ -10,7 +10,7 @@ A plan is computed in a thread, because Kafka's clients block. The operations ar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from fastapi import Header, Request
@@ -109,24 +109,32 @@ class Management:
 
     async def operations(self, method: str, *arguments: Any) -> Any:
         """Ask the operations actor, which is started if it does not run. Raises Problem; ValueError for a bad cursor."""
-        import ray  # noqa: PLC0415
-
         from cluster.operations.actor import connect  # noqa: PLC0415 - it needs Kafka's clients
 
-        try:
+        async def call() -> Any:
             handle = await self._connecting.ask(lambda: connect(self.cluster, self.pipeline))
             return await asyncio.wait_for(getattr(handle, method).remote(*arguments), ACTOR_TIMEOUT_S)
-        except ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, Refused):
-                raise Problem(cause.status, str(cause)) from error
-            if isinstance(cause, ValueError):
-                raise cause from error
-            if isinstance(cause, RuntimeError):
-                raise Unavailable("operations", str(cause)) from error
-            raise
-        except (ray.exceptions.RayError, TimeoutError) as error:
-            raise Unavailable("operations", "the actor is starting, or does not answer") from error
+
+        return await answered("operations", call())
+
+
+async def answered(part: str, call: Awaitable[T]) -> T:
+    """Wait for what one of our actors answers. What it refuses is a Problem; a ValueError (a bad cursor) passes through."""
+    import ray  # noqa: PLC0415 - the API's document has no use for it
+
+    try:
+        return await call
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, Refused):
+            raise Problem(cause.status, str(cause)) from error
+        if isinstance(cause, ValueError):
+            raise cause from error
+        if isinstance(cause, RuntimeError):
+            raise Unavailable(part, str(cause)) from error
+        raise
+    except (ray.exceptions.RayError, TimeoutError) as error:
+        raise Unavailable(part, "the actor is starting, or does not answer") from error
 
 
 def management_of(request: Request) -> Management:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.kafka.client import Cluster
 from actors.kafka.delivery import PublishError
-from actors.names import NAMESPACE
 from cluster.api.desks import ANSWER_S, Desk
 from cluster.api.facts import within
 from cluster.api.problems import Unavailable
@@ -102,22 +101,12 @@ def publisher_name(pipeline: str) -> str:
 
 def connect(cluster: Cluster, pipeline: str) -> ActorHandle[Any]:
     """Return the publisher of a pipeline's API; it is started if it does not run."""
-    import ray  # noqa: PLC0415
+    from actors import detached  # noqa: PLC0415 - it imports Ray
 
+    name = publisher_name(pipeline)
     with contextlib.suppress(ValueError):
-        return ray.get_actor(publisher_name(pipeline), namespace=NAMESPACE)
-    actor = ray.remote(EventRoom).options(
-        name=publisher_name(pipeline),
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=CALLS_MAX,
-    )
-    handle: ActorHandle[Any] = actor.remote(cluster)  # type: ignore[assignment]
-    return handle
+        return detached.connected(name)
+    return detached.detached(EventRoom, name, cluster, calls_max=CALLS_MAX)
 
 
 async def publish(
@@ -133,14 +122,6 @@ async def publish(
 
 def stop(pipeline: str) -> None:
     """End the publisher, if it runs, after what it has taken is delivered."""
-    import ray  # noqa: PLC0415
+    from actors.detached import end  # noqa: PLC0415 - it imports Ray
 
-    from actors.calls import answer  # noqa: PLC0415
-
-    try:
-        handle = ray.get_actor(publisher_name(pipeline), namespace=NAMESPACE)
-    except ValueError:
-        return
-    with contextlib.suppress(ray.exceptions.RayError):  # it is killed now anyway
-        answer(handle.close.remote(), STOP_S)
-    ray.kill(handle, no_restart=True)
+    end(publisher_name(pipeline), STOP_S, "close")

@@ -160,13 +160,14 @@ def remove(name: NameArgument, output: OutputOption = Output.text, address: Addr
 def _asking(address: str | None) -> Iterator[tuple[Any, Cluster]]:
     """Give how the scheduler is asked, and where Kafka is; it is started if it does not run."""
     from cluster.jobs import actor
+    from cluster.operations.actor import ask
     from cluster.packages import store_of
 
     with in_one_line():
         config, cluster = connected(address)
         settings = actor.Settings(cluster, config.pipeline.name, store_of(config).url)
         handle = actor.connect(settings)
-        yield lambda method, *arguments: actor.ask(handle, method, *arguments), cluster
+        yield lambda method, *arguments: ask(handle, method, *arguments), cluster
 
 
 def _known(ask: Any, name: str) -> dict[str, Any] | None:

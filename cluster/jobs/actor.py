@@ -13,24 +13,21 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import ray
 from ray.actor import ActorHandle
 
-from actors.calls import answer
+from actors.detached import connected, detached, end
 from actors.kafka.client import Cluster
 from actors.kafka.log import KafkaLog
-from actors.names import LOG_FORMAT, NAMESPACE
+from actors.names import LOG_FORMAT
 from cluster.jobs.job import Job
 from cluster.jobs.journal import RECORDS, Journal
 from cluster.jobs.run import Run
 from cluster.jobs.scheduler import Scheduler
-from cluster.operations.errors import Refused
 from schemas.decode import decode_event
 from schemas.encode import Encoder
 from schemas.registry import Registry
 from schemas.topics import JOBS, load, schema_text, subject_of
 
-ANSWER_S = 30.0
 CALLS_MAX = 16  # questions at once; further ones wait
 STOP_S = 10.0
 
@@ -164,41 +161,14 @@ def connect(settings: Settings) -> ActorHandle[Any]:
     """Return the scheduler of a pipeline; it is started if it does not run."""
     with contextlib.suppress(ValueError):
         return running(settings.pipeline)
-    actor = ray.remote(SchedulerActor).options(
-        name=scheduler_name(settings.pipeline),
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=CALLS_MAX,
-    )
-    handle: ActorHandle[Any] = actor.remote(settings)  # type: ignore[assignment]
-    return handle
+    return detached(SchedulerActor, scheduler_name(settings.pipeline), settings, calls_max=CALLS_MAX)
 
 
 def running(pipeline: str) -> ActorHandle[Any]:
     """Return the scheduler of a pipeline. Raises ValueError if it does not run."""
-    return ray.get_actor(scheduler_name(pipeline), namespace=NAMESPACE)
-
-
-def ask(handle: ActorHandle[Any], method: str, *arguments: Any) -> Any:
-    """Ask, and wait for the answer. Raises Refused, ReopenError, RegistryUnavailable as the actor did; RayError."""
-    try:
-        return answer(getattr(handle, method).remote(*arguments), ANSWER_S)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, Refused | RuntimeError):
-            raise error.cause from error
-        raise
+    return connected(scheduler_name(pipeline))
 
 
 def stop(pipeline: str) -> None:
     """End the scheduler of a pipeline, if it runs; jobs and runs are in the topic."""
-    try:
-        handle = running(pipeline)
-    except ValueError:
-        return
-    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is killed now anyway
-        answer(handle.stop.remote(), STOP_S)
-    ray.kill(handle, no_restart=True)
+    end(scheduler_name(pipeline), STOP_S)

@@ -23,6 +23,7 @@ from cluster.jobs.book import NotWanted
 from cluster.jobs.kinds import KINDS
 from cluster.jobs.run import Run
 from cluster.jobs.stage import Stage, end_in_order
+from cluster.operations.actor import ask
 from cluster.operations.errors import Refused
 from cluster.ray_address import own_signal_handlers
 from models.limit_versions import ChangeRefused
@@ -48,7 +49,7 @@ class RemoteDesk:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return actor.ask(actor.running(self.pipeline), method, *arguments)
+                return ask(actor.running(self.pipeline), method, *arguments)
             except Refused:
                 raise
             except (RayActorError, ActorUnavailableError, GetTimeoutError, RuntimeError, ValueError) as error:

@@ -16,8 +16,9 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.calls import answer
+from actors.detached import connected, detached, end
 from actors.kafka.client import Cluster
-from actors.names import LOG_FORMAT, NAMESPACE
+from actors.names import LOG_FORMAT
 from cluster.operations.errors import Refused
 from cluster.operations.journal import Form, Journal, journal
 from cluster.operations.operation import Operation, Request
@@ -118,19 +119,8 @@ def journal_of(cluster: Cluster, pipeline: str) -> Journal[Operation]:
 def connect(cluster: Cluster, pipeline: str) -> ActorHandle[Any]:
     """Return the operations of a pipeline; they are started if they do not run."""
     with contextlib.suppress(ValueError):
-        return ray.get_actor(operations_name(pipeline), namespace=NAMESPACE)
-    actor = ray.remote(OperationsActor).options(
-        name=operations_name(pipeline),
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=CALLS_MAX,
-    )
-    handle: ActorHandle[Any] = actor.remote(cluster, pipeline)  # type: ignore[assignment]
-    return handle
+        return connected(operations_name(pipeline))
+    return detached(OperationsActor, operations_name(pipeline), cluster, pipeline, calls_max=CALLS_MAX)
 
 
 def ask(handle: ActorHandle[Any], method: str, *arguments: Any) -> Any:
@@ -145,10 +135,4 @@ def ask(handle: ActorHandle[Any], method: str, *arguments: Any) -> Any:
 
 def stop(pipeline: str) -> None:
     """End the operations of a pipeline, if they run; what was under way is told as failed, or goes on, when they start again."""
-    try:
-        handle = ray.get_actor(operations_name(pipeline), namespace=NAMESPACE)
-    except ValueError:
-        return
-    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):  # it is killed now anyway
-        answer(handle.stop.remote(), STOP_S)
-    ray.kill(handle, no_restart=True)
+    end(operations_name(pipeline), STOP_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from actors.kafka.client import Cluster
 from actors.kafka.consumer import LUMP_BYTES, LUMP_MS
 from actors.kafka.log import KafkaLog
 from cluster.local import Endpoints
+from tests.background import again_and_again
 
 pytestmark = pytest.mark.kafka
 
@@ -50,22 +50,15 @@ def test_what_comes_now_and_then_is_sent_in_lumps(stack: Endpoints, topic: str) 
     found = {}
     for lumps in (False, True):
         producer = Producer({"bootstrap.servers": stack.bootstrap_servers, "linger.ms": 0})
-        over = threading.Event()
 
-        def feed(producer: Producer = producer, over: threading.Event = over) -> None:
-            while not over.wait(0.02):
-                producer.produce(topic, b"x", partition=0)
-                producer.poll(0)
+        def feed(producer: Producer = producer) -> None:
+            producer.produce(topic, b"x", partition=0)
+            producer.poll(0)
 
-        thread = threading.Thread(target=feed)
-        thread.start()
-        try:
+        with again_and_again(feed, 0.02):
             end = 60 + (0 if not lumps else sum(found[False]))
             found[lumps], took = read(stack, topic, end, lumps=lumps)
-        finally:
-            over.set()
-            thread.join()
-            assert producer.flush(20) == 0
+        assert producer.flush(20) == 0
         assert sum(found[lumps]) >= end
     assert len(found[True]) <= took * 1000 / LUMP_MS + 3
     assert len(found[True]) < len(found[False])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from urllib.parse import urlencode
 
 import pytest
@@ -16,6 +15,8 @@ from playwright.sync_api import Page, expect
 from cluster.api.stream import STREAM_SERIES_MAX
 from cluster.jobs import actor as scheduler
 from cluster.jobs.job import Job
+from cluster.operations import actor as operations
+from tests.background import again_and_again
 from tests.cluster.inspected import inspected, letter
 from tests.cluster.page_checks import accessible, fits, picture, stands
 from tests.cluster.served import Served
@@ -49,7 +50,7 @@ def nightly(served: Served) -> Iterator[Job]:
     job = Job(f"nightly-{uuid.uuid4().hex[:6]}", "limits", {"series": ["*"]}, by="tests")
     line = served.line
     handle = scheduler.connect(scheduler.Settings(line.cluster, line.pipeline, "file:///nowhere"))
-    scheduler.ask(handle, "schedule", job)
+    operations.ask(handle, "schedule", job)
     yield job
     scheduler.stop(line.pipeline)
 
@@ -59,22 +60,9 @@ def goto(page: Page, filled: Served, address: str) -> None:
     expect(page.locator("#connection")).to_have_text("live")
 
 
-@contextmanager
-def fast(filled: Served, series: list[str]) -> Iterator[None]:
+def fast(filled: Served, series: list[str]) -> AbstractContextManager[None]:
     """Publish a point of every series some thirty times a second."""
-    over = threading.Event()
-
-    def publish() -> None:
-        while not over.wait(0.03):
-            filled.line.publish([(one, 10.0) for one in series])
-
-    writer = threading.Thread(target=publish)
-    writer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        writer.join()
+    return again_and_again(lambda: filled.line.publish([(one, 10.0) for one in series]), 0.03)
 
 
 VIEWS = {

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from actors.sinks.journey import Journey, Plan
 from actors.sinks.retrying import RetryingConsumer, run
 from actors.slot import Slot
 from cluster.local import Endpoints, LocalStack
+from tests.background import again_and_again
 from tests.integration.line import TestLine, wait_for
 from tests.integration.test_slot import owner
 
@@ -58,22 +59,9 @@ class Memory:
         self.look()
         return time.monotonic() - self._rose > SETTLED_S
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watched(self) -> AbstractContextManager[None]:
         """Look all the time."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(0.02):
-                self.look()
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return again_and_again(self.look, 0.02)
 
 
 class Stalling(InOwner):

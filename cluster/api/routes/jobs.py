@@ -12,12 +12,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from cluster.api.access import Caller, needs
-from cluster.api.carrying_out import ACTOR_TIMEOUT_S
+from cluster.api.carrying_out import ACTOR_TIMEOUT_S, answered
 from cluster.api.problems import DOCUMENTED, Problem, Unavailable
 from cluster.api.routes.common import NOT_FOUND, PAGE_SIZE, Cursor, Limit, paged
 from cluster.api.stream import facts_of
 from cluster.jobs.job import BACKOFF_MAX_S, CATCH_UP_MAX, RETRIES_MAX, TIMEOUT_MAX_S, CatchUp, Job
-from cluster.operations.errors import Refused
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses={**DOCUMENTED, **NOT_FOUND})
 
@@ -146,24 +145,10 @@ async def _before(request: Request, name: str) -> Any:
 
 async def _asked(request: Request, method: str, *arguments: Any) -> Any:
     """Ask the scheduler, which the product has started. Raises Problem; ValueError for a bad cursor."""
-    import ray  # noqa: PLC0415 - the API's document has no use for it
-
     from cluster.jobs.actor import running  # noqa: PLC0415 - it needs Kafka's clients
 
     try:
         handle = await asyncio.to_thread(running, facts_of(request).pipeline)
     except ValueError as error:
         raise Unavailable("jobs", "the scheduler does not run") from error
-    try:
-        return await asyncio.wait_for(getattr(handle, method).remote(*arguments), ACTOR_TIMEOUT_S)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, Refused):
-            raise Problem(cause.status, str(cause)) from error
-        if isinstance(cause, ValueError):
-            raise cause from error
-        if isinstance(cause, RuntimeError):
-            raise Unavailable("jobs", str(cause)) from error
-        raise
-    except (ray.exceptions.RayError, TimeoutError) as error:
-        raise Unavailable("jobs", "the scheduler is starting, or does not answer") from error
+    return await answered("jobs", asyncio.wait_for(getattr(handle, method).remote(*arguments), ACTOR_TIMEOUT_S))

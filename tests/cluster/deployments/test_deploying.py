@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from cluster.local import Endpoints
 from cluster.operations import actor as operations
 from models.detector import Detector
 from schemas.charts import ChartBlock
+from tests.background import again_and_again
 from tests.cluster.deployments.deployed_line import Deployed, deployed
 from tests.cluster.deployments.guests import detector
 from tests.faults.oracle import Oracle
@@ -41,24 +42,10 @@ def beside(stack: Endpoints, ray_cluster: None, tmp_path_factory: pytest.TempPat
         yield found
 
 
-@contextmanager
-def load(line: TestLine) -> Iterator[None]:
+def load(line: TestLine) -> AbstractContextManager[None]:
     """Measurements that keep coming: 20 on each partition every 50 ms or so."""
-    over = threading.Event()
-
-    def feed() -> None:
-        seed = 100
-        while not over.wait(0.05):
-            line.write_noise(20, seed)
-            seed += 1
-
-    thread = threading.Thread(target=feed)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    seeds = itertools.count(100)
+    return again_and_again(lambda: line.write_noise(20, next(seeds)), 0.05)
 
 
 def rows_of(blocks: list[ChartBlock], label: str) -> dict[int, tuple[Any, ...]]:
