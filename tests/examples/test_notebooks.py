@@ -5,24 +5,19 @@ A notebook is added by putting it into examples/ and its expectations into `EXPE
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from cluster.local import Endpoints
+from tests.examples.notebooks import EXAMPLES, kernel_environment, run_notebook
 from tests.examples.product_line import RunningProduct, running_product
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-CELL_S = 150  # of one cell
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+BESIDE_A_DEMO = {"idea_to_live.ipynb"}  # tests/integration/test_tutorial.py runs it: it deploys
 
 
 def first_steps(facts: dict[str, Any]) -> None:
@@ -54,18 +49,11 @@ def product(stack: Endpoints) -> Iterator[RunningProduct]:
 
 @pytest.fixture
 def kernel(product: RunningProduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of a kernel: where the product is, our programs first, and nothing of whoever runs the tests."""
-    for name, value in product.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("CHIPQUALITY_RUN", uuid.uuid4().hex[:8])
-    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    kernel_environment(monkeypatch, tmp_path, product.environment())
 
 
 def test_every_notebook_is_expected() -> None:
-    assert {path.name for path in NOTEBOOKS} == EXPECTED.keys()
+    assert {path.name for path in NOTEBOOKS} == EXPECTED.keys() | BESIDE_A_DEMO
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -77,10 +65,7 @@ def test_a_notebook_is_kept_without_its_outputs(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("kernel")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs_to_its_end(path: Path) -> None:
-    asked, holds = EXPECTED[path.name]
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(f"import json\nprint(json.dumps({asked}))"))
-    NotebookClient(notebook, timeout=CELL_S, resources={"metadata": {"path": str(EXAMPLES)}}).execute()
-    holds(json.loads(notebook.cells[-1].outputs[-1].text))
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_notebook_runs_to_its_end(name: str) -> None:
+    asked, holds = EXPECTED[name]
+    holds(run_notebook(EXAMPLES / name, asked))

@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -84,9 +84,11 @@ def live_by(records: dict[str, Deployment], partition: int, offset: int, series:
     ]
 
 
-def check_live(beside: Deployed, judged_by: dict[str, Detector], label: str) -> dict[str, int]:
+def check_live(
+    beside: Deployed, judged_by: dict[str, Detector], label: str, removed: Mapping[str, Deployment] = {}
+) -> dict[str, int]:
     """Compare every live row with the fold of the version that was to judge it; return rows by version."""
-    line, records, counts = beside.line, beside.records(), dict.fromkeys(judged_by, 0)
+    line, records, counts = beside.line, {**removed, **beside.records()}, dict.fromkeys(judged_by, 0)
     blocks = beside.blocks(line.topics.charts)
     for partition in range(line.partitions):
         said = rows_of(blocks[partition], label)
@@ -124,19 +126,21 @@ def test_a_detector_is_promoted_rolled_back_and_removed_under_load(beside: Deplo
         assert v2.history[-1].began == old.history[-1].ended  # one offset of each partition
         v2 = beside.rollback("tail-2")
         assert (v2.phase, beside.records()["tail"].phase) == (Phase.stopped, Phase.live)
+        beside.remove("tail-2")
+        assert set(beside.records()) == {"tail"}
+        assert not [t for t in line.admin.list_topics(timeout=20).topics if t.startswith("tail-2.")]
+        at_removal = len(line.written[0])
+        wait_for(lambda: len(line.written[0]) > at_removal + 200, "the line goes on")
     wait_for(lambda: beside.reached("tail"), "all is judged")
     line.wait_done()
     judged_by = {"tail": detector(limit=11.0), "tail-2": detector(limit=11.5)}
     sys.stderr.write("\n".join(["", *beside.took, ""]))
-    counts = check_live(beside, judged_by, "tail")
+    counts = check_live(beside, judged_by, "tail", {"tail-2": v2})
     assert min(counts.values()) > 100, counts
     for partition, blocks in beside.blocks(line.topics.charts, line.name).items():  # the charts beside, bit for bit
         families = dict(line.families)
         for label in ("spc.individuals",):
             assert rows_of(blocks, label) == oracle(line, partition, families, label)
-    beside.remove("tail-2")
-    assert set(beside.records()) == {"tail"}
-    assert not [t for t in line.admin.list_topics(timeout=20).topics if t.startswith("tail-2.")]
 
 
 def test_deployments_come_back(beside: Deployed) -> None:
