@@ -52,7 +52,7 @@ class StdfReader:
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self._read = getattr(stream, "read1", stream.read)  # read keeps back what stands before a place that is damaged
         self._block, self._at, self._begin = b"", 0, 0  # the bytes read last, where in them we are, where they begin
         self.counts: Counter[str] = Counter()  # of all whole records so far, by name
         self.order: Order | None = None  # known when the first record is read
@@ -129,7 +129,7 @@ class StdfReader:
         """Tell whether so many bytes come; read as far as that needs."""
         while len(self._block) - self._at < size:
             try:
-                more = self._stream.read(READ_BYTES)
+                more = self._read(READ_BYTES)
             except (EOFError, OSError, zlib.error) as error:  # of a decompressing stream
                 raise self._wrong(f"the compressed data break off or are damaged after this ({error})") from error
             if not more:

@@ -135,6 +135,14 @@ def test_compressed_data_that_break_off_are_told_as_such(pack: object, tmp_path:
         list(StdfReader(stream))  # type: ignore[arg-type]
 
 
+def test_a_compressed_lot_that_breaks_off_says_how_far_it_went(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.stdf.gz"
+    cut.write_bytes(LOT2.read_bytes()[:20_000])
+    with gzip.open(cut) as stream, pytest.raises(StdfError, match="break off or are damaged") as refused:
+        list(StdfReader(stream))  # type: ignore[arg-type]
+    assert (refused.value.offset > 20_000, refused.value.records > 1_000) == (True, True), refused.value
+
+
 GOOD = small(">")
 SWAPPED_PAIRS = bytes(byte for i in range(0, 40, 2) for byte in (GOOD[i + 1], GOOD[i]))
 

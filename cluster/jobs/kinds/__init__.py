@@ -40,5 +40,8 @@ def check(job: Job) -> None:
     try:
         kind.parameters.model_validate(dict(job.parameters))
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'parameters'}: {one['msg']}" for one in error.errors())
+        said = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'parameters'}: {one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors()
+        )
         raise Invalid(f"{job.kind}: {said}"[:1000]) from None
