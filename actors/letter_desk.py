@@ -113,7 +113,7 @@ class LetterDesk:
             raise RefusedError(f"{chosen.topic}: no dead letters of such a topic; there are {', '.join(TARGETS)}")
         changes = Changes(self.cluster.bootstrap_servers, self.cluster.client)
         places = [(topic, p) for topic, partitions in partitions_of(self.cluster, wanted).items() for p in partitions]
-        bounds = changes.bounds(places)
+        bounds = changes.bounds(places, "read_committed")
         if chosen.since_ms is None or not bounds:
             return bounds
         since = changes.at_time(bounds, chosen.since_ms)

@@ -42,7 +42,7 @@ def spans_of(cluster: Cluster, topic: str, since: Bound, until: Bound) -> Spans:
     places = [(topic, partition) for partition in changes.partitions(topic)]
     if not places:
         raise ConfigError(f"there is no topic {topic[:200]}")
-    bounds = changes.bounds(places)
+    bounds = changes.bounds(places, "read_committed")
     times = {ms: changes.at_time(places, ms) for ms in (since.time_ms, until.time_ms) if ms is not None}
 
     def at(bound: Bound, place: tuple[str, int], otherwise: int) -> int:

@@ -10,7 +10,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from actors.errors import ReopenError
-from actors.kafka.admin import _EARLIEST, _LATEST, Admin
+from actors.kafka.admin import _EARLIEST, _LATEST, Admin, Isolation
 from actors.kafka.errors import kafka_error, translate, translated
 from actors.kafka.futures import CALL_TIMEOUT_S, answers, result
 from actors.kafka.groups import GROUPS_MAX
@@ -67,13 +67,17 @@ class Changes(Admin):
             found = self._metadata().get(topic)
         return [] if found is None else sorted(found.partitions)
 
-    def bounds(self, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
-        """Return first retained offset and end of partitions; those whose topic is gone are left out."""
+    def bounds(self, places: Iterable[Place], end: Isolation = "read_uncommitted") -> dict[Place, tuple[int, int]]:
+        """Return first retained offset and end of partitions; those whose topic is gone are left out.
+
+        end: "read_committed" gives the last stable offset, up to which one can read now, whoever has a transaction open;
+        "read_uncommitted" the high watermark.
+        """
         with translated("list offsets"):
             there = self._metadata()
             asked = [TopicPartition(*place) for place in places if place[0] in there]
             low = self._offsets(asked, _EARLIEST, "read_uncommitted")
-            high = self._offsets(asked, _LATEST, "read_uncommitted")
+            high = self._offsets(asked, _LATEST, end)
         silent = [
             place for place in ((tp.topic, tp.partition) for tp in asked) if place not in low or place not in high
         ]

@@ -106,7 +106,8 @@ class Verdicts:
     def _records(self) -> Iterator[tuple[str, bytes]]:
         """Yield place and value of all retained records."""
         changes = Changes(self._cluster.bootstrap_servers, dict(self._cluster.client))
-        bounds = changes.bounds([(self.topic, partition) for partition in changes.partitions(self.topic)])
+        places = [(self.topic, partition) for partition in changes.partitions(self.topic)]
+        bounds = changes.bounds(places, "read_committed")
         left = {partition: high for (_, partition), (low, high) in bounds.items() if low < high}
         reader = PartitionReader(self._cluster, _GROUP, self.topic)
         deadline = time.monotonic() + QUIET_S

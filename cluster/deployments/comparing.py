@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from actors import supervisor
 from actors.engine.judge import assigned, matches
-from actors.errors import ReopenError
+from actors.kafka.backwards import newest_first
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
-from actors.kafka.consumer import PartitionReader
 from actors.pipeline import Pipeline
+from actors.sinks.journey import Received
 from cluster.deployments.compare import Opened, Rows, compare
-from cluster.deployments.record import Deployment
+from cluster.deployments.record import NOTHING, Deployment, Offsets
 from cluster.deployments.satellite import satellite_name
 from cluster.operations.errors import Absent, Conflict, Invalid, shown
-from schemas.charts import step_of, unpack
+from schemas.charts import ChartStep, step_of, unpack
 from schemas.decode import UnreadableRecord, decode_event
 from schemas.registry import Registry
 
 OFFSETS_MAX = 100_000  # input offsets of each partition that are compared, the newest of those that both have judged
-READ_S = 30.0  # for all that is read
-BLOCKS_MAX = 200_000  # records of each topic that are looked at, the newest
-_POLL_ROWS = 2_000
+BLOCKS_MAX = 200_000  # records of each partition of a topic that are looked at, the newest
+ALERT_MARGIN_MS = 60_000  # an alert is written when its block is
+
+_LOG = logging.getLogger("chipquality.deployments")
+Spans = Mapping[int, tuple[int, int]]  # of the input's offsets, by partition
 
 
 class Side(NamedTuple):
@@ -33,9 +35,11 @@ class Side(NamedTuple):
     name: str
     pipeline: str  # who wrote
     label: str  # what its charts call it
-    topics: tuple[str, ...]  # of charts
+    families: frozenset[str]  # in which it says it; none: any
+    charts: Mapping[str, Offsets]  # where that stands: topic → from which input offsets on
     alerts: tuple[str, ...]
     series: tuple[str, ...]  # patterns of those it is for
+    began: Offsets  # where it began to judge
     us_per_row: float | None
     step_ms: float | None
 
@@ -95,97 +99,153 @@ def _side(base: Pipeline, name: str, there: Mapping[str, Deployment], said: Mapp
         cost = (record.examined or {}).get("cost") or {}
         owners = said.get(name, {}).get("owners", ())
         step_ms = next((owner["step_ms"] for owner in owners if owner.get("step_ms")), None)
+        charts: dict[str, Offsets] = {f"{name}.charts": record.starts}
+        alerts = [f"{name}.alerts"]
+        shown_live = [spell.began for spell in record.history if spell.share != NOTHING]
+        if shown_live:
+            charts[base.topics.charts] = shown_live[0]
+            alerts.append(base.topics.alerts)
         return Side(
             name,
             satellite_name(name),
             record.label,
-            (base.topics.charts, f"{name}.charts"),
-            (base.topics.alerts, f"{name}.alerts"),
+            frozenset(),
+            charts,
+            tuple(alerts),
             record.series,
+            record.starts,
             cost.get("us_per_row"),
             step_ms,
         )
-    series = _detectors(base).get(name)
-    if series is None:
+    families = {family for family, all_of in base.families.items() if name in {each.name for each in assigned(all_of)}}
+    if not families:
         raise Absent(f"no deployment {shown(name)}, and pipeline {base.name} has no such detector")
-    return Side(name, base.name, name, (base.topics.charts,), (base.topics.alerts,), series, None, None)
+    series = _detectors(base)[name]
+    everywhere: Offsets = {}
+    return Side(
+        name,
+        base.name,
+        name,
+        frozenset(families),
+        {base.topics.charts: everywhere},
+        (base.topics.alerts,),
+        series,
+        everywhere,
+        None,
+        None,
+    )
 
 
 def _read(
     cluster: Cluster, base: Pipeline, sides: tuple[Side, Side], since: int | None
-) -> tuple[list[Rows], list[list[Opened]], dict[int, tuple[int, int]]]:
+) -> tuple[list[Rows], list[list[Opened]], Spans]:
     """Read both sides over the stretch that both have judged, of each partition."""
-    deadline = time.monotonic() + READ_S
-    charts = [list(_charts(cluster, side, deadline)) for side in sides]
-    spans: dict[int, tuple[int, int]] = {}
-    for partition in base.partitions:
-        reaches = []
-        for blocks in charts:
-            steps = [step for step, _ in blocks if step.partition == partition]
-            if steps:
-                reaches.append((min(s.first_offset for s in steps), max(s.next_offset for s in steps)))
-        if len(reaches) == len(sides):
-            end = min(reach for _, reach in reaches)
-            first = max(*(first for first, _ in reaches), end - OFFSETS_MAX, since or 0)
-            if first < end:
-                spans[partition] = first, end
+    found = [Found() for _ in sides]
+    spans = _judged_by_both(cluster, base, sides, since)
+    for topic in dict.fromkeys(topic for side in sides for topic in side.charts):
+        _read_charts(cluster, topic, [*zip(sides, found, strict=True)], spans)
+    spans = {
+        partition: (max(first, *(each.first[partition] for each in found)), end)
+        for partition, (first, end) in spans.items()
+        if all(partition in each.first for each in found)
+    }
     if not spans:
         raise Conflict(f"{sides[0].name} and {sides[1].name} have no offsets in common that are retained")
-    rows = []
 
     def asked(key: str) -> bool:
         return all(side.asked(key) for side in sides)
 
-    for side, blocks in zip(sides, charts, strict=True):
-        held = Rows(side.label, asked)
-        for step, packed in blocks:
-            first, end = spans.get(step.partition, (0, 0))
-            if step.next_offset > first and step.first_offset < end:
-                held.add(unpack(packed), first, end)
-        rows.append(held)
+    rows = [Rows(side.label, asked) for side in sides]
+    for held, each in zip(rows, found, strict=True):
+        for step, packed in sorted(each.blocks, key=lambda block: block[0].first_offset):
+            held.add(unpack(packed), *spans.get(step.partition, (0, 0)))
     alerts = [
-        [opened for opened in _alerts(cluster, side, held.detector, deadline) if asked(opened.series)]
-        for side, held in zip(sides, rows, strict=True)
+        [opened for opened in _alerts(cluster, side, held.detector, each.oldest_ms) if asked(opened.series)]
+        for side, held, each in zip(sides, rows, found, strict=True)
     ]
     return rows, alerts, spans
 
 
-def _charts(cluster: Cluster, side: Side, deadline: float) -> Iterator[tuple[Any, bytes]]:
-    for value in _values(cluster, side.topics, deadline):
-        step = step_of(value)
-        if step.pipeline == side.pipeline:
-            yield step, value
-
-
-def _alerts(cluster: Cluster, side: Side, detector: str, deadline: float) -> Iterator[Opened]:
-    registry = Registry(cluster.registry_url, cluster.registry_client)
-    for value in _values(cluster, side.alerts, deadline):
-        try:
-            alert = decode_event(value, registry.schema)
-        except UnreadableRecord:
-            continue
-        if (alert["pipeline"], alert["detector"], alert["state"]) == (side.pipeline, detector, "OPEN"):
-            yield Opened(alert["partition"], alert["series"], alert["opened_offset"], alert["rule"])
-
-
-def _values(cluster: Cluster, topics: Iterable[str], deadline: float) -> Iterator[bytes]:
-    """Give the values of the newest records of topics. Raises ReopenError if that takes too long."""
+def _judged_by_both(cluster: Cluster, base: Pipeline, sides: Sequence[Side], since: int | None) -> Spans:
+    """Return the stretch of each partition that both have judged, the newest OFFSETS_MAX of it."""
     changes = Changes(cluster.bootstrap_servers, cluster.client)
-    for topic in topics:
-        places = [(topic, partition) for partition in changes.partitions(topic)]
-        bounds = {partition: span for (_, partition), span in changes.bounds(places).items()}
-        left = {p: end for p, (low, end) in bounds.items() if low < end}
-        if not left:
-            continue
-        reader = PartitionReader(cluster, "chipquality-compare", topic)
-        try:
-            reader.assign({p: max(bounds[p][0], end - BLOCKS_MAX // len(left)) for p, end in left.items()})
-            while left:
-                if time.monotonic() > deadline:
-                    raise ReopenError(f"{topic} could not be read within {READ_S:g} s: ask from a later offset on")
-                for batch in reader.poll(_POLL_ROWS, 0.1).batches:
-                    yield from (value for value in batch.values if value is not None)
-                    if batch.next_offset >= left.get(batch.partition, batch.next_offset + 1):
-                        del left[batch.partition]
-        finally:
-            reader.close()
+    committed = [changes.standing(side.pipeline).committed for side in sides]
+    spans = {}
+    for partition in base.partitions:
+        end = min(each.get((base.input_topic, partition), 0) for each in committed)
+        first = max(*(side.began.get(partition, 0) for side in sides), end - OFFSETS_MAX, since or 0)
+        if first < end:
+            spans[partition] = first, end
+    return spans
+
+
+class Found:
+    """What was found of one side's charts."""
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[ChartStep, bytes]] = []
+        self.first: dict[int, int] = {}  # the smallest offset that it judged of those that were read, by partition
+        self.oldest_ms = 0  # when the oldest of the blocks was written; 0: there are none
+
+    def add(self, step: ChartStep, record: Received) -> None:
+        """Take a block."""
+        self.blocks.append((step, record.value or b""))
+        self.oldest_ms = min(self.oldest_ms or record.timestamp_ms, record.timestamp_ms)
+
+
+def _read_charts(cluster: Cluster, topic: str, sides: Sequence[tuple[Side, Found]], spans: Spans) -> None:
+    """Take the blocks that sides have in a topic over spans of the input; read no further back than that."""
+    reached: dict[tuple[str, int], int] = {}  # of a writer: the smallest offset of those that were read
+    writers = {side.pipeline: side.charts[topic] for side, _ in sides if topic in side.charts}
+
+    def wanted(partition: int) -> bool:  # charts stand in the partition of their input
+        if partition not in spans:
+            return False
+        first, end = spans[partition]
+        return any(
+            reached.get((writer, partition), end) > max(first, began.get(partition, 0))
+            for writer, began in writers.items()
+        )
+
+    for partition, records in newest_first(cluster, topic, BLOCKS_MAX, wanted):
+        for record in records:
+            try:
+                step = step_of(record.value or b"")
+            except ValueError as error:
+                _LOG.warning("%s:%d:%d is left out: %s", topic, partition, record.offset, error)
+                continue
+            place = step.pipeline, partition
+            reached[place] = min(reached.get(place, step.first_offset), step.first_offset)
+            first, end = spans.get(partition, (0, 0))
+            for side, found in sides:
+                if side.pipeline != step.pipeline:
+                    continue
+                found.first[partition] = min(found.first.get(partition, step.first_offset), step.first_offset)
+                overlaps = step.next_offset > first and step.first_offset < end
+                if overlaps and (not side.families or step.family in side.families):
+                    found.add(step, record)
+
+
+def _alerts(cluster: Cluster, side: Side, detector: str, since_ms: int) -> Iterator[Opened]:
+    """Yield the alerts that a side opened since, for the blocks that were read."""
+    if not since_ms:
+        return
+    registry = Registry(cluster.registry_url, cluster.registry_client)
+    for topic in side.alerts:
+        oldest: dict[int, int] = {}
+
+        def wanted(partition: int, oldest: dict[int, int] = oldest) -> bool:
+            return oldest.get(partition, since_ms) >= since_ms - ALERT_MARGIN_MS
+
+        for partition, records in newest_first(cluster, topic, BLOCKS_MAX, wanted):
+            for record in records:
+                oldest[partition] = min(oldest.get(partition, record.timestamp_ms), record.timestamp_ms)
+                if record.value is None:
+                    continue
+                try:
+                    alert = decode_event(record.value, registry.schema)
+                except UnreadableRecord as error:
+                    _LOG.warning("%s:%d:%d is left out: %s", topic, partition, record.offset, error)
+                    continue
+                if (alert["pipeline"], alert["detector"], alert["state"]) == (side.pipeline, detector, "OPEN"):
+                    yield Opened(alert["partition"], alert["series"], alert["opened_offset"], alert["rule"])

@@ -20,6 +20,7 @@ from actors.kafka.groups import groups
 from actors.kafka.topic_plan import AddPartitions, AlterConfig, CreateTopic, Refusal
 from schemas.topics import MEASUREMENTS, STATE, TOPICS, Topic
 from tests.actors.publisher_support import nobody
+from tests.transactions import open_transaction
 
 if TYPE_CHECKING:
     from cluster.local import Endpoints
@@ -167,14 +168,9 @@ def test_offsets_and_lag(admin: Admin, stack: Endpoints, topics: dict[str, Topic
 def test_an_open_transaction_holds_the_stable_end(admin: Admin, stack: Endpoints, topics: dict[str, Topic]) -> None:
     name = of(topics, "keyed")
     admin.apply(admin.plan(topics, 1, 1))
-    producer = Producer({"bootstrap.servers": stack.bootstrap_servers, "transactional.id": name})
-    producer.init_transactions(20)
-    producer.begin_transaction()
-    producer.produce(name, b"x", partition=0)
-    assert producer.flush(20) == 0
-    assert admin.end_offsets(name, "read_committed") == {0: 0}
-    assert admin.end_offsets(name) == {0: 1}
-    producer.abort_transaction(20)
+    with open_transaction(stack.bootstrap_servers, [name]):
+        assert admin.end_offsets(name, "read_committed") == {0: 0}
+        assert admin.end_offsets(name) == {0: 1}
 
 
 def test_a_live_group_shows_its_members(admin: Admin, stack: Endpoints, topics: dict[str, Topic]) -> None:

@@ -16,6 +16,7 @@ from actors.kafka.changes import Changes, GroupOfTopic, InUseError
 from actors.kafka.client import Cluster
 from actors.kafka.letters import read_spans
 from tests.cluster.served import wait_for
+from tests.transactions import open_transaction
 
 if TYPE_CHECKING:
     from cluster.local import Endpoints
@@ -59,10 +60,13 @@ def test_a_group_with_members_is_left_alone(stack: Endpoints, changes: Changes, 
     assert changes.standing(group).committed == {}
 
 
-def test_where_partitions_stand_and_where_times_are(changes: Changes, topic: str) -> None:
+def test_where_partitions_stand_and_where_times_are(stack: Endpoints, changes: Changes, topic: str) -> None:
     places = [(topic, 0), (topic, 1)]
     assert changes.partitions(topic) == [0, 1]
     assert changes.bounds([*places, ("absent", 0)]) == {(topic, 0): (0, 4), (topic, 1): (0, 0)}
+    with open_transaction(stack.bootstrap_servers, [topic]):
+        assert changes.bounds(places)[topic, 0] == (0, 5)
+        assert changes.bounds(places, "read_committed")[topic, 0] == (0, 4), "what one can read now"
     assert changes.at_time(places, 1_002) == {(topic, 0): 2, (topic, 1): None}
     assert changes.replication(topic) == 1
     assert changes.partitions("absent") == []

@@ -24,6 +24,7 @@ from schemas.charts import ChartBlock, DetectorColumns, RuleMeta
 from schemas.texts import Texts
 from schemas.topics import CHARTS
 from tests.cluster.served import Served, free_port, wait_for
+from tests.transactions import open_transaction
 
 SERIES = [f"CL|A|R|10|c{n}" for n in range(3)]
 
@@ -285,8 +286,12 @@ def test_the_log_has_the_verdicts_that_the_api_tells(client: Client, served: Ser
     producer = Producer({"bootstrap.servers": line.cluster.bootstrap_servers})
     producer.produce(line.sources.charts, b"no chart", partition=0)
     producer.flush(20)
-    with pytest.warns(
-        UserWarning, match=rf"{re.escape(line.sources.charts)}:0:\d+ is left out: not a packed chart record"
+    uncommitted = open_transaction(line.cluster.bootstrap_servers, [line.sources.charts])
+    with (
+        uncommitted,
+        pytest.warns(
+            UserWarning, match=rf"{re.escape(line.sources.charts)}:0:\d+ is left out: not a packed chart record"
+        ),
     ):
         found = reader.read([SERIES[1]], detectors=["spc.individuals"])
     assert found.schema == verdicts.SCHEMA

@@ -25,6 +25,7 @@ from tests.cluster.in_process import ENDED, Api, listening
 from tests.cluster.jobs.local_desk import Local
 from tests.cluster.page_checks import stands
 from tests.integration.line import series_of, wait_for
+from tests.transactions import open_transaction
 
 pytestmark = pytest.mark.quiet  # several pipelines at once: beside other tests they do little but wait
 
@@ -74,7 +75,8 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         assert items["v2"]["now"]["state"] == "live"
         for name in ("v1", "v2"):
             wait_for(lambda name=name: beside.reached(name), "all is judged")
-        compared = api("GET", "/deployments/v2/compare")
+        with open_transaction(line.cluster.bootstrap_servers, (line.topics.charts, line.topics.alerts, "v2.charts")):
+            compared = api("GET", "/deployments/v2/compare")  # of what is committed: it waits for nobody's transaction
         assert compared["rows"] > 1_500
         assert compared["signals"]["only_b"] == 0  # a higher limit signals less
         assert compared["signals"]["only_a"] > 0
