@@ -47,7 +47,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
         "description": "Accepted: poll the operation at `Location`",
         "headers": {"Location": {"description": "path of the operation", "schema": {"type": "string"}}},
     },
-    **answers(409),  # it cannot be done as things stand, or the plan is another one now
+    **answers(409),  # it cannot be done as things stand, or the plan has another hash now
 }
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ async def _begin(request: Request, caller: Caller, change: Change, key: str, pla
             return _accepted(known)
     plan = await management.blocking(change.plan)
     if plan_hash not in (None, plan.hash):
-        detail = "the plan is another one now, and nothing was done: look at it, then apply it by its new hash"
+        detail = "the plan as it is now has another hash, and nothing was done: look at it, then apply it by that one"
         raise Problem(409, detail, **plan.told())
     told = await management.blocking(plan.to_json)
     asked = Asked(plan.kind, plan.subject, told, plan.hash, caller.name, key, request_hash)

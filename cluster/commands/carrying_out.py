@@ -22,7 +22,7 @@ from cluster.commands.recording import record
 from cluster.commands.telling import Output
 from cluster.commands.where import cluster_of
 from cluster.config import Config, load
-from cluster.operations.errors import Conflict, Refused
+from cluster.operations.errors import Conflict, Refused, shown
 from cluster.operations.operation import Request
 from cluster.operations.plans import HASH_CHARS, Plan
 from schemas.registry import RegistryUnavailable
@@ -70,7 +70,8 @@ def carry_out(
                 show(told["plan"])
                 typer.echo(f"plan {plan.hash}")
             if apply is not None:
-                raise Conflict(f"the plan is another one now: nothing was done; look at it, then --apply {plan.hash}")
+                differs = f"the plan as it is now has another hash than {shown(apply)}: nothing was done"
+                raise Conflict(f"{differs}; look at it, then --apply {plan.hash}")
             if output is Output.text:
                 typer.echo(f"Nothing was done: --apply {plan.hash} does it.")
             return

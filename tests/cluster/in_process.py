@@ -32,7 +32,8 @@ def listening(app: FastAPI) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.config.port}/"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(100)  # a request that is under way is answered first
+        assert not thread.is_alive(), "the server has ended: what it asks of Ray has an answer"
 
 
 class Api:

@@ -73,8 +73,8 @@ class Here(ClusterFacts):
 class QualityLine:
     """What the tests talk to. `get` and the like answer as httpx does; `who` is "name role"."""
 
-    def __init__(self, line: TestLine, view: ChartView, app: FastAPI, audit: Recorded) -> None:
-        self.line, self.view, self.app, self.audit = line, view, app, audit
+    def __init__(self, line: TestLine, sources: Sources, view: ChartView, app: FastAPI, audit: Recorded) -> None:
+        self.line, self.sources, self.view, self.app, self.audit = line, sources, view, app, audit
         self._runner = asyncio.Runner()
 
     def ask(self, method: str, path: str, who: str = "ada operator", **further: Any) -> httpx.Response:
@@ -133,7 +133,7 @@ def quality_line(stack: Endpoints) -> Iterator[QualityLine]:
     loop.start()
     try:
         wait_for(lambda: loop.state == "live", "live")
-        made = QualityLine(line, view, app, audit)
+        made = QualityLine(line, sources, view, app, audit)
         values = [10.0 + (n % 5 - 2) / 10 for n in range(40)]
         values[20], values[30] = 60.0, -40.0
         line.write(1, [line.measurement("s0", x, n) for n, x in enumerate(values)])

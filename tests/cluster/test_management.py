@@ -434,7 +434,7 @@ def test_commands_show_the_plan_and_apply_it(line: TestLine, api: Api, output: s
     assert not told["applied"]
     refused = command("topics", "delete", topic, "--apply", "0" * 16, code=2)
     assert f"plan {told['plan_hash']}" in refused.stdout
-    assert "the plan is another one now" in refused.stderr
+    assert "the plan as it is now has another hash than" in refused.stderr
     done = command("topics", "delete", topic, "--apply", told["plan_hash"])
     assert done.stdout.startswith(f"done: {topic} is gone")
     assert done.stderr.startswith("operation ")

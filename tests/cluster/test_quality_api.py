@@ -398,14 +398,16 @@ def test_what_is_not_acknowledged_is_503_and_says_which(line: QualityLine, monke
     with nobody() as address:
         cluster = replace(line.line.cluster, bootstrap_servers=address)
         desks = Quality(cluster, QualitySettings(line.line.name))
-        other = QualityLine(line.line, line.view, build_api(Here(line.line, line.view), desks=desks), Recorded())
+        other = QualityLine(
+            line.line, line.sources, line.view, build_api(Here(line.line, line.view), desks=desks), Recorded()
+        )
         other.app.state.audit = other.audit
         told = other.post("/events/system", {"event": EVENTS["system"] | {"event_id": "e1"}}, 503)
         assert (told["part"], told["items"][0]["event_id"], "error" in told["items"][0]) == ("kafka", "e1", True)
         assert other.audit.told[0][4]["failed"] == 1
         desks.close()
         other.close()
-    bare = QualityLine(line.line, line.view, build_api(Here(line.line, line.view)), Recorded())
+    bare = QualityLine(line.line, line.sources, line.view, build_api(Here(line.line, line.view)), Recorded())
     assert bare.get("/limits", 503)["part"] == "quality"
     bare.close()
 
@@ -449,7 +451,7 @@ def judged(chart: PcaChart, series: str, partition: int, offset: int, pipeline: 
     numbers = np.array([[5.0, 9.0]])
     said = DetectorColumns(
         detector=who or identity(chart), statistics=("T2", "Q"), rules=(RuleMeta("q", "", "critical", 1),), statistic=numbers,
-        centre=numbers, lcl=np.zeros((1, 2)), ucl=np.array([[8.5, 3.5]]), signal=np.array([2], np.uint32), valid=np.array([True]),
+        centre=numbers, lcl=np.zeros((1, 2)), ucl=np.array([[8.5, 3.5]]), signal=np.array([1], np.uint32), valid=np.array([True]),
     )  # fmt: skip
     made = block([series], [1.0], offset, partition=partition, pipeline=pipeline)
     return replace(made, family="multivariate", detectors={chart.name: said})

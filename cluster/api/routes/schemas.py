@@ -141,7 +141,9 @@ async def change(
     if wanted.dry_run:
         return {"plan": plan.told(), "plan_hash": plan.hash, "applied": False}
     if wanted.plan_hash not in (None, plan.hash):
-        detail = "the plan is another one now, and nothing was changed: look at it, then apply it by its new hash"
+        detail = (
+            "the plan as it is now has another hash, and nothing was changed: look at it, then apply it by that one"
+        )
         raise Problem(409, detail, plan=plan.told(), plan_hash=plan.hash)
     try:
         await _asked(facts, lambda registry: schemas_told.apply_level(registry, plan))

@@ -106,7 +106,7 @@ export class Points {
       element("ul", { class: "fired" }, ...fired.map((rule) => element("li", {}, wordsOf(rule)))),
       notes.excluded.has(row.offset) ? element("p", {}, `⊘ Excluded: ${notes.excluded.get(row.offset)}`) : "",
       element("p", { class: "controls" }, this.history().excludeButton(row), element("button", { type: "button", onclick: () => this.choose(null) }, "Close")));
-    if (panels[0].detector.family === "multivariate" && row.signal) this.contributions(row, series, panels[0].detector);
+    if (panels[0].detector.family === "multivariate" && fired.length) this.contributions(row, series, panels[0].detector);
   }
 
   /** Which columns contributed: by the model's own decomposition, else as the detector said when the alert opened. */
