@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ pytest_plugins = ["tests.fixtures_stack", "tests.fixtures_ray"]
 _MARK_OF_FIXTURE = {"stack": "kafka", "ray_cluster": "ray", "page": "browser"}
 WITH_KERNELS = ("schemas", "models", "actors/engine", "tests/schemas", "tests/models", "tests/actors/engine")
 _EFFECTS = frozenset({"kafka", "ray", "browser", "processes"})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector: thousands of items are made and stay, and it would look at each again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests that take less than seconds, no broker, no Ray.
+# The test suite. `all`: everything, with coverage of the four packages. `fast`: pure tests that take less than half a second, no broker, no Ray.
 # `all`: tests on a shared broker, Ray and browser, in two processes with a broker and a Ray each; then tests that start whole products,
 # one after the other; beside both pure tests, which get what they leave. Tests that measure a time that was promised, or want the
 # machine, run last, alone.
@@ -10,12 +10,15 @@ what=$1
 shift
 pure="not kafka and not ray and not browser and not processes"
 
+# what is compiled once need not be compiled by every process of the run, even where the environment says so
+unset PYTHONDONTWRITEBYTECODE
+
 stage() { printf '\n== %s\n' "$*" >&2; }
 tests() { "$BIN/python" -m pytest -q -m "$@"; }
 
 case $what in
 fast)
-    tests "$pure and not slow" -n 2 "$@"
+    tests "$pure and not slow" -n 2 --ignore=tests/integration "$@" # none of those is pure
     exit
     ;;
 processes)
@@ -60,8 +63,6 @@ beside() { exec setsid sh -c 'echo 19 2>/dev/null >/proc/self/autogroup || true;
 beside "$BIN/mypy" </dev/null >"$said/types" 2>&1 &
 types=$!
 
-# what is compiled once need not be compiled by every process of the run, even where the environment says so
-unset PYTHONDONTWRITEBYTECODE
 TESTS_COVERAGE=$PWD/pyproject.toml
 PYTHONPATH=$PWD/tests/site
 COVERAGE_FILE=$PWD/.coverage # also of processes that have another working directory

@@ -22,6 +22,7 @@ def _collections() -> int:
     return sum(generation["collections"] for generation in gc.get_stats())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("collector")
 def test_the_objects_of_a_step_do_not_start_the_garbage_collector() -> None:
     gc.collect()

@@ -59,6 +59,7 @@ def repaired(line: TornLine) -> list[Plan]:
     return done
 
 
+@pytest.mark.slow
 @settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
 @example(  # pages apart, in a place where none stood before
     words=["b 11", "b nan", "a 7", "c 12", "c 1"],
@@ -390,6 +391,7 @@ def test_an_end_that_an_open_transaction_hides_is_waited_for_as_long_as_one_may_
     assert TRANSACTION_TIMEOUT_MS / 1000 <= line.around.clock.now() - began < TAIL_IDLE_S
 
 
+@pytest.mark.slow
 def test_the_newest_step_is_found_behind_what_other_pipelines_have_written_since() -> None:
     line = stepped(4, 4)
     for _ in range(2 * TAIL_OFFSETS):

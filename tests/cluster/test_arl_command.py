@@ -42,6 +42,7 @@ def test_ewma() -> None:
     assert widening["arl"] == pytest.approx(9.55449, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_shewhart() -> None:
     found = said("shewhart", "--rules", "1,2,5,6", "--shift", "0")
     assert found.pop("arl") == pytest.approx(109.0493, rel=1e-6)
@@ -73,6 +74,7 @@ def test_searching_the_weight_too() -> None:
     assert best["arl"] < said("ewma", "--arl0", "500", "--shift", "1", "--lambda", "0.2")["arl"]
 
 
+@pytest.mark.slow
 def test_text_is_one_clear_line() -> None:
     lines = [
         runner.invoke(cli.app, ["arl", *arguments.split()]).output

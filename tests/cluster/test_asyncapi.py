@@ -131,6 +131,7 @@ def test_servers_are_as_configured_and_without_secrets() -> None:
     assert SECRET not in json.dumps(said)
 
 
+@pytest.mark.slow
 def test_the_command_prints_json_or_yaml(said: dict[str, Any]) -> None:
     as_json = CliRunner().invoke(cli.app, ["asyncapi"])
     as_yaml = CliRunner().invoke(cli.app, ["asyncapi", "--output", "yaml"])

@@ -89,6 +89,7 @@ def change(method: str, path: str, **answers: Any) -> tuple[httpx.Response, list
     return asyncio.run(ask()), app.state.audit.told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [409, 429, 503])
 def test_what_was_not_begun_or_cancelled_is_not_recorded(status: int) -> None:
     answer, told = change("POST", "/made-up", begin=Problem(status, "no"))

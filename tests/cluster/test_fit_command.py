@@ -77,6 +77,7 @@ def test_covariance_from_csv_as_text(file: Path, tmp_path: Path) -> None:
     assert '  names: ["f1", "g1"]' in said
 
 
+@pytest.mark.slow
 def test_trees_and_references_for_single_values_and_vectors(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.npz"
     run("isolation-forest", out, "--from", file, "--columns", "f1", "--seed", 3)

@@ -75,6 +75,7 @@ def test_a_dry_run_tells_what_a_lot_has(lot: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_wrong_is_refused_in_one_line(lot: Path, tmp_path: Path) -> None:
     whole = lot.read_bytes()
     lot.write_bytes(whole[:-20])

@@ -84,6 +84,7 @@ def test_the_addresses_that_the_setting_describes_are_read() -> None:
     assert names == ["E-Mail", "Slack", "JSON"]
 
 
+@pytest.mark.slow
 def test_without_routes_it_is_one_clear_line(tmp_path: Path) -> None:
     told = subprocess.run(
         COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -76,6 +76,7 @@ def of_parameters() -> Iterator[Example]:
 ALL = [*of_requests(), *of_answers(), *of_parameters()]
 
 
+@pytest.mark.slow
 def test_every_example_is_valid_by_its_schema() -> None:
     assert len(ALL) > 200
     for one in ALL:
@@ -166,6 +167,7 @@ def test_names_of_operations_are_their_own() -> None:
     assert len(set(named)) == len(named)
 
 
+@pytest.mark.slow
 def test_the_command_and_the_api_say_the_same() -> None:
     as_json = CliRunner().invoke(cli.app, ["openapi"])
     as_yaml = CliRunner().invoke(cli.app, ["openapi", "--output", "yaml"])

@@ -142,6 +142,7 @@ def test_records_of_many_samples_are_counted_as_records_and_as_rows() -> None:
     assert run.counts().mismatches == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [1, 7, 70, 100])
 def test_how_the_log_is_cut_to_be_checked_does_not_matter(run: Run, piece: int) -> None:
     whole = run.counts()

@@ -40,6 +40,7 @@ def test_a_series_is_in_one_partition() -> None:
     assert {len(partitions) for partitions in at.values()} == {1}
 
 
+@pytest.mark.slow
 def test_poison_is_of_every_kind_unreadable_and_unique() -> None:
     bad = [message for message in make(ENCODERS, 2_000, 2, 1, Trouble(poison=0.05)) if message.poison]
     assert {message.poison for message in bad} == set(POISONS)

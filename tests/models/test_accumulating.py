@@ -163,6 +163,7 @@ def test_parameters_without_meaning_are_refused(make: type[Detector], name: str,
         make(**{name: value})  # type: ignore[call-arg]
 
 
+@pytest.mark.slow
 @pytest.mark.compiled_only
 @pytest.mark.parametrize(
     ("chart", "shift", "expected"),

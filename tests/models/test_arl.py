@@ -182,6 +182,7 @@ def test_every_run_of_zones_is_known_to_be_long_enough() -> None:
     assert arl_shewhart(0.0, "2") == pytest.approx(both, rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rules", "trend", "alternating"), [("3", True, False), ("4", False, True), ("3,4", True, True)]
 )

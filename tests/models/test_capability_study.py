@@ -292,6 +292,7 @@ def test_indices_by_box_cox_are_those_of_scipys_values() -> None:
     assert study.Ppl == pytest.approx((y.mean() - low) / (3.0 * y.std(ddof=1)), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_johnson_reaches_the_limits_where_the_values_let_it() -> None:
     random = np.random.default_rng(18)
     unreached, studies = 0, 40

@@ -39,6 +39,7 @@ def test_tables_are_what_the_program_computes(draw: dict[str, Any]) -> None:
     assert draw["filled"](PAGE) == PAGE
 
 
+@pytest.mark.slow
 def test_commands_run() -> None:
     from typer.testing import CliRunner
 

@@ -24,6 +24,7 @@ def ulps(x: float, y: float) -> float:
     return 0.0 if x == y else abs(x - y) / math.ulp(y)
 
 
+@pytest.mark.slow
 @usual
 @given(
     st.lists(near, min_size=2, max_size=30)

@@ -79,6 +79,7 @@ def test_fit_covariance(seed: int, p: int, gaps: bool) -> None:
         assert (model.facts["rows"], model.facts["dropped"]) == (whole.sum(), (~whole).sum())
 
 
+@pytest.mark.slow
 @usual
 @given(seeds, st.integers(1, 4))
 def test_individuals_with_gaps(seed: int, p: int) -> None:
@@ -235,6 +236,7 @@ def run_length(chart: Mewma, shift: float, rows: int, seed: int) -> tuple[float,
     return float(runs.mean()), float(runs.std() / math.sqrt(len(runs)))
 
 
+@pytest.mark.slow
 @pytest.mark.compiled_only
 def test_mewma_run_lengths() -> None:
     """Lowry et al. 1992, Montgomery table 11.3: p = 2, weight 0.1: 200 in control, 10.15 at a shift of 1."""

@@ -147,6 +147,7 @@ def test_false_alarms_with_gaps(gaps: float) -> None:
         rate_is(v.signal[v.valid] & bit > 0, 0.0027)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled_only
 def test_false_alarms_of_a_model_fitted_with_gaps() -> None:
     """A model from 5,000 rows with a tenth of the entries missing holds alpha on new rows, whole ones and ones with gaps."""

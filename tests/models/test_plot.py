@@ -104,6 +104,7 @@ def test_vectors_are_a_line_per_column() -> None:
     assert [line[:, 1].tolist() for line in lines(raw, "statistic")] == [[1, 2, 3], [10, 30]]
 
 
+@pytest.mark.slow
 def test_one_series_of_several_and_places_of_your_own() -> None:
     chart = Ewma()
     labels = np.array(["a", "b", "a", "b"])

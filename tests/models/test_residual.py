@@ -37,6 +37,7 @@ def test_given_parameters(values: list[float], phi: float, sigma: float) -> None
     assert (v.signal[1:] & 7).tolist() == fired
 
 
+@pytest.mark.slow
 @usual
 @given(st.lists(st.floats(-100, 100).map(lambda x: round(x, 2)), min_size=4, max_size=40), st.integers(3, 6))
 def test_phase_one(values: list[float], rows: int) -> None:

@@ -102,6 +102,7 @@ def test_records_of_any_schema_are_read_as_fastavro_reads_them(case: tuple[Any, 
     check(schema, wanted_of(schema), values, all_read=True)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(cases(), st.data())
 def test_damaged_records_are_left_or_read_as_fastavro_does(case: tuple[Any, list[bytes]], data: st.DataObject) -> None:

@@ -67,6 +67,7 @@ def columns(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
     return n, {name: column for name, column in found.items() if name not in left_out}
 
 
+@pytest.mark.slow
 @given(columns())
 def test_the_bytes_are_those_of_records_one_by_one(given: tuple[int, dict[str, Any]]) -> None:
     n, found = given

@@ -194,6 +194,7 @@ def test_what_is_no_schema_is_said_in_a_line(text: str) -> None:
     assert len(str(raised.value)) < 300
 
 
+@pytest.mark.slow
 def test_types_that_refer_to_each_other_in_a_chain_without_end_are_said_to() -> None:
     chain: dict[str, Type] = {
         f"R{i}": Type("record", "R", fields={"next": Field(Ref(f"R{i + 1}"), {})}) for i in range(5_000)
@@ -281,6 +282,7 @@ def made(fields: dict[str, Any]) -> dict[str, Any]:
     return record(*named.items())
 
 
+@pytest.mark.slow
 @given(FIELDS, FIELDS)
 @settings(max_examples=300)
 def test_a_pair_is_broken_exactly_if_a_change_breaks_it(old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -290,6 +292,7 @@ def test_a_pair_is_broken_exactly_if_a_change_breaks_it(old: dict[str, Any], new
     assert can_read(before, after) is not any("forward" in change.breaks for change in changes)
 
 
+@pytest.mark.slow
 @given(FIELDS, FIELDS)
 @settings(max_examples=300)
 def test_what_can_be_read_is_read(old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -75,6 +75,7 @@ def check(got: MicroBatch, records: Sequence[dict[str, Any]], series: SeriesDict
             assert got.columns[name][row] == given_number or (given_number is None or math.isnan(given_number))
 
 
+@pytest.mark.slow
 @given(st.lists(measurements, max_size=8))
 def test_columns_are_what_fastavro_reads(records: list[dict[str, Any]]) -> None:
     series = SeriesDictionary()
@@ -82,6 +83,7 @@ def test_columns_are_what_fastavro_reads(records: list[dict[str, Any]]) -> None:
     check(decode(values, series), [read for value in values if (read := oracle(value))], series)
 
 
+@pytest.mark.slow
 @given(st.lists(measurements, min_size=1, max_size=12), st.data())
 def test_cuts_do_not_matter(records: list[dict[str, Any]], data: st.DataObject) -> None:
     values: list[bytes | None] = [ENCODER.encode(record) for record in records]
@@ -124,6 +126,7 @@ def test_truncated_at_every_byte(length: int) -> None:
     assert letter.reason is (Reason.NOT_AVRO if length < 5 else Reason.MALFORMED)
 
 
+@pytest.mark.slow
 def test_every_bit_flipped() -> None:
     for at in range(5 * 8, len(GOOD) * 8):
         flipped = bytearray(GOOD)
@@ -150,6 +153,7 @@ def test_garbage_all_over(values: list[bytes | None]) -> None:
     assert len(got) + len(got.rejects) == len(values)
 
 
+@pytest.mark.slow
 @given(measurements, st.data())
 def test_mutated_records(record: dict[str, Any], data: st.DataObject) -> None:
     value = bytearray(ENCODER.encode(record))
@@ -247,6 +251,7 @@ def evolved(data: st.DataObject) -> tuple[dict[str, Any], dict[str, Any]]:
     return {**load("measurement"), "fields": [field for field in fields if field["name"] not in dropped]}, extra
 
 
+@pytest.mark.slow
 @given(measurements, st.data())
 def test_newer_and_older_writers(record: dict[str, Any], data: st.DataObject) -> None:
     """A field more is passed over, a field less is its default; truncated anywhere it is still a dead letter."""

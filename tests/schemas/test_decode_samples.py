@@ -190,6 +190,7 @@ def agree(*values: bytes) -> None:
     check(decode(*every, series=series), every, series)
 
 
+@pytest.mark.slow
 def test_every_bit_flipped() -> None:
     for at in range(5 * 8, len(MANY) * 8):
         flipped = bytearray(MANY)
@@ -197,6 +198,7 @@ def test_every_bit_flipped() -> None:
         agree(bytes(flipped))
 
 
+@pytest.mark.slow
 @given(st.lists(arrays.map(ARRAY_ENCODER.encode) | measurements.map(ENCODER.encode), max_size=8))
 def test_rows_are_what_fastavro_reads(values: list[bytes]) -> None:
     agree(*values)
@@ -207,6 +209,7 @@ def test_garbage_behind_a_good_header(garbage: bytes) -> None:
     agree(header(ARRAY_ID) + garbage)
 
 
+@pytest.mark.slow
 @given(arrays, st.data())
 def test_mutated_records(record: dict[str, Any], data: st.DataObject) -> None:
     value = bytearray(ARRAY_ENCODER.encode(record))
@@ -230,6 +233,7 @@ def test_thousands_of_random_mutations() -> None:
     agree(*values)
 
 
+@pytest.mark.slow
 @given(
     st.lists(arrays.map(ARRAY_ENCODER.encode) | measurements.map(ENCODER.encode), min_size=1, max_size=10), st.data()
 )
@@ -307,6 +311,7 @@ def pieces(
         rest = more
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.none()

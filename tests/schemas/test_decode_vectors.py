@@ -90,6 +90,7 @@ def test_a_full_dictionary_is_a_dead_letter() -> None:
     assert got.offset.tolist() == [100, 106]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.none() | finite, min_size=3, max_size=3), max_size=6),
     st.lists(st.integers(100, 120), max_size=3),

@@ -83,6 +83,7 @@ def test_both_byte_orders_say_the_same() -> None:
     assert [one[:] for one in little] == [one[:] for one in big]
 
 
+@pytest.mark.slow
 def test_a_real_lot_is_read_whole_and_the_same_turned_around(anchors: dict[str, int]) -> None:
     content = gzip.decompress(LOT2.read_bytes())
     records, reader = read(content)
@@ -135,6 +136,7 @@ def test_compressed_data_that_break_off_are_told_as_such(pack: object, tmp_path:
         list(StdfReader(stream))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_compressed_lot_that_breaks_off_says_how_far_it_went(tmp_path: Path) -> None:
     cut = tmp_path / "cut.stdf.gz"
     cut.write_bytes(LOT2.read_bytes()[:20_000])

@@ -124,6 +124,7 @@ def test_a_seed_is_always_the_same() -> None:
     assert World(8).scenario != worlds[0].scenario
 
 
+@pytest.mark.slow
 def test_a_seed_that_fails_says_how_to_run_it_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from tests.simulation.oracle import position
 from tests.simulation.verdict import judge, torn_partitions
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.slow  # each builds worlds
+
 SEEDS = range(50)  # among them is one with a detector that fails
 TOPICS = line.TOPICS
 

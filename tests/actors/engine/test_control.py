@@ -190,6 +190,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(words=WORDS, steps=STEPS, at_most=st.integers(1, 5))
 @example(

@@ -51,6 +51,7 @@ def test_the_largest_dead_letter_fits_in_a_record_of_kafka_s_default_size() -> N
     assert len(record.value or b"") < PREFIX_BYTES + KEY_BYTES_MAX + 2 * DETAIL_CHARS + 500
 
 
+@pytest.mark.slow
 def test_a_step_of_poison_is_bounded_and_every_record_is_there_once() -> None:
     """The largest step, every record of it 1 MB of poison: what the transaction holds is far below what 3 s can take."""
     value = b"v" * RECORD_BYTES

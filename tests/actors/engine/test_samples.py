@@ -95,6 +95,7 @@ def test_cuts_and_a_crash_change_nothing(words: list[str], cuts: list[int], cras
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.slow
 @given(words=WORDS)
 def test_verdicts_are_those_of_the_same_values_one_by_one(words: list[str]) -> None:
     good = [word for word in words if "bad!" not in word]

@@ -53,6 +53,7 @@ def alerts(world: World, topic: str) -> list[bytes]:
     return sorted(record.value or b"" for record in world.log if record.topic == topic)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(words, st.lists(st.integers(0, 40), max_size=4), st.integers(0, PLACES), st.integers(0, PLACES))
 def test_a_share_and_the_rest_are_the_whole(said: list[str], cuts: list[int], low: int, high: int) -> None:

@@ -52,6 +52,7 @@ def content() -> bytes:
     return gzip.decompress((DATA / "lot2.stdf.gz").read_bytes())
 
 
+@pytest.mark.slow
 def test_the_real_lot_has_the_counts_of_the_anchors(content: bytes) -> None:
     lot, anchors = surveyed(io.BytesIO(content)), json.loads((DATA / "lot2.json").read_text())
     assert (lot.parts, lot.good) == (anchors["parts"], anchors["good_parts"])
@@ -61,6 +62,7 @@ def test_the_real_lot_has_the_counts_of_the_anchors(content: bytes) -> None:
     assert lot.missing == {"alarm": 15}
 
 
+@pytest.mark.slow
 def test_the_real_lot_as_events(content: bytes) -> None:
     found = events_of(content)
     measured = [one.event for one in found if one.kind == "measurement"]

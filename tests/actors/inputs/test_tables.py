@@ -145,6 +145,7 @@ def test_what_cannot_be_read_is_one_line(text: str, mapped: Mapped, says: str, f
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_content_that_is_no_text_or_breaks_off_is_told_with_its_line(file: Path) -> None:
     file.write_bytes(HEAD.encode() + b"E\xff,CD,1,1\n")
     with pytest.raises(InputError, match=r"from line 1 on: 'utf-8' codec can't decode"):

@@ -33,6 +33,7 @@ print(os.nice(0) - priority, peak_bytes() > 64 * 2**20, resource.getrlimit(resou
 """
 
 
+@pytest.mark.slow
 def test_a_leak_is_a_memory_error_and_the_process_goes_on() -> None:
     done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.splitlines() == ["MemoryError True", "5 True (0, 0)"], done.stderr

@@ -67,6 +67,7 @@ def test_the_product_may_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> No
     ours.cache_clear()
 
 
+@pytest.mark.slow
 def test_pins_are_installed_beside_the_product(tmp_path: Path, wheels: Path) -> None:
     wheel(wheels, "one_of_two", "1.5", "the_other>=2", 'pytest; extra == "x"', "numpy>=1")
     wheel(wheels, "one_of_two", "1.6")
@@ -81,6 +82,7 @@ def test_pins_are_installed_beside_the_product(tmp_path: Path, wheels: Path) -> 
     assert installed(["numpy"], tmp_path / "cache") is None
 
 
+@pytest.mark.slow
 def test_what_pip_cannot_do_is_refused_in_its_words(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -268,6 +269,7 @@ def test_an_old_deal_is_not_gone_back_to() -> None:
     assert cluster.supervision.deal == newer
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.data())
 def test_whatever_happens_the_wanted_owners_run_in_the_end(data: st.DataObject) -> None:

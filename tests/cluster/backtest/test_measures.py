@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,6 +107,7 @@ def label(wanted: Wanted) -> Label:
     return Label(wanted.series, wanted.lot, wanted.wafer, begin, int(END) if wanted.end is None else wanted.end)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 120), max_size=4))
 def test_measures_are_those_of_the_oracle(seed: int, cuts: list[int]) -> None:
     random = np.random.default_rng(seed)

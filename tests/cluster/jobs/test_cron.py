@@ -76,6 +76,7 @@ def oracle(minutes: list[int], hours: list[int], zone: str, since_ms: int, until
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     minutes=st.lists(st.integers(0, 59), min_size=1, max_size=3),

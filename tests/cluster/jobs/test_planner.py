@@ -201,6 +201,7 @@ def test_through_daylight_saving_both_ways_the_nightly_job_runs_every_night() ->
         assert {run.state for run in nightly.runs.values()} == {State.done}
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.integers(0, 2**32), st.sampled_from(list(CatchUp)), st.integers(1, 4), st.booleans())
 def test_every_time_is_run_or_passed_over_once_whatever_happens(

@@ -325,6 +325,7 @@ def test_its_thread_turns_by_itself_and_comes_back_from_a_broker_that_was_away(d
     )
 
 
+@pytest.mark.slow
 def test_a_turn_that_fails_is_told_and_the_next_one_is_turned(
     desk: Desk, turning: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
