@@ -11,12 +11,12 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from models.capability_study import CapabilityStudy, capability_study
-from models.nonnormal import NORMALITY_ROWS_MIN
+if TYPE_CHECKING:
+    from models.capability_study import CapabilityStudy
 
 ROWS_WANTED = 100  # of a study that is to be believed: with fewer, the intervals are wide
 NORMAL_P_MIN = 0.05
@@ -62,6 +62,8 @@ def capability_report(
     >>> [round(report["indices"][name]["value"], 4) for name in ("Cp", "Cpk", "Cpl", "Cpu")]  # NIST 6.1.6
     [1.0, 0.6667, 1.3333, 0.6667]
     """
+    from models.capability_study import capability_study  # noqa: PLC0415 - scipy.stats takes half a second of every command
+
     study = capability_study(
         values, lsl=specification.lsl, usl=specification.usl, target=specification.target, subgroup=subgroup, within=within,
         confidence=confidence, method=method,
@@ -112,6 +114,8 @@ def _number(value: float) -> float | None:
 
 def _notes(study: CapabilityStudy) -> Iterable[str]:
     """Say what to think of the figures."""
+    from models.nonnormal import NORMALITY_ROWS_MIN  # noqa: PLC0415 - as above
+
     p = study.normality.p_value
     if study.n < ROWS_WANTED:
         yield f"{study.n} values: the intervals are wide; {ROWS_WANTED} or more are wanted"

@@ -29,7 +29,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from models.limits import c4, d2
@@ -122,6 +121,8 @@ def d4(n: int) -> float:
 
     def below(r: float) -> float:
         return float(n * (density * (ndtr(x + r) - ndtr(x)) ** (n - 1)).sum()) - 0.5
+
+    from scipy.optimize import brentq  # noqa: PLC0415 - it takes a quarter of a second of every command
 
     return round(float(brentq(below, 1e-6, 12.0, xtol=1e-13)), 12)
 
