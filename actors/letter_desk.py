@@ -118,7 +118,7 @@ class LetterDesk:
             return bounds
         since = changes.at_time(bounds, chosen.since_ms)
         return {
-            place: (high if (at := since[place]) is None else max(low, at), high)
+            place: (high if (at := since[place]) is None else min(high, max(low, at)), high)
             for place, (low, high) in bounds.items()
         }
 

@@ -15,8 +15,10 @@ def open_transaction(bootstrap_servers: str, topics: Iterable[str]) -> Iterator[
     producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"open-{uuid.uuid4().hex}"})
     producer.init_transactions(20)
     producer.begin_transaction()
-    for topic in topics:
-        producer.produce(topic, b"not committed", partition=0)
-    assert producer.flush(20) == 0
-    yield
-    producer.abort_transaction(20)
+    try:
+        for topic in topics:
+            producer.produce(topic, b"not committed", partition=0)
+        assert producer.flush(20) == 0
+        yield
+    finally:
+        producer.abort_transaction(20)

@@ -67,17 +67,19 @@ class Changes(Admin):
             found = self._metadata().get(topic)
         return [] if found is None else sorted(found.partitions)
 
-    def bounds(self, places: Iterable[Place], end: Isolation = "read_uncommitted") -> dict[Place, tuple[int, int]]:
+    def bounds(
+        self, places: Iterable[Place], isolation: Isolation = "read_uncommitted"
+    ) -> dict[Place, tuple[int, int]]:
         """Return first retained offset and end of partitions; those whose topic is gone are left out.
 
-        end: "read_committed" gives the last stable offset, up to which one can read now, whoever has a transaction open;
-        "read_uncommitted" the high watermark.
+        isolation: "read_committed" ends at the last stable offset, up to which one can read now, whoever has a transaction open;
+        "read_uncommitted" at the high watermark.
         """
         with translated("list offsets"):
             there = self._metadata()
             asked = [TopicPartition(*place) for place in places if place[0] in there]
             low = self._offsets(asked, _EARLIEST, "read_uncommitted")
-            high = self._offsets(asked, _LATEST, end)
+            high = self._offsets(asked, _LATEST, isolation)
         silent = [
             place for place in ((tp.topic, tp.partition) for tp in asked) if place not in low or place not in high
         ]

@@ -28,7 +28,8 @@ COMMIT_S = 30.0
 Place = tuple[str, int]  # topic, partition
 
 _GROUP = "chipquality-dead-letters"  # librdkafka wants one; nothing joins it and nothing is committed
-_GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._PARTITION_EOF})
+_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_GONE = _LOST | {KafkaError._PARTITION_EOF}
 _NO_PLACE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 
@@ -77,7 +78,7 @@ def read_spans(
 ) -> dict[Place, list[Received]]:
     """Return the committed records between offsets [first, end) of partitions, also of several topics, in offset order.
 
-    Raises ReopenError if they are not all read in time.
+    What is not retained any more is left out. Raises ReopenError if they are not all read in time.
     """
     found: dict[Place, list[Received]] = {place: [] for place in spans}
     left = {place: end for place, (first, end) in spans.items() if first < end}
@@ -94,12 +95,13 @@ def read_spans(
                     if at < left[place]:
                         found[place].append(received(message))
                     at += 1
-                if at >= left[place]:
+                if at >= left[place] or _is_lost(message):
                     del left[place]
+                    consumer.incremental_unassign([TopicPartition(*place)])  # what is newer need not be fetched
             if left and time.monotonic() > deadline:
-                raise ReopenError(f"dead letters of {sorted(left)[0][0]} are not read within {timeout_s:g} s")
+                raise ReopenError(f"records of {sorted(left)[0][0]} are not read within {timeout_s:g} s")
     except KafkaException as error:
-        raise translate(error, "read dead letters") from error
+        raise translate(error, f"read {', '.join(sorted({topic for topic, _ in spans}))}") from error
     finally:
         consumer.close()
     return found
@@ -112,6 +114,12 @@ def _is_record(message: Message, topic: str) -> bool:
     if error.code() not in _GONE | _PASSING:
         raise translate(error, f"read {topic}")
     return False
+
+
+def _is_lost(message: Message) -> bool:
+    """Say whether a partition does not go on: retention has taken what was to be read next."""
+    error = message.error()
+    return error is not None and error.code() in _LOST
 
 
 def fetch(cluster: Cluster, places: Sequence[Coordinates]) -> dict[Coordinates, Received | None]:

@@ -45,9 +45,9 @@ class Rows:
     label: str  # what its charts call it
     asked: Callable[[str], bool] = _every  # of which series rows are held
     statistics: tuple[str, ...] = ()
-    detector: str = ""  # identity
+    detector: str = ""  # identity; where none is given, that of the first block
     count: int = 0
-    dropped: int = 0  # older than what is held
+    dropped: int = 0  # older than what is held, or of another identity
     parts: dict[int, list[_Part]] = field(default_factory=dict)
 
     def add(self, block: ChartBlock, first: int, end: int) -> None:
@@ -58,6 +58,9 @@ class Rows:
         ours = np.fromiter(map(self.asked, block.series_keys), np.bool_)
         within = (block.offset >= first) & (block.offset < end)
         at = np.flatnonzero(within & ours[block.series]) if len(within) else np.zeros(0, np.int64)
+        if self.detector not in ("", said.detector):  # of another version of the same name
+            self.dropped += len(block)
+            return
         self.statistics, self.detector = said.statistics, said.detector
         part = _part(block, said, at)
         self.parts.setdefault(block.partition, []).append(part)
@@ -202,6 +205,8 @@ def compared_lines(said: Mapping[str, Any]) -> list[str]:
         f"signals: {signals['both']} of both, {signals['only_a']} of a only, {signals['only_b']} of b only",
         f"alerts:  {alerts['both']} of both, {alerts['only_a']} of a only, {alerts['only_b']} of b only",
     ]
+    if said["alerts_held_back"]:
+        lines.append(f"         open transactions hold {said['alerts_held_back']} records of alerts back: ask again")
     for which in ("only_a", "only_b"):
         lines += [
             f"  {which[-1]} only: {each['series']} at {each['partition']}:{each['offset']} ({each['rule']})"

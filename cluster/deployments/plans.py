@@ -67,7 +67,7 @@ def deploy_plan(cluster: Cluster, pipeline: str, wish: DeployWish, there: Mappin
     except (PackageRefused, ConfigError, TypeError) as error:
         raise Invalid(str(error)) from error
     before = None if wish.replaces is None else _named(there, wish.replaces)
-    base = _base(pipeline)
+    base = running(pipeline)
     label = before.label if before is not None else wish.name
     _check_label(base, label)
     changes = Changes(cluster.bootstrap_servers, cluster.client)
@@ -169,7 +169,8 @@ def _named(there: Mapping[str, Deployment], name: str) -> Deployment:
     return found
 
 
-def _base(pipeline: str) -> Pipeline:
+def running(pipeline: str) -> Pipeline:
+    """Return a pipeline as it runs. Raises Absent."""
     try:
         return supervisor.pipeline_of(pipeline)
     except ValueError as error:

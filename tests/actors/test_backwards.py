@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from actors.kafka import backwards
-from actors.kafka.backwards import newest_first
+from actors.kafka.backwards import CutShortError, newest_first
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
 from tests.transactions import open_transaction
@@ -24,8 +26,8 @@ RECORDS = 50  # in partition 0; in partition 1 a tenth, in partition 2 none
 
 @pytest.fixture
 def topic(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(backwards, "FIRST_RECORDS", 4)
-    monkeypatch.setattr(backwards, "LOOK_RECORDS_MAX", 16)
+    monkeypatch.setattr(backwards, "FIRST_OFFSETS", 4)
+    monkeypatch.setattr(backwards, "LOOK_OFFSETS_MAX", 16)
     changes, name = Changes(stack.bootstrap_servers), f"b{uuid.uuid4().hex[:8]}"
     changes._client.create_topics([NewTopic(name, 3, 1)])[name].result(20)
     producer = Producer({"bootstrap.servers": stack.bootstrap_servers})
@@ -38,14 +40,16 @@ def topic(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     changes.delete_topics([name])
 
 
-def looks(stack: Endpoints, topic: str, records_max: int = 1_000, enough: int = -1) -> dict[int, list[list[int]]]:
+def looks(stack: Endpoints, topic: str, offsets_max: int = 1_000, enough: int = -1) -> dict[int, list[list[int]]]:
     """Return the offsets of each look, by partition; a partition is wanted until offset `enough` was seen."""
     found: dict[int, list[list[int]]] = {0: [], 1: [], 2: []}
 
     def wanted(partition: int) -> bool:
         return all(enough not in look for look in found[partition])
 
-    for partition, records in newest_first(Cluster(stack.bootstrap_servers), topic, records_max, wanted):
+    for partition, records in newest_first(
+        Cluster(stack.bootstrap_servers), topic, offsets_max, time.monotonic() + 60, wanted
+    ):
         assert [record.value for record in records] == [b"%d" % record.offset for record in records]
         found[partition].append([record.offset for record in records])
     return found
@@ -61,7 +65,20 @@ def test_looks_go_back_twice_as_far_each_and_meet(stack: Endpoints, topic: str) 
 
 def test_no_more_is_read_than_is_wanted_or_allowed(stack: Endpoints, topic: str) -> None:
     assert looks(stack, topic, enough=RECORDS - 5)[0] == [[46, 47, 48, 49], list(range(38, 46))]
-    assert looks(stack, topic, records_max=5)[0] == [[46, 47, 48, 49], [45]]
+    cut = newest_first(Cluster(stack.bootstrap_servers), topic, 5, time.monotonic() + 60, lambda p: p == 0)
+    assert [[record.offset for record in records] for _, records in islice(cut, 2)] == [[46, 47, 48, 49], [45]]
+    with pytest.raises(CutShortError, match="further back than 5 offsets"):
+        next(cut)
+    late = newest_first(Cluster(stack.bootstrap_servers), topic, 100, time.monotonic(), lambda _: True)
+    with pytest.raises(CutShortError, match="in time"):
+        list(late)
+
+
+def test_large_records_are_asked_for_a_few_at_a_time(
+    stack: Endpoints, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backwards, "LOOK_BYTES", 5)
+    assert {len(look) for look in looks(stack, topic, enough=RECORDS - 20)[0]} == {4}
 
 
 def test_an_open_transaction_is_not_waited_for(stack: Endpoints, topic: str) -> None:

@@ -78,12 +78,13 @@ def test_a_canary_has_its_share_of_the_series(beside: Deployed) -> None:
         with open_transaction(line.cluster.bootstrap_servers, (line.topics.charts, line.topics.alerts, "v2.charts")):
             compared = api("GET", "/deployments/v2/compare")  # of what is committed: it waits for nobody's transaction
         assert compared["rows"] > 1_500
+        assert compared["alerts_held_back"] > 0
         assert compared["signals"]["only_b"] == 0  # a higher limit signals less
         assert compared["signals"]["only_a"] > 0
         assert compared["alerts"]["both"] > 0
         assert compared["b"]["us_per_row"] > 0
         against = api("GET", "/deployments/v2/compare?against=spc.individuals")
-        assert (against["rows"] > 0, against["statistics"]) == (True, {})
+        assert (against["rows"] > 0, against["statistics"], against["alerts_held_back"]) == (True, {}, 0)
         api("GET", "/deployments/v2/compare?against=nobody", status=404)
         with pytest.raises(Absent, match="detector-v3"):
             run_rejudge(Local().stage(line, str(beside.store), "rejudge", deployment="v3"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.deployments import compare as comparing
 from cluster.deployments.compare import Opened, Rows, compare, compared_lines
+from cluster.deployments.comparing import Stay, _within
 from schemas.charts import ChartBlock, DetectorColumns
 from schemas.texts import Texts
 
@@ -98,8 +100,9 @@ def test_alerts_are_matched_where_both_have_judged() -> None:
     assert found.alerts == {"only_a": 1, "only_b": 1, "both": 1}
     assert found.alert_examples["only_a"] == [{"partition": 0, "series": "b", "offset": 4, "rule": "r"}]
     cost = {"us_per_row": 1.25, "step_ms": None}
-    said = {**found.to_json(), "a": {"name": "v1", **cost}, "b": {"name": "v2", **cost}}
+    said = {**found.to_json(), "a": {"name": "v1", **cost}, "b": {"name": "v2", **cost}, "alerts_held_back": 2}
     lines = compared_lines(said)
+    assert "         open transactions hold 2 records of alerts back: ask again" in lines
     assert "  b only: c at 0:5 (r)" in lines
     assert "v2: 1.25 µs a row, steps of – ms" in lines
 
@@ -117,8 +120,38 @@ def test_other_statistics_and_nothing_in_common() -> None:
     assert compare(a, nobody, [], []).rows == 0
     assert (
         "none has the same name"
-        in compared_lines({**found.to_json(), **{x: {"name": x, "us_per_row": None, "step_ms": None} for x in "ab"}})[1]
+        in compared_lines(
+            {
+                **found.to_json(),
+                **{x: {"name": x, "us_per_row": None, "step_ms": None} for x in "ab"},
+                "alerts_held_back": 0,
+            }
+        )[1]
     )
+
+
+def test_only_one_identity_is_compared() -> None:
+    n = 4
+    plain, none, judged = np.zeros((n, 1)), np.zeros(n, np.uint32), np.ones(n, bool)
+    held = Rows("d", detector="d@1-1")
+    held.add(block(0, n, plain, none, judged), 0, n)
+    assert (held.count, held.dropped) == (0, n), "it was written by d@1-0"
+
+
+@pytest.mark.parametrize(
+    ("stays", "from_"),
+    [
+        ([], None),
+        ([Stay({}, None)], 10),
+        ([Stay({0: 15}, None)], 15),
+        ([Stay({0: 20}, None)], None),  # it begins where the stretch ends
+        ([Stay({0: 3}, {0: 10})], None),  # it ended where the stretch begins
+        ([Stay({0: 3}, {0: 5}), Stay({0: 12}, {0: 14}), Stay({0: 18}, None)], 12),
+        ([Stay({0: 3}, {0: 11}), Stay({0: 18}, None)], 10),
+    ],
+)
+def test_where_the_records_of_a_side_may_stand(stays: list[Stay], from_: int | None) -> None:
+    assert _within(stays, 0, 10, 20) == from_
 
 
 def test_what_is_held_is_bounded(monkeypatch) -> None:

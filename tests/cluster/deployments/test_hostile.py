@@ -10,9 +10,11 @@ import pytest
 
 from actors import supervisor
 from actors.supervision import places
+from cluster.deployments.comparing import compared
 from cluster.deployments.record import Phase
 from cluster.deployments.satellite import satellite_name
 from cluster.local import Endpoints
+from cluster.operations.errors import Conflict
 from tests.cluster.deployments.deployed_line import ENDED, Deployed, deployed
 from tests.cluster.deployments.test_deploying import oracle, rows_of
 from tests.integration.line import wait_for
@@ -86,5 +88,8 @@ def test_what_cannot_be_loaded_never_runs(beside: Deployed, kind: str, reason: s
     assert reason in ended["error"]
     assert (record.phase, reason in record.reason) == (Phase.off, True)
     assert is_gone(kind)
+    line = beside.line
+    with pytest.raises(Conflict, match="have no offsets in common"):
+        compared(line.cluster, line.name, kind, "spc.individuals", beside.records(), {})
     beside.remove(kind)
     assert time.monotonic() - since < 2 * GONE_S

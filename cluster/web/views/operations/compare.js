@@ -48,6 +48,7 @@ function compared(found) {
   const columns = ["", a.name, b.name, "both"].map((head, i) => ({ head, figure: i > 0, cell: (row) => row[i] }));
   return [
     facts([["rows that both were asked about", count(found.rows)], ["offsets", spans || "none"], [a.name, a.detector], [b.name, b.detector]]),
+    found.alerts_held_back ? element("p", { class: "quiet" }, `Open transactions hold ${count(found.alerts_held_back)} records of alerts back: compare again.`) : "",
     table("Side by side", columns, sides, { id: "sides" }),
     statistics(found),
     ...examples("Signals of one alone", found.signal_examples, found),
