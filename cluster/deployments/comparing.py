@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from actors.engine.judge import assigned, matches
+from actors.errors import ReopenError
 from actors.kafka.backwards import CutShortError, newest_first
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
@@ -184,16 +185,19 @@ def _read(
 def _opened(
     cluster: Cluster, sides: tuple[Side, Side], rows: Sequence[Rows], spans: Spans, oldest_ms: Sequence[int]
 ) -> list[list[Opened]]:
-    """Return the alerts of both, of series that both are for. Raises CutShortError."""
+    """Return the alerts of both, of series that both are for. Raises ReopenError if they are too many."""
     deadline = time.monotonic() + READ_S
-    return [
-        [
-            opened
-            for opened in _alerts(cluster, side, held.detector, spans, since_ms, deadline)
-            if all(each.asked(opened.series) for each in sides)
+    try:
+        return [
+            [
+                opened
+                for opened in _alerts(cluster, side, held.detector, spans, since_ms, deadline)
+                if all(each.asked(opened.series) for each in sides)
+            ]
+            for side, held, since_ms in zip(sides, rows, oldest_ms, strict=True)
         ]
-        for side, held, since_ms in zip(sides, rows, oldest_ms, strict=True)
-    ]
+    except CutShortError as error:
+        raise ReopenError(f"{error}: compare from a later offset on") from error
 
 
 def _held_back(cluster: Cluster, topics: Set[str]) -> int:

@@ -12,8 +12,11 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
+from actors.errors import ReopenError
 from actors.kafka.changes import Changes
 from actors.kafka.client import Cluster
+from cluster.deployments import comparing
+from cluster.deployments.compare import Rows
 from cluster.deployments.comparing import Found, Side, Stay, _read_charts
 from cluster.local import Endpoints
 from schemas.charts import pack
@@ -59,3 +62,14 @@ def test_a_side_has_what_it_wrote_since_it_was_made_where_it_could(stack: Endpoi
     live = (Stay({0: 10}, {0: 20}), Stay({0: 40}, None))
     assert firsts(stack, topic, live, 0, (0, 60)) == [10, 40, 50]
     assert firsts(stack, topic, (), 0, (0, 60)) == []
+
+
+def test_alerts_that_go_back_too_far_are_not_told_in_part(
+    stack: Endpoints, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "LOOK_BACK", 3)
+    always = {topic: (Stay({}, None),)}
+    side = Side("n", PIPELINE, "d", frozenset(), always, always, ("*",), {}, 0, None, None)
+    cluster = Cluster(stack.bootstrap_servers, stack.registry_url)
+    with pytest.raises(ReopenError, match="further back than 3 offsets of a partition: compare from a later offset on"):
+        comparing._opened(cluster, (side, side), (Rows("d"), Rows("d")), {0: (0, 60)}, (1, 1))
