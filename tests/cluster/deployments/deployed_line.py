@@ -81,13 +81,16 @@ class Deployed:
 
     def reached(self, name: str) -> bool:
         """Say whether a deployment has judged all there is."""
+        return self.judged(name) == self.line.ends()
+
+    def judged(self, name: str) -> dict[int, int | None]:
+        """Return how far a deployment has judged each partition."""
         from actors.kafka.consumer import PartitionReader
         from cluster.deployments.satellite import satellite_name
 
-        ends = self.line.ends()
         reader = PartitionReader(self.line.cluster, satellite_name(name), self.line.input)
         try:
-            return dict(reader.committed(ends)) == ends
+            return dict(reader.committed(self.line.ends()))
         finally:
             reader.close()
 

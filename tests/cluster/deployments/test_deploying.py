@@ -123,7 +123,11 @@ def test_a_detector_is_promoted_rolled_back_and_removed_under_load(beside: Deplo
         v2 = beside.promote("tail-2")
         old = beside.records()["tail"]
         assert (v2.phase, old.phase) == (Phase.live, Phase.stopped)
-        assert v2.history[-1].began == old.history[-1].ended  # one offset of each partition
+        began = v2.history[-1].began
+        assert began == old.history[-1].ended  # one offset of each partition
+        wait_for(
+            lambda: all((done or 0) > began[p] + 100 for p, done in beside.judged("tail-2").items()), "it judges live"
+        )
         v2 = beside.rollback("tail-2")
         assert (v2.phase, beside.records()["tail"].phase) == (Phase.stopped, Phase.live)
         beside.remove("tail-2")
